@@ -1,0 +1,212 @@
+//! The composition root of `serve`: builds everything once, runs until a signal, drains in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::alert::target::OwnNames;
+use crate::config::{self, Config};
+use crate::engine::{self, Handle, Shared};
+use crate::host::linux::Linux;
+use crate::host::sim::{self, Sim};
+use crate::host::{Host, Sampler};
+use crate::http::{self, Context, ListenAddress};
+use crate::inventory::{FileSystem, Latest};
+use crate::journal::Journal;
+use crate::metrics::autoscaler::Metrics;
+use crate::plan::BACKUP_FOLDER;
+
+/// Where the config is looked for when nobody says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/lvm-autoscaler/config.yaml";
+
+/// What `serve` was asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The config file, if one was named.
+    pub config_file: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Vec<ListenAddress>,
+    /// Where the metrics are.
+    pub telemetry_path: String,
+    /// Leave out what changes something.
+    pub dry_run: bool,
+    /// Run on a simulated host.
+    pub simulate: Option<PathBuf>,
+}
+
+/// Reads the config; without one nothing may grow.
+pub fn load_config(named: Option<&Path>) -> anyhow::Result<Config> {
+    match named {
+        Some(file) => Ok(config::load(file)?),
+        None if Path::new(DEFAULT_CONFIG).exists() => Ok(config::load(Path::new(DEFAULT_CONFIG))?),
+        None => {
+            tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
+            Ok(Config::default())
+        }
+    }
+}
+
+/// The machine to work on: this one, or a simulated one.
+pub fn host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
+    Ok(match simulate {
+        Some(file) => Arc::new(Sim::running(sim::load(file)?, wall_clock())),
+        None => Arc::new(Linux::new(&config.tools, config.inventory_timeout)),
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a simulated host needs a time to begin at")]
+fn wall_clock() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The daemon's life.
+pub fn serve(options: &Options) -> anyhow::Result<()> {
+    let config = Arc::new(load_config(options.config_file.as_deref())?);
+    check_listeners(&config, &options.listen)?;
+    let host = host(&config, options.simulate.as_deref())?;
+    for tool in host.missing_tools() {
+        tracing::warn!(
+            tool = tool.as_str(),
+            "not installed: what needs it is refused, set tools.{} if it is elsewhere",
+            tool.as_str()
+        );
+    }
+    let latest = Arc::new(Latest::default());
+    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), config.inventory_interval);
+    let metrics = Arc::new(Metrics::default());
+    config.targets.iter().for_each(|target| metrics.expect_target(&target.lv));
+    let own_names = config.instances.clone().unwrap_or_else(|| host.own_names());
+    tracing::info!(names = own_names.join(","), targets = config.targets.len(), dry_run = options.dry_run, "starting");
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Bound before anything is recovered: a second daemon or a wrong address must not start an operation.
+    let listeners = runtime
+        .block_on(http::bind(&options.listen))
+        .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))?;
+    let (engine, _lock) = match config.targets.is_empty() {
+        true => (None, None),
+        false => {
+            let (engine, lock) = start_engine(&config, &host, &metrics, &sampler, options)?;
+            (Some(engine), Some(lock))
+        }
+    };
+    let context = Arc::new(Context {
+        telemetry_path: options.telemetry_path.clone(),
+        config: Arc::clone(&config),
+        own_names: OwnNames::new(&own_names),
+        engine: engine.clone(),
+        latest,
+        usage: usage_reader(host),
+        metrics,
+        draining: AtomicBool::new(false),
+    });
+    runtime.block_on(run(listeners, context))?;
+    if let Some(engine) = engine {
+        tracing::info!("waiting for steps that run");
+        engine.drain();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn run(listeners: http::Listeners, context: Arc<Context>) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (stop, stopped) = watch::channel(false);
+    for address in listeners.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    let serving = tokio::spawn(http::serve(listeners, context, stopped));
+    // Only systemd listens; elsewhere there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => tracing::warn!("SIGHUP: the config is read at start only, restart to have it read again"),
+        }
+    }
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = stop.send(true);
+    serving.await?;
+    Ok(())
+}
+
+/// Who can reach the webhook can make volumes grow, so without credentials only this host may.
+fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<()> {
+    if config.targets.is_empty() {
+        return Ok(());
+    }
+    if let Some(open) = listen.iter().find(|address| !address.is_loopback()) {
+        bail!(
+            "{} can be reached from the network and the webhook asks for no credentials: listen on 127.0.0.1, or remove \
+             monitor.targets to have only metrics",
+            open.0
+        );
+    }
+    Ok(())
+}
+
+fn start_engine(
+    config: &Arc<Config>,
+    host: &Arc<dyn Host>,
+    metrics: &Arc<Metrics>,
+    sampler: &Sampler,
+    options: &Options,
+) -> anyhow::Result<(Handle, Flock<std::fs::File>)> {
+    let folder = &config.state_directory;
+    make_folder(folder)?;
+    make_folder(&folder.join(BACKUP_FOLDER))?;
+    let lock = lock(&folder.join("lock"))?;
+    let journal = Journal::open(folder)?;
+    let sampler = sampler.clone();
+    let shared = Shared {
+        host: Arc::clone(host),
+        config: Arc::clone(config),
+        journal: Mutex::new(journal),
+        metrics: Arc::clone(metrics),
+        dry_run: options.dry_run,
+        stopping: AtomicBool::new(false),
+        refresh: Box::new(move || sampler.refresh()),
+    };
+    Ok((engine::start(Arc::new(shared)), lock))
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("{} cannot be made: run as root, or set state.directory", folder.display()))
+}
+
+/// One daemon per host: the lock goes when the process goes, however that happens.
+#[expect(clippy::disallowed_methods, reason = "the lock file is made once, before the journal is there")]
+fn lock(path: &Path) -> anyhow::Result<Flock<std::fs::File>> {
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("{} cannot be opened", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+        anyhow::Error::new(error)
+            .context(format!("{} is locked: another lvm-autoscaler runs on this state directory", path.display()))
+    })
+}
+
+/// Reads a file system's usage again, at the moment of a scrape.
+fn usage_reader(host: Arc<dyn Host>) -> Box<dyn Fn(&FileSystem) -> FileSystem + Send + Sync> {
+    Box::new(move |fs| {
+        let usage = host.usage(&fs.mount.mount_point).ok().filter(|(_, device)| *device == fs.mount.device);
+        FileSystem { usage: usage.map(|(usage, _)| usage), ..fs.clone() }
+    })
+}

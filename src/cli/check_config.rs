@@ -1,0 +1,31 @@
+//! `check-config`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::exit::Exit;
+use crate::{app, config};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
+pub(super) struct CheckConfig {
+    /// The file.
+    #[arg(default_value = app::DEFAULT_CONFIG)]
+    file: PathBuf,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let config = config::load(Path::new(&self.file))?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}: valid, {} targets", self.file.display(), config.targets.len())?;
+        for target in &config.targets {
+            let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
+            let (lv, point) = (&target.lv, &target.mount_point);
+            writeln!(out, "  {lv} at {point}: above {} by {}, {limit}", target.threshold, target.increment)?;
+        }
+        Ok(Exit::Done)
+    }
+}

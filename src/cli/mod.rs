@@ -1,0 +1,93 @@
+//! The command line: clap types here, one file per command.
+
+mod check_config;
+pub mod exit;
+mod plan;
+mod serve;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use exit::Exit;
+
+/// Prometheus exporter for LVM that grows file systems when Alertmanager says so, guarded.
+#[derive(Debug, Parser)]
+#[command(name = "lvm-autoscaler", version, max_term_width = 120, after_help = exit::HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: metrics, webhook and the pipeline behind it.
+    Serve(serve::Serve),
+    /// Check a config file and say what is wrong where.
+    CheckConfig(check_config::CheckConfig),
+    /// Show for every target what would be done now and why, without doing it.
+    Plan(plan::Plan),
+}
+
+/// Of the log on standard error.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Least severe messages to log.
+    #[arg(long = "log.level", global = true, value_name = "LEVEL", default_value = "info")]
+    level: Level,
+    /// Format of the log.
+    #[arg(long = "log.format", global = true, value_name = "FORMAT", default_value = "logfmt")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Logfmt,
+    Json,
+}
+
+impl Cli {
+    /// Starts the log.
+    pub fn start_log(&self) {
+        use tracing_subscriber::filter::LevelFilter;
+        use tracing_subscriber::layer::SubscriberExt;
+        use tracing_subscriber::util::SubscriberInitExt;
+        let level = match self.log.level {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        };
+        let registry = tracing_subscriber::registry().with(level);
+        // A second start, in tests, changes nothing.
+        let _ = match self.log.format {
+            Format::Json => {
+                let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+                registry.with(layer).try_init()
+            }
+            Format::Logfmt => {
+                let layer = tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr);
+                registry.with(layer).try_init()
+            }
+        };
+    }
+
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::CheckConfig(check) => check.run(),
+            Command::Plan(plan) => plan.run(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `serve`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::Exit;
+use crate::app::{self, Options};
+use crate::http::ListenAddress;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler serve --config.file=/etc/lvm-autoscaler/config.yaml --dry-run")]
+pub(super) struct Serve {
+    /// Config file; without one, and without /etc/lvm-autoscaler/config.yaml, nothing may grow.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Address to listen on, IP:PORT or :PORT; may be given several times.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19845")]
+    listen: Vec<ListenAddress>,
+    /// Path of the metrics.
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
+    telemetry_path: String,
+    /// Do everything but the commands that change something, and log those.
+    #[arg(long)]
+    dry_run: bool,
+    /// Run on the simulated host described in this file.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    if text.len() > 1 && text.starts_with('/') && text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path such as /metrics".to_owned())
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let Serve { config_file, listen, telemetry_path, dry_run, simulate } = self;
+        app::serve(&Options { config_file, listen, telemetry_path, dry_run, simulate })?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,132 @@
+//! What is wanted: the config file, validated.
+//!
+//! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
+//! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
+
+mod load;
+mod locate;
+mod raw;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::name::{LvRef, MountPoint, VgName};
+use crate::units::{Amount, Bytes, GIB, Percent};
+pub use load::{ConfigError, load, parse};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// How often to look by ourselves; `None`: only alerts start anything.
+    pub interval: Option<Duration>,
+    /// What may grow. Everything else may not.
+    pub targets: Vec<Target>,
+    /// Settings of volume groups.
+    pub volume_groups: Vec<VolumeGroup>,
+    /// What counts as this host in the label `instance`; `None`: its own names and addresses.
+    pub instances: Option<Vec<String>>,
+    /// Where journal, lock and metadata backups live.
+    pub state_directory: PathBuf,
+    /// How often LVM is asked in the background.
+    pub inventory_interval: Duration,
+    /// How long LVM may take to answer before the report is given up.
+    pub inventory_timeout: Duration,
+    /// Programs to use instead of those found.
+    pub tools: ToolPaths,
+}
+
+/// One file system on one logical volume that may grow.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Target {
+    /// The volume.
+    pub lv: LvRef,
+    /// Where its file system must be mounted.
+    pub mount_point: MountPoint,
+    /// Grow when usage, as `df` counts it, is above this.
+    pub threshold: Percent,
+    /// By how much.
+    pub increment: Amount,
+    /// The least a step may be.
+    pub min_increment: Option<Bytes>,
+    /// The most a step may be.
+    pub max_increment: Option<Bytes>,
+    /// The volume never grows beyond this.
+    pub max_size: Option<Bytes>,
+    /// How long to wait after an operation before the next.
+    pub cooldown: Duration,
+}
+
+/// Settings of one volume group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VolumeGroup {
+    /// Which.
+    pub name: VgName,
+    /// How much of it is never handed out; a percentage is of the group's size.
+    pub reserve: Amount,
+}
+
+/// Absolute paths that override the search.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the names of the programs")]
+pub struct ToolPaths {
+    pub lvm: Option<PathBuf>,
+    pub blkid: Option<PathBuf>,
+    pub resize2fs: Option<PathBuf>,
+    pub xfs_growfs: Option<PathBuf>,
+}
+
+/// Unless the config says otherwise a percentage step is at least this large: smaller ones cost an LVM transaction each
+/// and win minutes.
+const MIN_INCREMENT: Bytes = Bytes(GIB);
+/// Unless the config says otherwise a percentage step is at most this large, so that one alert never takes a whole
+/// volume group.
+const MAX_INCREMENT: Bytes = Bytes(100 * GIB);
+
+impl Target {
+    /// The size of one step for a volume of that size, before it is rounded to extents.
+    pub fn step(&self, volume: Bytes) -> Bytes {
+        match self.increment {
+            Amount::Size(size) => size,
+            Amount::Share(share) => {
+                let min = self.min_increment.unwrap_or(MIN_INCREMENT.min(self.max_increment.unwrap_or(MIN_INCREMENT)));
+                let max = self.max_increment.unwrap_or(MAX_INCREMENT.max(min));
+                share.share_of(volume).clamp(min, max)
+            }
+        }
+    }
+
+    /// The least a step may be where the whole does not fit.
+    pub fn least_step(&self, volume: Bytes) -> Bytes {
+        self.min_increment.unwrap_or(MIN_INCREMENT).min(self.step(volume))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            interval: None,
+            targets: Vec::new(),
+            volume_groups: Vec::new(),
+            instances: None,
+            state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
+            inventory_interval: Duration::from_secs(15),
+            inventory_timeout: Duration::from_secs(30),
+            tools: ToolPaths::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The target that grows this volume, if any.
+    pub fn target(&self, lv: &LvRef) -> Option<&Target> {
+        self.targets.iter().find(|target| &target.lv == lv)
+    }
+
+    /// What of a volume group of that size is never handed out.
+    pub fn reserve(&self, vg: &VgName, size: Bytes) -> Bytes {
+        let settings = self.volume_groups.iter().find(|settings| &settings.name == vg);
+        settings.map_or(Bytes::ZERO, |settings| settings.reserve.resolve(size))
+    }
+}

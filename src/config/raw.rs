@@ -1,0 +1,217 @@
+//! The config file as it is written: a serde mirror without meaning. `load` turns it into [`super::Config`].
+//!
+//! Every key of the file stands here once. Sizes and the like are read by visitors, so that an error carries the path,
+//! line and column of the value.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{self, Deserializer, Visitor};
+
+use crate::name::{LvRef, MountPoint, VgName};
+use crate::units::{Amount, Bytes, Percent};
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub monitor: Monitor,
+    pub defaults: Target,
+    pub volume_groups: Vec<VolumeGroup>,
+    pub webhook: Webhook,
+    pub state: State,
+    pub inventory: Inventory,
+    pub tools: Tools,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Monitor {
+    #[serde(deserialize_with = "optional_seconds")]
+    pub interval_seconds: Option<Duration>,
+    pub targets: Vec<Target>,
+}
+
+/// A target, and also `defaults`: there each key may stand but those that name the target.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Target {
+    #[serde(deserialize_with = "optional_lv")]
+    pub lv_path: Option<LvRef>,
+    #[serde(deserialize_with = "optional_mount_point")]
+    pub mount_point: Option<MountPoint>,
+    #[serde(deserialize_with = "optional_percent")]
+    pub threshold_percent: Option<Percent>,
+    #[serde(deserialize_with = "optional_amount")]
+    pub increment: Option<Amount>,
+    #[serde(deserialize_with = "optional_gib")]
+    pub increment_gb: Option<Bytes>,
+    #[serde(deserialize_with = "optional_size")]
+    pub min_increment: Option<Bytes>,
+    #[serde(deserialize_with = "optional_size")]
+    pub max_increment: Option<Bytes>,
+    #[serde(deserialize_with = "optional_size")]
+    pub max_size: Option<Bytes>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub cooldown: Option<Duration>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VolumeGroup {
+    #[serde(deserialize_with = "vg_name")]
+    pub name: VgName,
+    #[serde(default, deserialize_with = "optional_amount")]
+    pub reserve: Option<Amount>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Webhook {
+    pub instances: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Inventory {
+    #[serde(deserialize_with = "optional_duration")]
+    pub interval: Option<Duration>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tools {
+    pub lvm: Option<PathBuf>,
+    pub blkid: Option<PathBuf>,
+    pub resize2fs: Option<PathBuf>,
+    pub xfs_growfs: Option<PathBuf>,
+}
+
+/// Reads one scalar: what was expected, and a function each for text and for numbers.
+struct Scalar<T> {
+    expected: &'static str,
+    text: fn(&str) -> Result<T, String>,
+    number: fn(f64) -> Result<T, String>,
+}
+
+impl<T> Visitor<'_> for Scalar<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.text)(text).map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        (self.number)(number).map_err(E::custom)
+    }
+}
+
+fn vg_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VgName, D::Error> {
+    const EXPECTED: &str = "the name of a volume group";
+    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar)
+}
+
+fn optional_lv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRef>, D::Error> {
+    const EXPECTED: &str = "a path such as /dev/storage_vg/data_lv";
+    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_mount_point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MountPoint>, D::Error> {
+    const EXPECTED: &str = "an absolute path such as /data";
+    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
+    const EXPECTED: &str = "a number above 0 and below 100";
+    fn inside(percent: Percent) -> Result<Percent, String> {
+        let inside = percent.value() > 0.0 && percent.value() < 100.0;
+        inside.then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
+    }
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| t.parse().and_then(inside),
+        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(inside),
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+    const EXPECTED: &str = "a size such as 2GiB or a percentage such as 10%";
+    let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(no_unit(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+    const EXPECTED: &str = "a size such as 512MiB, 2GiB or 1TiB";
+    let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(no_unit(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+/// The course's key: a number of GiB, as `lvextend` reads `G`.
+fn optional_gib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+    const EXPECTED: &str = "a number of GiB above 0";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Err(format!("{t:?} is not {EXPECTED}; sizes with a unit go into `increment`")),
+        number: |n| if n > 0.0 { format!("{n}GiB").parse() } else { Err(not_a(n, EXPECTED)) },
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    const EXPECTED: &str = "a whole number of seconds from 1 to 86400";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
+        number: |n| {
+            let fits = (1.0..=86400.0).contains(&n) && n.fract() == 0.0;
+            fits.then(|| Duration::from_secs(n as u64)).ok_or_else(|| not_a(n, EXPECTED))
+        },
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    const EXPECTED: &str = "a duration such as 30s, 10m or 24h";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| humantime::parse_duration(t).map_err(|error| format!("{t:?}: {error}, expected {EXPECTED}")),
+        number: |n| Err(no_unit(n, EXPECTED)),
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn shown(error: impl fmt::Display) -> String {
+    error.to_string()
+}
+
+fn not_a(number: f64, expected: &str) -> String {
+    format!("{number} is not {expected}")
+}
+
+fn no_unit(number: f64, expected: &str) -> String {
+    format!("{number} has no unit, expected {expected}")
+}

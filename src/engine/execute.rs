@@ -1,0 +1,208 @@
+//! Carries a plan out, step by step. The same code runs a new plan and one that a crash interrupted: for each step it looks
+//! whether the goal is reached already, and only if not does it run the command.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use crate::host::{Focus, look};
+use crate::inventory::Inventory;
+use crate::journal::{Event, JournalError};
+use crate::name::OperationId;
+use crate::plan::{Outcome, Plan, Step};
+use crate::units::Bytes;
+
+/// How often to look again when LVM gives no report between two steps, and how long to wait in between.
+const LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why an operation stops before its end.
+enum Stop {
+    /// Something is not as it should be; in a sentence.
+    Obstacle(String),
+    /// The daemon is stopping; the rest is for its next start.
+    Interrupted,
+    /// The journal cannot be written, so nothing more may be done.
+    Journal(JournalError),
+}
+
+impl From<JournalError> for Stop {
+    fn from(error: JournalError) -> Stop {
+        Stop::Journal(error)
+    }
+}
+
+/// Runs what is left of an operation that the journal has as planned. `None`: the daemon is stopping and the operation
+/// stays open in the journal.
+pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Outcome>, JournalError> {
+    let Some(running) = shared.journal().state().running.get(&id).cloned() else {
+        tracing::error!(operation = %id, "there is no such operation");
+        return Ok(None);
+    };
+    let plan = running.plan;
+    let (outcome, sentence) = if running.dry_run {
+        (Outcome::DryRun, dry_run(id, &plan))
+    } else {
+        let result = steps(shared, id, &plan);
+        shared.metrics.step_ended(&plan.lv);
+        match result {
+            Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory)),
+            Err(Stop::Obstacle(sentence)) => after_obstacle(shared, &plan, &sentence),
+            Err(Stop::Interrupted) => return Ok(None),
+            Err(Stop::Journal(error)) => return Err(error),
+        }
+    };
+    let now = shared.host.now();
+    shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone() }])?;
+    shared.metrics.finished(
+        &plan.lv,
+        outcome,
+        if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO },
+        now,
+    );
+    let (lv, outcome_name) = (plan.lv.to_string(), outcome.as_str());
+    match outcome {
+        Outcome::Grown | Outcome::DryRun => tracing::info!(operation = %id, lv, outcome = outcome_name, "{sentence}"),
+        Outcome::Failed | Outcome::NeedsAttention => {
+            tracing::error!(operation = %id, lv, outcome = outcome_name, "{sentence}")
+        }
+    }
+    (shared.refresh)();
+    Ok(Some(outcome))
+}
+
+fn dry_run(id: OperationId, plan: &Plan) -> String {
+    let commands: Vec<String> =
+        plan.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect();
+    for command in &commands {
+        tracing::info!(operation = %id, lv = %plan.lv, command, "would run");
+    }
+    format!("dry run, nothing was changed; would have run: {}", commands.join("; "))
+}
+
+/// All steps in order; the last look at the host if they all reached their goals.
+fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory, Stop> {
+    let mut inventory = fresh(shared, plan)?;
+    for (number, step) in plan.steps.iter().enumerate() {
+        if shared.is_stopping() {
+            return Err(Stop::Interrupted);
+        }
+        still_applies(plan, &inventory)?;
+        if step.is_done(&inventory) {
+            shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
+            tracing::info!(operation = %id, step = step.as_str(), "already done: {step}");
+            continue;
+        }
+        shared.metrics.step_started(&plan.lv, step.as_str());
+        shared.journal().append(shared.host.now(), vec![Event::Started { id, step: number }])?;
+        let started = Instant::now();
+        let said = run(shared, id, step)?;
+        inventory = fresh(shared, plan)?;
+        if !reached(shared, step, &inventory) {
+            return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
+        }
+        shared.metrics.step_done(step.as_str(), started.elapsed());
+        shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
+        tracing::info!(operation = %id, step = step.as_str(), "done: {step}");
+    }
+    Ok(inventory)
+}
+
+fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
+    let mut tries = 1;
+    loop {
+        match look(shared.host.as_ref(), Focus::Volume(&plan.lv)) {
+            Ok(inventory) => return Ok(inventory),
+            Err(_) if shared.is_stopping() => return Err(Stop::Interrupted),
+            Err(error) if tries >= LOOKS => {
+                return Err(Stop::Obstacle(format!("this host cannot be looked at: {}", crate::chain(&error))));
+            }
+            Err(error) => {
+                tracing::warn!(lv = %plan.lv, "this host cannot be looked at, trying again: {}", crate::chain(&error))
+            }
+        }
+        tries += 1;
+        shared.pause(LOOK_AGAIN);
+    }
+}
+
+/// The goal of a backup is a file; of all others something that an inventory shows.
+fn reached(shared: &Shared, step: &Step, inventory: &Inventory) -> bool {
+    match step {
+        Step::BackupMetadata { file, .. } => shared.host.file_size(file).is_some_and(|size| size > 0),
+        other => other.is_verified(inventory),
+    }
+}
+
+/// Runs a step's command; what it said, for the sentence if the goal is then not reached.
+fn run(shared: &Arc<Shared>, id: OperationId, step: &Step) -> Result<String, Stop> {
+    let Some(command) = step.command() else { return Ok("nothing was run".to_owned()) };
+    tracing::info!(operation = %id, step = step.as_str(), command = %command, "running");
+    let told = AtomicBool::new(false);
+    let overdue = || {
+        told.store(true, Ordering::Relaxed);
+        shared.metrics.overdue(command.name(), true);
+        tracing::warn!(operation = %id, command = %command, "takes longer than expected; it is left to run");
+    };
+    let ran = shared.host.run(&command, &overdue);
+    if told.into_inner() {
+        shared.metrics.overdue(command.name(), false);
+    }
+    match ran {
+        // The exit code is no verdict: `lvextend` to the size that is there already exits with 5.
+        Ok(output) if output.succeeded() => Ok(format!("{} said it succeeded", command.name())),
+        Ok(output) => Ok(format!("{} {}", command.name(), output.complaint())),
+        Err(error) => Err(Stop::Obstacle(crate::chain(&error))),
+    }
+}
+
+/// The volume is the one that was planned for, and what is mounted at the target's place is still on it.
+fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), Stop> {
+    let stop = |sentence: String| Err(Stop::Obstacle(sentence));
+    let Some(lv) = inventory.lv(&plan.lv) else { return stop(format!("{} is gone", plan.lv)) };
+    if lv.uuid != plan.lv_uuid {
+        return stop(format!("{} is another volume than the one planned for, its UUID is {}", plan.lv, lv.uuid));
+    }
+    match inventory.mount_at(&plan.mount_point) {
+        None => stop(format!("nothing is mounted at {} any more", plan.mount_point)),
+        Some(mount) if Some(mount.device) != lv.device => {
+            stop(format!("{} is mounted at {} now, not {}", mount.source, plan.mount_point, plan.lv))
+        }
+        Some(mount) if mount.fs_type != plan.kind.as_str() => {
+            stop(format!("{} is now a {}, not {}", plan.mount_point, mount.fs_type, plan.kind.as_str()))
+        }
+        Some(mount) if mount.read_only => stop(format!("{} is mounted read-only now", plan.mount_point)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// If the volume was extended already, what is left is a person's; if not, nothing was changed.
+fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, String) {
+    let size =
+        look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok().and_then(|inventory| inventory.lv(&plan.lv)?.size);
+    let before = plan.before.bytes(plan.extent_size);
+    match size {
+        Some(size) if size <= before && plan.after > plan.before => {
+            (Outcome::Failed, format!("{sentence}; nothing was changed"))
+        }
+        _ => {
+            let left = plan.steps.iter().rev().find_map(Step::command).map(|command| command.to_string());
+            (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {}", left.unwrap_or_default()))
+        }
+    }
+}
+
+fn grown(plan: &Plan, inventory: &Inventory) -> String {
+    let usage = inventory.filesystem_at(&plan.mount_point).and_then(|fs| fs.usage);
+    let (size, percent) =
+        usage.map_or((Bytes::ZERO, "?".to_owned()), |usage| (usage.size, usage.percent().to_string()));
+    format!(
+        "{} grew from {} to {}, {} from {} to {size}, now {percent} full",
+        plan.lv,
+        plan.before.bytes(plan.extent_size),
+        inventory.lv(&plan.lv).and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size)),
+        plan.mount_point,
+        plan.usable_before,
+    )
+}

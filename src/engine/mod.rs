@@ -1,0 +1,65 @@
+//! Doing it: requests in, one worker thread per volume group, the pipeline on each.
+//!
+//! Synchronous code on plain threads. `http` reaches it only through [`Handle`]; what it needs of the machine it gets from
+//! a [`Host`].
+
+mod execute;
+mod monitor;
+mod pipeline;
+mod queue;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::host::Host;
+use crate::journal::{Journal, State};
+use crate::metrics::autoscaler::Metrics;
+pub use pipeline::{Ended, Pipeline};
+pub use queue::{Accepted, Handle, Request, SubmitError, start};
+
+/// What all parts of the engine share.
+pub struct Shared {
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// What is wanted.
+    pub config: Arc<Config>,
+    /// What was done.
+    pub journal: Mutex<Journal>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Leave out what changes something.
+    pub dry_run: bool,
+    /// Finish the step that runs and begin no other.
+    pub stopping: AtomicBool,
+    /// Called after an operation, so that the next scrape shows its effect.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Shared {
+    /// The journal, for one short use.
+    pub fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the daemon is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not when the daemon is stopping.
+    fn pause(&self, duration: Duration) {
+        let slice = Duration::from_millis(200);
+        let mut left = duration;
+        while !left.is_zero() && !self.is_stopping() {
+            self.host.sleep(left.min(slice));
+            left = left.saturating_sub(slice);
+        }
+    }
+
+    /// What the journal says now.
+    pub fn state(&self) -> State {
+        self.journal().state().clone()
+    }
+}

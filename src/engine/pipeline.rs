@@ -1,0 +1,126 @@
+//! One request from the queue to its end: look, decide, write down, do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Shared, execute};
+use crate::config::Target;
+use crate::host::{Focus, look};
+use crate::inventory::Inventory;
+use crate::journal::{Event, JournalError, Parked, Source};
+use crate::name::{LvRef, OperationId};
+use crate::plan::{Code, Outcome, Plan, Refusal, Step, plan};
+
+/// How long to wait after LVM gave no report.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// The pipeline. Everything it does to the host or the journal happens on the caller's thread.
+pub struct Pipeline(pub Arc<Shared>);
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was refused.
+    Refused(Refusal),
+    /// It was carried out, with this outcome.
+    Operation(OperationId, Outcome),
+    /// The daemon stopped first; the next start goes on.
+    Interrupted,
+}
+
+impl Pipeline {
+    /// Decides about a request, and carries the decision out. `request` is its number if the journal has it as received.
+    pub fn request(&self, request: Option<u64>, lv: &LvRef, source: Source) -> Result<Ended, JournalError> {
+        let shared = &self.0;
+        let Some(target) = shared.config.target(lv) else {
+            // The config changed while the request waited.
+            let sentence = format!("{lv} is not among monitor.targets any more");
+            return self.refuse(request, lv, source, Refusal::new(Code::UnknownTarget, sentence));
+        };
+        let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
+        self.clear_if_mended(lv, &inventory)?;
+        match self.decide(target, &inventory) {
+            Err(refusal) => self.refuse(request, lv, source, refusal),
+            Ok(plan) => self.carry_out(request, plan),
+        }
+    }
+
+    /// Goes on with an operation that a crash or a stop interrupted.
+    pub fn resume(&self, id: OperationId) -> Result<(), JournalError> {
+        tracing::warn!(operation = %id, "going on with an operation that was interrupted");
+        execute::execute(&self.0, id).map(drop)
+    }
+
+    fn decide(&self, target: &Target, inventory: &Inventory) -> Result<Plan, Refusal> {
+        let shared = &self.0;
+        let history = shared.journal().state().history(shared.dry_run);
+        plan(target, inventory, &shared.config, &history, shared.host.now()).decision
+    }
+
+    fn carry_out(&self, request: Option<u64>, plan: Plan) -> Result<Ended, JournalError> {
+        let shared = &self.0;
+        tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
+        let id = {
+            let mut journal = shared.journal();
+            let id = OperationId(journal.next_number());
+            let planned = Event::Planned { id, request, plan: Box::new(plan), dry_run: shared.dry_run };
+            journal.append(shared.host.now(), vec![planned])?;
+            id
+        };
+        Ok(execute::execute(shared, id)?.map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
+    }
+
+    /// Writes a refusal down, unless it is only the daemon's own look seeing what it saw before.
+    fn refuse(
+        &self,
+        request: Option<u64>,
+        lv: &LvRef,
+        source: Source,
+        refusal: Refusal,
+    ) -> Result<Ended, JournalError> {
+        let shared = &self.0;
+        shared.metrics.refused(Some(lv), refusal.code);
+        let seen_before = shared.journal().state().last_refusal.get(lv).is_some_and(|last| last.code == refusal.code);
+        if source == Source::Monitor && seen_before {
+            return Ok(Ended::Refused(refusal));
+        }
+        tracing::warn!(%lv, code = refusal.code.as_str(), ?source, "refused: {}", refusal.sentence);
+        let event = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone() };
+        shared.journal().append(shared.host.now(), vec![event])?;
+        Ok(Ended::Refused(refusal))
+    }
+
+    /// Looks at the volume, however often it takes: a request that was accepted is not lost because LVM did not answer once.
+    fn look(&self, lv: &LvRef) -> Option<Inventory> {
+        let shared = &self.0;
+        while !shared.is_stopping() {
+            match look(shared.host.as_ref(), Focus::Volume(lv)) {
+                Ok(inventory) => return Some(inventory),
+                Err(error) => {
+                    tracing::error!(%lv, "this host cannot be looked at, trying again: {}", crate::chain(&error))
+                }
+            }
+            shared.pause(LOOK_AGAIN);
+        }
+        None
+    }
+
+    /// A person finished by hand what needed attention: the target is open again.
+    fn clear_if_mended(&self, lv: &LvRef, inventory: &Inventory) -> Result<(), JournalError> {
+        let shared = &self.0;
+        let parked = shared.journal().state().parked.get(lv).cloned();
+        if parked.is_some_and(|parked| is_mended(&parked, inventory)) {
+            tracing::info!(lv = %lv, "what needed attention was finished by hand");
+            shared.journal().append(shared.host.now(), vec![Event::Cleared { lv: lv.clone() }])?;
+        }
+        Ok(())
+    }
+}
+
+/// Volume and file system are as planned, or the volume is larger still and the file system fills it.
+fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
+    let goals = |step: &&Step| {
+        matches!(step, Step::ExtendLv { .. } | Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. })
+    };
+    parked.plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
+}

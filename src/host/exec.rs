@@ -1,0 +1,169 @@
+//! Runs a program: absolute path, no shell, an environment of three variables, nothing inherited.
+//!
+//! Output goes into memory files, not pipes: a reader that dies with a pipe would take the writer with it (`SIGPIPE`), and
+//! `lvextend` must not die between suspending and resuming a device because this daemon was killed. For the same reason
+//! a program gets a process group of its own, out of reach of a Ctrl-C at our terminal.
+
+#![expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// A full report of 5,000 volumes is 20 MB; what prints more is broken.
+pub(super) const MAX_OUTPUT: u64 = 64 << 20;
+/// Enough of an error for a person.
+const MAX_COMPLAINT: u64 = 2048;
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// By itself.
+    Exited(super::Output),
+    /// It was killed at its deadline.
+    TimedOut,
+    /// It was killed because it printed too much.
+    TooMuch,
+}
+
+/// Runs a program that only reads, and kills it at the deadline.
+pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration) -> io::Result<Ended> {
+    let mut run = Run::start(program, arguments)?;
+    loop {
+        if let Some(output) = run.poll()? {
+            return Ok(Ended::Exited(output));
+        }
+        let ended = if run.started.elapsed() >= deadline {
+            Ended::TimedOut
+        } else if run.stdout.metadata()?.len() > MAX_OUTPUT {
+            Ended::TooMuch
+        } else {
+            continue;
+        };
+        run.kill_and_leave();
+        return Ok(ended);
+    }
+}
+
+/// Runs a program that changes something, and waits for it however long it takes.
+pub(super) fn mutating(
+    program: &Path,
+    arguments: &[String],
+    expected: Duration,
+    overdue: &dyn Fn(),
+) -> io::Result<super::Output> {
+    let mut run = Run::start(program, arguments)?;
+    let mut told = false;
+    loop {
+        if let Some(output) = run.poll()? {
+            return Ok(output);
+        }
+        if !told && run.started.elapsed() >= expected {
+            told = true;
+            overdue();
+        }
+    }
+}
+
+struct Run {
+    child: Child,
+    started: Instant,
+    pause: Duration,
+    stdout: File,
+    stderr: File,
+}
+
+impl Run {
+    fn start(program: &Path, arguments: &[String]) -> io::Result<Run> {
+        let memory = || memfd_create(c"output", MFdFlags::MFD_CLOEXEC).map(File::from).map_err(io::Error::from);
+        let (stdout, stderr) = (memory()?, memory()?);
+        let child = std::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C")
+            .env("LVM_SUPPRESS_FD_WARNINGS", "1")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?)
+            .process_group(0)
+            .spawn()?;
+        Ok(Run { child, started: Instant::now(), pause: Duration::from_millis(1), stdout, stderr })
+    }
+
+    /// Waits a moment, growing from 1 to 20 ms, unless it has ended.
+    fn poll(&mut self) -> io::Result<Option<super::Output>> {
+        let Some(status) = self.child.try_wait()? else {
+            std::thread::sleep(self.pause);
+            self.pause = (self.pause * 2).min(Duration::from_millis(20));
+            return Ok(None);
+        };
+        let stderr = String::from_utf8_lossy(&read(&mut self.stderr, MAX_COMPLAINT)?).into_owned();
+        let stderr = match status.signal() {
+            Some(signal) => format!("signal {signal}\n{stderr}"),
+            None => stderr,
+        };
+        Ok(Some(super::Output { code: status.code(), stdout: read(&mut self.stdout, MAX_OUTPUT)?, stderr }))
+    }
+
+    /// A process in an uninterruptible sleep outlives SIGKILL for a while; nobody waits for it here.
+    fn kill_and_leave(mut self) {
+        if self.child.kill().is_ok() {
+            std::thread::spawn(move || self.child.wait());
+        }
+    }
+}
+
+fn read(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Vec<String> {
+        vec!["-c".to_owned(), script.to_owned()]
+    }
+
+    #[test]
+    fn output_code_and_a_bare_environment() {
+        let run = |script: &str| mutating(Path::new("/bin/sh"), &sh(script), Duration::MAX, &|| ()).expect("runs");
+        let output = run("env | cut -d= -f1 | sort; echo oops >&2; exit 5");
+        assert_eq!(output.complaint(), "exited with 5: oops");
+        let names = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(names, "LC_ALL\nLVM_SUPPRESS_FD_WARNINGS\nPATH\nPWD\n");
+        // What the test itself was given may be passed on, what it opens is not; standard input is empty.
+        let ours = File::open("/dev/null").expect("opens");
+        let passed = String::from_utf8(run("cat; ls /proc/self/fd").stdout).expect("text");
+        let number = std::os::fd::AsRawFd::as_raw_fd(&ours).to_string();
+        assert!(!passed.lines().any(|fd| fd == number), "{passed}");
+        assert_eq!(run("kill -9 $$").code, None);
+    }
+
+    #[test]
+    fn a_report_is_killed_at_its_deadline_or_when_it_floods() {
+        let report =
+            |script: &str, ms| report(Path::new("/bin/sh"), &sh(script), Duration::from_millis(ms)).expect("runs");
+        assert!(matches!(report("exec sleep 60", 50), Ended::TimedOut));
+        assert!(matches!(report("exec cat /dev/zero", 60_000), Ended::TooMuch));
+        assert!(matches!(report("exit 3", 60_000), Ended::Exited(output) if output.code == Some(3)));
+    }
+
+    #[test]
+    fn a_change_is_waited_for_and_reported_overdue_once() {
+        let told = std::cell::Cell::new(0);
+        let output =
+            mutating(Path::new("/bin/sh"), &sh("sleep 0.2"), Duration::from_millis(20), &|| told.set(told.get() + 1));
+        assert!(output.expect("runs").succeeded());
+        assert_eq!(told.get(), 1);
+    }
+}

@@ -1,0 +1,190 @@
+//! The real machine.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use super::bounded::Bounded;
+use super::exec::{self, Ended, MAX_OUTPUT};
+use super::{Host, Output, RunError};
+use crate::config::ToolPaths;
+use crate::inventory::{DeviceNumber, Usage, superblock};
+use crate::name::MountPoint;
+use crate::plan::{Command, Tool};
+use crate::units::Bytes;
+
+/// Where programs are looked for, in this order; never in `PATH`, which is not ours.
+const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
+/// A `statvfs` that takes longer hangs.
+const STAT_DEADLINE: Duration = Duration::from_millis(500);
+/// A change that takes longer is worth a warning: growing terabytes of ext4 takes minutes, and is rare.
+const EXPECTED: Duration = Duration::from_secs(120);
+
+/// This machine.
+pub struct Linux {
+    tools: BTreeMap<Tool, PathBuf>,
+    report_deadline: Duration,
+    bounded: Bounded,
+}
+
+impl Linux {
+    /// Finds the programs. Those that are missing are no error here: what needs them is refused.
+    pub fn new(paths: &ToolPaths, report_deadline: Duration) -> Linux {
+        let configured = |tool| match tool {
+            Tool::Lvm => paths.lvm.as_ref(),
+            Tool::Blkid => paths.blkid.as_ref(),
+            Tool::Resize2fs => paths.resize2fs.as_ref(),
+            Tool::XfsGrowfs => paths.xfs_growfs.as_ref(),
+        };
+        let find = |tool: Tool| match configured(tool) {
+            Some(path) => Some(path.clone()).filter(|path| path.is_file()),
+            None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(|path| path.is_file()),
+        };
+        let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
+        Linux { tools, report_deadline, bounded: Bounded::new(STAT_DEADLINE) }
+    }
+}
+
+impl Host for Linux {
+    #[expect(clippy::disallowed_methods, reason = "the one source of time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
+    fn own_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        if let Ok(host) = nix::unistd::gethostname() {
+            let host = host.to_string_lossy().into_owned();
+            names.extend(qualified(&host, &std::fs::read_to_string("/etc/hosts").unwrap_or_default()));
+            names.push(host);
+        }
+        names.extend(addresses());
+        names
+    }
+
+    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
+        let tool = command.tool;
+        let program = self.tools.get(&tool).ok_or(RunError::Missing { tool })?;
+        let failed = |source| RunError::Io { tool, source };
+        if command.mutates {
+            return exec::mutating(program, &command.arguments, EXPECTED, overdue).map_err(failed);
+        }
+        match exec::report(program, &command.arguments, self.report_deadline).map_err(failed)? {
+            Ended::Exited(output) => Ok(output),
+            Ended::TimedOut => {
+                Err(RunError::TimedOut { command: command.name().to_owned(), after: self.report_deadline })
+            }
+            Ended::TooMuch => Err(RunError::TooMuch { command: command.name().to_owned(), limit: MAX_OUTPUT }),
+        }
+    }
+
+    fn mountinfo(&self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo")?).into_owned())
+    }
+
+    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
+        let path = mount_point.as_path().to_owned();
+        self.bounded.call(mount_point.as_str(), move || {
+            let vfs = statvfs(&path)?;
+            let device = device_number(std::fs::metadata(&path)?.dev());
+            // `f_bsize` is only a hint; counts are in fragments, statvfs(3).
+            let bytes = |blocks: u64| Bytes(blocks.saturating_mul(vfs.fragment_size()));
+            let usage = Usage {
+                size: bytes(vfs.blocks()),
+                free: bytes(vfs.blocks_free()),
+                avail: bytes(vfs.blocks_available()),
+                files: vfs.files(),
+                files_free: vfs.files_free(),
+                read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
+            };
+            Ok((usage, device))
+        })
+    }
+
+    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        // /dev/block/MAJOR:MINOR is udev's; it cannot point to another device as a name in /dev/mapper could.
+        let path = PathBuf::from(format!("/dev/block/{device}"));
+        self.bounded.call(&format!("device {device}"), move || {
+            let mut head = vec![0; superblock::LENGTH];
+            File::open(path)?.read_exact_at(&mut head, 0)?;
+            Ok(head)
+        })
+    }
+
+    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+        let link = std::fs::read_link(format!("/sys/dev/block/{device}")).ok()?;
+        let name = link.file_name()?.to_str()?;
+        std::fs::read_to_string(format!("/sys/fs/ext4/{name}/errors_count")).ok()?.trim().parse().ok()
+    }
+
+    fn file_size(&self, file: &Path) -> Option<u64> {
+        std::fs::metadata(file).ok().map(|meta| meta.len())
+    }
+
+    fn missing_tools(&self) -> Vec<Tool> {
+        Tool::ALL.into_iter().filter(|tool| !self.tools.contains_key(tool)).collect()
+    }
+}
+
+fn device_number(dev: u64) -> DeviceNumber {
+    let (major, minor) = (nix::sys::stat::major(dev), nix::sys::stat::minor(dev));
+    DeviceNumber { major: u32::try_from(major).unwrap_or(u32::MAX), minor: u32::try_from(minor).unwrap_or(u32::MAX) }
+}
+
+/// The host's name with its domain, as /etc/hosts has it beside the bare one.
+fn qualified(host: &str, etc_hosts: &str) -> Vec<String> {
+    let lines = etc_hosts.lines().map(|line| line.split('#').next().unwrap_or("").split_whitespace().skip(1));
+    let prefix = format!("{host}.");
+    lines
+        .filter(|names| names.clone().any(|name| name == host))
+        .flat_map(|names| names.filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The addresses of this host's interfaces. Loopback is left out: every host has it, so it names none.
+fn addresses() -> Vec<String> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let ips = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| std::net::IpAddr::from(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::IpAddr::from(v6.ip())))
+    });
+    ips.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_comes_from_etc_hosts() {
+        let hosts = "127.0.0.1 localhost\n127.0.1.1 db1.example.com db1 # here\n192.0.2.1 db10.example.com db10\n";
+        assert_eq!(qualified("db1", hosts), ["db1.example.com"]);
+        assert_eq!(qualified("db", hosts), [""; 0]);
+    }
+
+    #[test]
+    fn this_machine_answers() {
+        let host = Linux::new(&ToolPaths::default(), Duration::from_secs(5));
+        assert!(host.mountinfo().expect("Linux").contains(" / "));
+        let (usage, _) = host.usage(&"/".parse().expect("a path")).expect("the root");
+        assert!(usage.size.0 > 0);
+        assert!(!host.own_names().iter().any(|name| name.starts_with("127.")));
+    }
+
+    #[test]
+    fn a_configured_program_that_is_not_there_is_missing() {
+        let paths = ToolPaths { lvm: Some("/nonexistent/lvm".into()), ..ToolPaths::default() };
+        assert!(Linux::new(&paths, Duration::from_secs(5)).missing_tools().contains(&Tool::Lvm));
+    }
+}

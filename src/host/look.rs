@@ -1,0 +1,100 @@
+//! A fresh look at a host: asks it everything and puts the answers into one [`Inventory`].
+
+use std::collections::BTreeMap;
+
+use super::{Host, RunError};
+use crate::inventory::lvm::{self, ReportError};
+use crate::inventory::{FileSystem, Inventory, Mount, mounts, superblock};
+use crate::name::LvRef;
+use crate::plan::{Command, Tool};
+
+/// How much to look at.
+#[derive(Debug, Clone, Copy)]
+pub enum Focus<'a> {
+    /// The whole host; `blkid` is not asked.
+    Everything,
+    /// One volume with its volume group, and what `blkid` finds on it.
+    Volume(&'a LvRef),
+}
+
+/// The host could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// LVM's report did not run.
+    #[error("lvm fullreport failed")]
+    Run(#[from] RunError),
+    /// It ran and failed.
+    #[error("lvm fullreport {0}")]
+    Failed(String),
+    /// It succeeded and made no sense.
+    #[error("lvm fullreport: {0}")]
+    Report(#[from] ReportError),
+    /// The mount table could not be read.
+    #[error("/proc/self/mountinfo cannot be read")]
+    Mountinfo(#[source] std::io::Error),
+}
+
+/// Looks.
+pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
+    let mut inventory = report(host, focus)?;
+    let (all, odd) = mounts::parse(&host.mountinfo().map_err(LookError::Mountinfo)?);
+    if odd > 0 {
+        inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
+    }
+    inventory.mounts = all;
+    inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
+    inventory.filesystems = filesystems(host, &inventory, focus);
+    inventory.taken_at = host.now();
+    Ok(inventory)
+}
+
+fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
+    let vg = match focus {
+        Focus::Everything => None,
+        Focus::Volume(lv) => Some(&lv.vg),
+    };
+    let output = host.run(&Command::report(Tool::Lvm, lvm::report_arguments(vg)), &|| ())?;
+    if !output.succeeded() {
+        // A group that is not there makes the report fail, like much else; the report of all groups tells them apart.
+        return if vg.is_some() { report(host, Focus::Everything) } else { Err(LookError::Failed(output.complaint())) };
+    }
+    Ok(lvm::parse(&output.stdout, host.now())?)
+}
+
+fn filesystems(host: &dyn Host, inventory: &Inventory, focus: Focus<'_>) -> Vec<FileSystem> {
+    let wanted = match focus {
+        Focus::Everything => None,
+        Focus::Volume(lv) => Some(lv),
+    };
+    let mut superblocks = BTreeMap::new();
+    let mut found = Vec::new();
+    for mount in &inventory.mounts {
+        let Some(lv) = inventory.lv_by_device(mount.device) else { continue };
+        if wanted.is_some_and(|wanted| wanted != &lv.name) {
+            continue;
+        }
+        let superblock = superblocks
+            .entry(mount.device)
+            .or_insert_with(|| host.superblock(mount.device).ok().and_then(|head| superblock::parse(&head)));
+        let usage = host.usage(&mount.mount_point).ok();
+        found.push(FileSystem {
+            mount: mount.clone(),
+            usage: usage.map(|(usage, _)| usage),
+            usage_device: usage.map(|(_, device)| device),
+            superblock: superblock.clone(),
+            errors: host.ext4_errors(mount.device),
+            signature: wanted.and_then(|_| signature(host, mount)),
+        });
+    }
+    found
+}
+
+/// What `blkid` finds on the device, by probing it (`-p`), not from its cache.
+fn signature(host: &dyn Host, mount: &Mount) -> Option<String> {
+    let device = format!("/dev/block/{}", mount.device);
+    let output =
+        host.run(&Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device]), &|| ()).ok()?;
+    // 8 means that it found several; whatever they are, that is nothing to grow on.
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.succeeded().then(|| text.trim().to_owned()).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,116 @@
+//! The only place that touches the machine. Everything above speaks to a [`Host`]: a real one ([`linux`]) or the
+//! simulated one that is shipped with the program ([`sim`]), and cannot tell them apart.
+
+mod bounded;
+mod exec;
+pub mod linux;
+pub mod look;
+mod sampler;
+pub mod sim;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::inventory::{DeviceNumber, Usage};
+use crate::name::MountPoint;
+use crate::plan::{Command, Tool};
+pub use look::{Focus, LookError, look};
+pub use sampler::Sampler;
+
+/// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.
+pub trait Host: Send + Sync {
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// Waits. The simulated host's time passes faster.
+    fn sleep(&self, duration: Duration);
+
+    /// The names and addresses of this host, for the label `instance`.
+    fn own_names(&self) -> Vec<String>;
+
+    /// Runs a command to its end. A report is killed at its deadline; a command that changes something never is, and
+    /// `overdue` is called once when it takes longer than it should.
+    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError>;
+
+    /// The text of `/proc/self/mountinfo`.
+    fn mountinfo(&self) -> io::Result<String>;
+
+    /// `statvfs`, and the device that the path leads to. Ends within a deadline even if the mount hangs.
+    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)>;
+
+    /// The first bytes of a block device. Ends within a deadline even if the device hangs.
+    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;
+
+    /// The number of errors the kernel has counted on an ext4; `None` if there is no counter.
+    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64>;
+
+    /// The size of a file of ours, `None` if it is not there.
+    fn file_size(&self, file: &Path) -> Option<u64>;
+
+    /// The programs that were not found.
+    fn missing_tools(&self) -> Vec<Tool>;
+}
+
+/// What a program that ended said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error, cut to a few lines.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Exit code 0.
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// How it ended and what it said last, for people.
+    pub fn complaint(&self) -> String {
+        let code = self.code.map_or("was ended by a signal".to_owned(), |code| format!("exited with {code}"));
+        let said = self.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        if said.is_empty() { code } else { format!("{code}: {said}") }
+    }
+}
+
+/// A program did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It is not installed.
+    #[error("{} is not installed: install it, or set tools.{}", tool.as_str(), tool.as_str())]
+    Missing {
+        /// Which.
+        tool: Tool,
+    },
+    /// It could not be started, or not waited for.
+    #[error("{} cannot be run", tool.as_str())]
+    Io {
+        /// Which.
+        tool: Tool,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A report was given up at its deadline.
+    #[error("{command} did not answer within {}", humantime::format_duration(*after))]
+    TimedOut {
+        /// Which.
+        command: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// A report printed more than anybody can use.
+    #[error("{command} printed more than {limit} bytes")]
+    TooMuch {
+        /// Which.
+        command: String,
+        /// The limit.
+        limit: u64,
+    },
+}

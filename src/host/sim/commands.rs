@@ -1,0 +1,206 @@
+//! The commands the simulated host understands, with the exit codes and messages that LVM 2.03.16, e2fsprogs 1.47 and
+//! xfsprogs 6.1 give.
+
+use serde_json::{Value, json};
+
+use super::model::{Model, SimLv, SimVg};
+use crate::host::Output;
+use crate::plan::{Command, Tool};
+use crate::units::Extents;
+
+/// Runs a command on the model.
+pub(super) fn run(model: &mut Model, command: &Command) -> Output {
+    let arguments: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
+    match (command.tool, arguments.as_slice()) {
+        (Tool::Lvm, ["fullreport", rest @ ..]) => fullreport(model, rest),
+        (Tool::Lvm, ["vgcfgbackup", "-f", file, "--", vg]) => vgcfgbackup(model, file, vg),
+        (Tool::Lvm, ["lvextend", "-l", extents, "--", lv]) => lvextend(model, extents, lv),
+        (Tool::Blkid, [.., device]) => blkid(model, device),
+        (Tool::Resize2fs, [device]) => resize2fs(model, device),
+        (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
+        _ => fails(3, format!("  the simulated host does not know: {command}")),
+    }
+}
+
+pub(super) fn fails(code: i32, message: impl Into<String>) -> Output {
+    Output { code: Some(code), stdout: vec![], stderr: message.into() }
+}
+
+fn succeeds(text: impl Into<String>) -> Output {
+    Output { code: Some(0), stdout: text.into().into_bytes(), stderr: String::new() }
+}
+
+fn fullreport(model: &Model, arguments: &[&str]) -> Output {
+    let only = arguments.iter().position(|argument| *argument == "--").and_then(|at| arguments.get(at + 1));
+    if let Some(name) = only
+        && !model.vgs.iter().any(|vg| vg.name.as_str() == *name)
+    {
+        return fails(5, format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}"));
+    }
+    let wanted = model.vgs.iter().filter(|vg| only.is_none_or(|only| vg.name.as_str() == *only));
+    let sections: Vec<Value> = wanted.map(|vg| section(model, vg)).collect();
+    succeeds(json!({ "report": sections }).to_string())
+}
+
+fn section(model: &Model, vg: &SimVg) -> Value {
+    let lvs: Vec<&SimLv> = model.lvs.iter().filter(|lv| lv.name.vg == vg.name).collect();
+    let flag = |value: bool| if value { "1" } else { "0" };
+    let bytes = |extents: Extents| extents.bytes(vg.extent_size).0.to_string();
+    let snapshots = lvs.iter().filter(|lv| lv.origin.is_some()).count();
+    json!({
+        "vg": [{
+            "vg_uuid": uuid(vg.name.as_str()), "vg_name": vg.name, "vg_permissions": if vg.read_only { "read-only" } else { "writeable" },
+            "vg_exported": flag(vg.exported), "vg_partial": flag(vg.partial), "vg_allocation_policy": "normal", "vg_shared": "0",
+            "vg_size": bytes(vg.extents()), "vg_free": bytes(vg.free()), "vg_systemid": "",
+            "vg_extent_size": vg.extent_size.0.to_string(), "vg_extent_count": vg.extents().0.to_string(),
+            "vg_free_count": vg.free().0.to_string(), "pv_count": vg.pvs.len().to_string(),
+            "vg_missing_pv_count": flag(vg.partial), "lv_count": lvs.len().to_string(), "snap_count": snapshots.to_string(),
+            "vg_mda_free": "520192", "vg_mda_size": "1044480",
+        }],
+        "pv": vg.pvs.iter().enumerate().map(|(index, pv)| json!({
+            "pv_uuid": uuid(&pv.name), "pv_name": pv.name, "pv_size": bytes(pv.extents),
+            "pv_free": bytes(Extents(pv.extents.0 - pv.allocated.0)), "pv_pe_count": pv.extents.0.to_string(),
+            "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
+            "pv_missing": flag(vg.partial && index == 0),
+        })).collect::<Vec<_>>(),
+        "lv": lvs.iter().map(|lv| lv_row(lv, &lvs)).collect::<Vec<_>>(),
+        "pvseg": [],
+        "seg": lvs.iter().map(|lv| json!({
+            "lv_uuid": uuid(&lv.name.to_string()), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
+            "seg_start_pe": "0", "seg_size_pe": lv.extents.0.to_string(), "seg_pe_ranges": "",
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
+    let if_active = |value: &str| if lv.active { value.to_owned() } else { "-1".to_owned() };
+    let flag = |value: bool| if value { "1" } else { "0" };
+    let is_origin = lvs.iter().any(|other| other.origin.as_deref() == Some(lv.name.lv.as_str()));
+    let role = match (&lv.origin, is_origin) {
+        (Some(_), _) => "public,snapshot,thicksnapshot",
+        (None, true) => "public,origin,thickorigin",
+        (None, false) => "public",
+    };
+    let permissions = match (lv.active, lv.read_only) {
+        (false, _) => "unknown",
+        (true, true) => "read-only",
+        (true, false) => "writeable",
+    };
+    json!({
+        "lv_uuid": uuid(&lv.name.to_string()), "lv_name": lv.name.lv, "lv_path": lv.name.path(), "lv_dm_path": lv.name.dm_path(),
+        "lv_layout": lv.kind, "lv_role": role, "lv_size": lv.size().0.to_string(), "lv_active_locally": flag(lv.active),
+        "lv_suspended": if_active(flag(lv.suspended)), "lv_permissions": permissions,
+        "lv_device_open": if_active(flag(lv.fs.as_ref().is_some_and(|fs| fs.mounted))), "lv_health_status": lv.health,
+        "lv_kernel_major": if_active("253"), "lv_kernel_minor": if_active(&lv.minor.to_string()), "lv_merging": "0",
+        "lv_converting": "0", "origin": lv.origin.as_deref().unwrap_or(""), "pool_lv": "", "move_pv": "",
+        "data_percent": if lv.origin.is_some() { "1.50" } else { "" }, "metadata_percent": "", "sync_percent": "",
+    })
+}
+
+/// LVM's UUIDs are 32 characters in groups; here they are made of the name, so that they are the same in each run.
+fn uuid(name: &str) -> String {
+    let hash = crc32fast::hash(name.as_bytes());
+    format!("sim{:03}-{hash:08}-0000-0000-0000-{:010}", hash % 1000, u64::from(hash) * 7)
+}
+
+fn vgcfgbackup(model: &mut Model, file: &str, vg: &str) -> Output {
+    if model.vg(vg).is_none() {
+        return fails(5, format!("  Volume group \"{vg}\" not found"));
+    }
+    model.files.insert(file.into(), 2048);
+    succeeds(format!("  Volume group \"{vg}\" successfully backed up.\n"))
+}
+
+fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
+    let Ok(wanted) = extents.parse::<u64>() else { return fails(3, "  Invalid argument for --extents") };
+    let Some(found) = model.lv(lv).map(|lv| lv.clone()) else {
+        return fails(5, format!("  Failed to find logical volume \"{lv}\""));
+    };
+    let is_origin = model.lvs.iter().any(|other| other.origin.as_deref() == Some(found.name.lv.as_str()));
+    let Some(vg) = model.vg(found.name.vg.as_str()) else { return fails(5, "  Volume group not found") };
+    if vg.exported {
+        return fails(5, format!("  Volume group \"{}\" is exported", vg.name));
+    }
+    if vg.partial {
+        return fails(5, format!("  Cannot change VG {} while PVs are missing.", vg.name));
+    }
+    if vg.read_only {
+        return fails(5, format!("  Cannot process volume group {}: it is read-only", vg.name));
+    }
+    if is_origin && found.active {
+        return fails(5, "  Snapshot origin volumes can be resized only while inactive: try lvchange -an.");
+    }
+    let before = found.extents.0;
+    if wanted == before {
+        return fails(5, format!("  New size ({before} extents) matches existing size ({before} extents)."));
+    }
+    if wanted < before {
+        return fails(
+            5,
+            format!("  New size given ({wanted} extents) not larger than existing size ({before} extents)"),
+        );
+    }
+    let wanted = before + (wanted - before).next_multiple_of(found.stripes.max(1));
+    let available: u64 = vg.pvs.iter().filter(|pv| pv.allocatable).map(|pv| pv.extents.0 - pv.allocated.0).sum();
+    if wanted - before > available {
+        return fails(
+            5,
+            format!("  Insufficient free space: {} extents needed, but only {available} available", wanted - before),
+        );
+    }
+    vg.allocate(wanted - before);
+    if let Some(found) = model.lv(lv) {
+        found.extents = Extents(wanted);
+    }
+    succeeds(format!("  Logical volume {lv} successfully resized.\n"))
+}
+
+fn blkid(model: &Model, device: &str) -> Output {
+    let by_number = |lv: &&SimLv| device.strip_prefix("/dev/block/") == Some(lv.device().to_string().as_str());
+    let fs = model.lvs.iter().find(by_number).and_then(|lv| lv.fs.as_ref());
+    match fs.map(|fs| fs.signature.as_ref().unwrap_or(&fs.kind)).filter(|signature| !signature.is_empty()) {
+        Some(signature) => succeeds(format!("{signature}\n")),
+        None => fails(2, ""),
+    }
+}
+
+fn resize2fs(model: &mut Model, device: &str) -> Output {
+    let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == device);
+    let Some(lv) = found else { return fails(1, format!("open: No such file or directory while opening {device}")) };
+    let size = lv.size();
+    let Some(fs) = lv.fs.as_mut() else { return fails(1, "resize2fs: Bad magic number in super-block") };
+    if fs.kind != "ext4" {
+        return fails(1, "resize2fs: Bad magic number in super-block while trying to open the device");
+    }
+    if fs.size >= size {
+        return succeeds(format!("The filesystem is already {} (4k) blocks long.  Nothing to do!\n", fs.size.0 / 4096));
+    }
+    if !fs.mounted {
+        return fails(1, format!("Please run 'e2fsck -f {device}' first."));
+    }
+    if fs.read_only {
+        return fails(1, "resize2fs: Read-only file system While checking for on-line resizing support");
+    }
+    fs.size = size;
+    succeeds(format!("The filesystem on {device} is now {} (4k) blocks long.\n", size.0 / 4096))
+}
+
+fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {
+    let mounted =
+        |lv: &&mut SimLv| lv.fs.as_ref().is_some_and(|fs| fs.mounted && fs.mount_point.as_str() == mount_point);
+    let Some(lv) = model.lvs.iter_mut().find(mounted) else {
+        return fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem"));
+    };
+    let size = lv.size();
+    match lv.fs.as_mut() {
+        Some(fs) if fs.kind == "xfs" && fs.read_only => {
+            fails(1, "xfs_growfs: XFS_IOC_FSGROWFSDATA xfsctl failed: Read-only file system")
+        }
+        Some(fs) if fs.kind == "xfs" => {
+            let before = std::mem::replace(&mut fs.size, size);
+            let changed = format!("data blocks changed from {} to {}\n", before.0 / 4096, size.0 / 4096);
+            succeeds(if before < size { changed } else { String::new() })
+        }
+        _ => fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem")),
+    }
+}

@@ -1,0 +1,191 @@
+//! A simulated host: volume groups, volumes and file systems in memory that answer the same commands with the same
+//! output and exit codes as the real programs (see the tests in `tests/vm`, which hold both against each other).
+//!
+//! Shipped with the program (`serve --simulate=FILE`), so that anybody can see the metrics and the pipeline without
+//! LVM; and used by the tests for breadth, faults and crashes.
+
+mod commands;
+mod fault;
+mod file;
+mod model;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Host, Output, RunError};
+use crate::inventory::{DeviceNumber, Usage, mounts, superblock};
+use crate::name::MountPoint;
+use crate::plan::{Command, Tool};
+pub use fault::{Crash, Fault, Harm};
+pub use file::{SimError, load, parse};
+pub use model::{Model, SimFs, SimLv, SimPv, SimVg};
+
+/// A host that exists only in memory.
+pub struct Sim {
+    model: Mutex<Model>,
+    faults: Mutex<Vec<Fault>>,
+    /// Every command that was run, for tests and for people who watch.
+    log: Mutex<Vec<Command>>,
+    clock: Clock,
+}
+
+/// Where the simulated time comes from.
+enum Clock {
+    /// It passes this many times faster than the real one.
+    Running { from: Timestamp, since: Instant, speed: f64 },
+    /// It passes only when somebody sleeps or [`Sim::pass`] is called.
+    Stepped(Mutex<Timestamp>),
+}
+
+impl Sim {
+    /// A host whose time passes by itself, `speed` times as fast as the real one.
+    pub fn running(model: Model, from: Timestamp) -> Sim {
+        let speed = model.speed;
+        Sim::new(model, Clock::Running { from, since: Instant::now(), speed })
+    }
+
+    /// A host whose time stands still until it is moved.
+    pub fn stepped(model: Model, from: Timestamp) -> Sim {
+        Sim::new(model, Clock::Stepped(Mutex::new(from)))
+    }
+
+    fn new(model: Model, clock: Clock) -> Sim {
+        Sim { model: Mutex::new(model), faults: Mutex::default(), log: Mutex::default(), clock }
+    }
+
+    /// Lets time pass on a stepped host.
+    pub fn pass(&self, duration: Duration) {
+        if let Clock::Stepped(now) = &self.clock {
+            let mut now = lock(now);
+            *now = now.saturating_add(SignedDuration::try_from(duration).unwrap_or_default()).unwrap_or(*now);
+        }
+    }
+
+    /// Looks at or changes the model, as a person at the machine could.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
+        let now = self.now();
+        let mut model = lock(&self.model);
+        model.fill_until(now);
+        change(&mut model)
+    }
+
+    /// Makes something go wrong.
+    pub fn inject(&self, fault: Fault) {
+        lock(&self.faults).push(fault);
+    }
+
+    /// The commands that were run so far, those that only read left out.
+    pub fn changes(&self) -> Vec<String> {
+        lock(&self.log).iter().filter(|command| command.mutates).map(|command| command.to_string()).collect()
+    }
+
+    fn harm(&self, command: &Command) -> Option<Harm> {
+        let mut faults = lock(&self.faults);
+        let fault = faults.iter_mut().find(|fault| fault.strikes(command))?;
+        fault.hit()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host for Sim {
+    fn now(&self) -> Timestamp {
+        match &self.clock {
+            Clock::Running { from, since, speed } => {
+                let passed = Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * speed).unwrap_or_default();
+                from.saturating_add(SignedDuration::try_from(passed).unwrap_or_default()).unwrap_or(*from)
+            }
+            Clock::Stepped(now) => *lock(now),
+        }
+    }
+
+    fn sleep(&self, duration: Duration) {
+        match &self.clock {
+            Clock::Running { speed, .. } => std::thread::sleep(duration.div_f64(speed.max(0.001))),
+            Clock::Stepped(_) => self.pass(duration),
+        }
+    }
+
+    fn own_names(&self) -> Vec<String> {
+        lock(&self.model).names.clone()
+    }
+
+    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
+        lock(&self.log).push(command.clone());
+        if self.missing_tools().contains(&command.tool) {
+            return Err(RunError::Missing { tool: command.tool });
+        }
+        let harm = self.harm(command);
+        harm.iter().for_each(|harm| harm.before(command, overdue));
+        match harm {
+            Some(Harm::Fails) => return Ok(fault::failure(command)),
+            Some(Harm::Garbage) => return Ok(fault::garbage()),
+            Some(Harm::TimesOut) => {
+                return Err(RunError::TimedOut { command: command.name().to_owned(), after: Duration::from_secs(30) });
+            }
+            _ => {}
+        }
+        let output = self.with(|model| commands::run(model, command));
+        harm.iter().for_each(|harm| harm.after(command));
+        // What a command reports as failed although it did its work.
+        Ok(if harm == Some(Harm::FailsAfterwards) { fault::failure(command) } else { output })
+    }
+
+    fn mountinfo(&self) -> io::Result<String> {
+        let mut text = String::from("22 1 0:20 / /proc rw,relatime - proc proc rw\n");
+        self.with(|model| {
+            for (lv, fs) in model.mounted() {
+                let options = if fs.read_only { "ro" } else { "rw" };
+                let point = mounts::escape(&fs.mount_point.to_string());
+                let device = lv.device();
+                let source = mounts::escape(&lv.name.dm_path().to_string_lossy());
+                text.push_str(&format!(
+                    "{} 1 {device} / {point} {options} - {} {source} {options}\n",
+                    100 + device.minor,
+                    fs.kind
+                ));
+            }
+        });
+        Ok(text)
+    }
+
+    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
+        self.with(|model| {
+            let found = model.mounted().find(|(_, fs)| &fs.mount_point == mount_point);
+            let (lv, fs) = found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            if fs.hangs {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            Ok((fs.usage(), lv.device()))
+        })
+    }
+
+    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        self.with(|model| {
+            let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            Ok(lv
+                .fs
+                .as_ref()
+                .and_then(SimFs::superblock)
+                .map_or(vec![0; superblock::LENGTH], |sb| superblock::render(&sb)))
+        })
+    }
+
+    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+        self.with(|model| model.lv_by_device(device)?.fs.as_ref().filter(|fs| fs.kind == "ext4").map(|fs| fs.errors))
+    }
+
+    fn file_size(&self, file: &Path) -> Option<u64> {
+        self.with(|model| model.files.get(file).copied())
+    }
+
+    fn missing_tools(&self) -> Vec<Tool> {
+        lock(&self.model).missing_tools.clone()
+    }
+}

@@ -1,0 +1,229 @@
+//! What the simulated host consists of.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::inventory::superblock::{Ext, Superblock, Xfs};
+use crate::inventory::{DeviceNumber, Usage};
+use crate::name::{LvRef, MountPoint, VgName};
+use crate::plan::Tool;
+use crate::units::{Bytes, Extents, MIB};
+
+/// A host.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Its names and addresses.
+    pub names: Vec<String>,
+    /// How much faster its time passes.
+    pub speed: f64,
+    /// Its volume groups.
+    pub vgs: Vec<SimVg>,
+    /// Its logical volumes.
+    pub lvs: Vec<SimLv>,
+    /// Files that commands wrote, and their sizes.
+    pub files: BTreeMap<PathBuf, u64>,
+    /// Programs that are not installed.
+    pub missing_tools: Vec<Tool>,
+    /// Until when the file systems were filled.
+    pub filled_until: Option<Timestamp>,
+}
+
+/// A volume group.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are LVM's")]
+pub struct SimVg {
+    pub name: VgName,
+    pub extent_size: Bytes,
+    pub pvs: Vec<SimPv>,
+    pub read_only: bool,
+    pub exported: bool,
+    pub partial: bool,
+}
+
+/// A physical volume.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are LVM's")]
+pub struct SimPv {
+    pub name: String,
+    pub extents: Extents,
+    pub allocated: Extents,
+    pub allocatable: bool,
+}
+
+/// A logical volume.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are LVM's")]
+pub struct SimLv {
+    pub name: LvRef,
+    pub minor: u32,
+    pub extents: Extents,
+    pub extent_size: Bytes,
+    pub stripes: u64,
+    pub kind: String,
+    pub active: bool,
+    pub suspended: bool,
+    pub read_only: bool,
+    pub health: String,
+    /// The volume that this one is an old-style snapshot of.
+    pub origin: Option<String>,
+    pub fs: Option<SimFs>,
+}
+
+/// A file system on a volume.
+#[derive(Debug, Clone)]
+pub struct SimFs {
+    /// The kernel's name of its type.
+    pub kind: String,
+    /// What blkid says, if that differs.
+    pub signature: Option<String>,
+    /// Where it is mounted.
+    pub mount_point: MountPoint,
+    /// Whether it is.
+    pub mounted: bool,
+    /// Its size.
+    pub size: Bytes,
+    /// What is in use.
+    pub used: Bytes,
+    /// By how many bytes a second it fills.
+    pub fill: Bytes,
+    /// Mounted read-only.
+    pub read_only: bool,
+    /// The kernel's error counter.
+    pub errors: u64,
+    /// `statvfs` does not answer.
+    pub hangs: bool,
+}
+
+/// The log of a small XFS, which statvfs does not count.
+const XFS_LOG: u64 = 16 * MIB;
+const BLOCK: u64 = 4096;
+
+impl Model {
+    /// A host without volumes.
+    pub fn empty(name: &str) -> Model {
+        Model {
+            names: vec![name.to_owned()],
+            speed: 1.0,
+            vgs: vec![],
+            lvs: vec![],
+            files: BTreeMap::new(),
+            missing_tools: vec![],
+            filled_until: None,
+        }
+    }
+
+    /// The group of that name.
+    pub fn vg(&mut self, name: &str) -> Option<&mut SimVg> {
+        self.vgs.iter_mut().find(|vg| vg.name.as_str() == name)
+    }
+
+    /// The volume of that name, `vg/lv`.
+    pub fn lv(&mut self, name: &str) -> Option<&mut SimLv> {
+        self.lvs.iter_mut().find(|lv| lv.name.to_string() == name)
+    }
+
+    pub(super) fn lv_by_device(&self, device: DeviceNumber) -> Option<&SimLv> {
+        self.lvs.iter().find(|lv| lv.active && lv.device() == device)
+    }
+
+    pub(super) fn mounted(&self) -> impl Iterator<Item = (&SimLv, &SimFs)> {
+        self.lvs.iter().filter_map(|lv| Some((lv, lv.fs.as_ref().filter(|fs| fs.mounted)?)))
+    }
+
+    /// Lets the writers write.
+    pub(super) fn fill_until(&mut self, now: Timestamp) {
+        let from = self.filled_until.replace(now).unwrap_or(now);
+        let seconds = now.duration_since(from).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        for fs in self.lvs.iter_mut().filter_map(|lv| lv.fs.as_mut()) {
+            let room = fs.capacity().saturating_sub(fs.used);
+            fs.used.0 += ((fs.fill.0 as f64 * seconds) as u64).min(room.0);
+        }
+    }
+}
+
+impl SimVg {
+    /// Extents that no volume has.
+    pub fn free(&self) -> Extents {
+        Extents(self.pvs.iter().map(|pv| pv.extents.0 - pv.allocated.0).sum())
+    }
+
+    /// All extents.
+    pub fn extents(&self) -> Extents {
+        Extents(self.pvs.iter().map(|pv| pv.extents.0).sum())
+    }
+
+    /// Gives extents to a volume from wherever they are free; the caller has checked that there are enough.
+    pub(super) fn allocate(&mut self, mut extents: u64) {
+        for pv in self.pvs.iter_mut().filter(|pv| pv.allocatable) {
+            let taken = extents.min(pv.extents.0 - pv.allocated.0);
+            pv.allocated.0 += taken;
+            extents -= taken;
+        }
+    }
+}
+
+impl SimLv {
+    /// Its size.
+    pub fn size(&self) -> Bytes {
+        self.extents.bytes(self.extent_size)
+    }
+
+    /// Its device number.
+    pub fn device(&self) -> DeviceNumber {
+        DeviceNumber { major: 253, minor: self.minor }
+    }
+}
+
+impl SimFs {
+    /// What a user can store: the size without the file system's own data, about as much as a real one keeps.
+    pub fn capacity(&self) -> Bytes {
+        match self.kind.as_str() {
+            "xfs" => self.size.saturating_sub(Bytes(XFS_LOG)),
+            _ => Bytes(self.size.0 / 100 * 98),
+        }
+    }
+
+    /// The numbers of `statvfs`.
+    pub fn usage(&self) -> Usage {
+        let size = self.capacity();
+        let free = size.saturating_sub(self.used);
+        // Ext4 keeps 5 % for root; inodes are one per 16 KiB there, and XFS has no fixed number.
+        let reserved = if self.kind == "ext4" { Bytes(size.0 / 20) } else { Bytes::ZERO };
+        let files = self.size.0 / 16384;
+        Usage {
+            size,
+            free,
+            avail: free.saturating_sub(reserved),
+            files,
+            files_free: files - files / 10,
+            read_only: self.read_only,
+        }
+    }
+
+    pub(super) fn superblock(&self) -> Option<Superblock> {
+        match self.kind.as_str() {
+            "ext4" => Some(Superblock::Ext(Ext {
+                block_size: BLOCK,
+                blocks: self.size.0 / BLOCK,
+                blocks_per_group: 32768,
+                inodes_per_group: 8192,
+                inode_size: 256,
+                reserved_gdt_blocks: 256,
+                desc_size: 64,
+                has_64bit: true,
+            })),
+            "xfs" => Some(Superblock::Xfs(Xfs {
+                block_size: BLOCK,
+                ag_blocks: (self.size.0 / BLOCK / 4).max(1),
+                ag_count: 4,
+                internal_log_blocks: XFS_LOG / BLOCK,
+            })),
+            _ => None,
+        }
+    }
+}

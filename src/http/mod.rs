@@ -1,0 +1,38 @@
+//! The network edge: listeners, limits, routes. It never touches the host; what it needs comes through plain values and
+//! [`crate::engine::Handle`].
+
+mod metrics;
+mod pages;
+mod route;
+mod server;
+mod webhook;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::alert::target::OwnNames;
+use crate::config::Config;
+use crate::engine::Handle;
+use crate::inventory::{FileSystem, Latest};
+use crate::metrics::autoscaler::Metrics;
+pub use server::{ListenAddress, Listeners, bind, serve};
+
+/// Everything the routes need.
+pub struct Context {
+    /// Where the metrics are.
+    pub telemetry_path: String,
+    /// What is wanted.
+    pub config: Arc<Config>,
+    /// The names of this host.
+    pub own_names: OwnNames,
+    /// The engine; `None` when nothing may grow.
+    pub engine: Option<Handle>,
+    /// The last inventory.
+    pub latest: Arc<Latest>,
+    /// Reads the usage of a file system anew.
+    pub usage: Box<dyn Fn(&FileSystem) -> FileSystem + Send + Sync>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Set when the daemon is stopping.
+    pub draining: AtomicBool,
+}

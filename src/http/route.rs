@@ -1,0 +1,62 @@
+//! Which path leads where: one screen.
+
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{Context, metrics, pages, webhook};
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Answers a request.
+pub(super) async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if path == context.telemetry_path {
+        return match get(&request) {
+            Some(refused) => refused,
+            None => metrics::metrics(context, &request).await,
+        };
+    }
+    match path {
+        "/" => get(&request).unwrap_or_else(|| pages::landing(context)),
+        "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
+        "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
+        "/webhook/alertmanager" => {
+            let answer = match only(&request, &Method::POST, "POST") {
+                Some(refused) => refused,
+                None => webhook::alertmanager(context, request).await,
+            };
+            context.metrics.webhook_answered(answer.status().as_u16());
+            answer
+        }
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+    }
+}
+
+/// The answer to a request that is not a GET where only that is known.
+fn get(request: &Request<Incoming>) -> Option<Answer> {
+    if request.method() == Method::HEAD { None } else { only(request, &Method::GET, "GET, HEAD") }
+}
+
+fn only(request: &Request<Incoming>, method: &Method, allowed: &'static str) -> Option<Answer> {
+    if request.method() == method {
+        return None;
+    }
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("expected {allowed}\n"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    Some(answer)
+}
+
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with_type(status, "text/plain; charset=utf-8", body)
+}
+
+pub(super) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

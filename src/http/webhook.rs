@@ -1,0 +1,152 @@
+//! `POST /webhook/alertmanager`: read within limits, find the targets, have them written down, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, StatusCode};
+use serde::Serialize;
+
+use super::Context;
+use super::route::{Answer, text, with_type};
+use crate::alert::{self, Alert, Status, target};
+use crate::engine::{Accepted, Handle, Request as Wish, SubmitError};
+use crate::inventory::Inventory;
+use crate::journal::{Event, Source};
+use crate::name::LvRef;
+use crate::plan::{Code, Refusal};
+
+/// A group of a thousand alerts is about this large.
+const MAX_BODY: usize = 1 << 20;
+/// Alertmanager sends the body at once.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What became of one alert, for the sender's log.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    fingerprint: String,
+    target: Option<LvRef>,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sentence: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verdicts {
+    alerts: Vec<Verdict>,
+}
+
+/// Answers Alertmanager. 202 means that what was accepted is on disk.
+pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
+    let body = match read(request).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
+    };
+    let payload = match alert::parse(&body) {
+        Ok(payload) => payload,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let context = Arc::clone(context);
+    // Writing to the journal waits for the disk.
+    match tokio::task::spawn_blocking(move || receive(&context, payload.alerts)).await {
+        Ok(Ok(verdicts)) => json(&verdicts),
+        Ok(Err(error)) => {
+            tracing::error!("alerts were not accepted: {}", crate::chain(&error));
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
+        }
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"),
+    }
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    match tokio::time::timeout(BODY_DEADLINE, body).await {
+        Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes\n")))
+        }
+        Ok(Err(error)) => Err(text(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n"))),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
+}
+
+fn json(verdicts: &Verdicts) -> Answer {
+    let body = serde_json::to_vec(verdicts).unwrap_or_default();
+    with_type(StatusCode::ACCEPTED, "application/json", body)
+}
+
+/// Finds the targets and hands them over; all are accepted, or none.
+fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, SubmitError> {
+    let inventory = context.latest.get().inventory;
+    let named: Vec<_> = alerts.into_iter().map(|alert| (named(context, &alert, &inventory), alert)).collect();
+    let wishes = named.iter().filter_map(|(named, alert)| match named {
+        Some(Ok(lv)) => {
+            let (lv, fingerprint) = (lv.clone(), shortened(&alert.fingerprint));
+            Some(Wish { lv, source: Source::Alertmanager, fingerprint })
+        }
+        _ => None,
+    });
+    let refused = named.iter().filter_map(|(named, _)| named.as_ref()?.as_ref().err());
+    let accepted = match &context.engine {
+        Some(engine) => hand_over(engine, wishes.collect(), refused)?,
+        None => vec![],
+    };
+    let mut accepted = accepted.into_iter();
+    let alerts = named.into_iter().map(|(named, alert)| verdict(named, &alert, &mut accepted)).collect::<Vec<_>>();
+    for verdict in &alerts {
+        context.metrics.alert(verdict.verdict);
+        if let Some(code) = verdict.code {
+            context.metrics.refused(None, code);
+        }
+    }
+    Ok(Verdicts { alerts })
+}
+
+/// Which target a firing alert names; `None` for one that is resolved, which never starts or stops anything.
+fn named(context: &Context, alert: &Alert, inventory: &Inventory) -> Option<Result<LvRef, Refusal>> {
+    match alert.status {
+        Status::Resolved => None,
+        Status::Firing => Some(target::resolve(&alert.labels, &context.config, &context.own_names, inventory)),
+    }
+}
+
+fn hand_over<'a>(
+    engine: &Handle,
+    wishes: Vec<Wish>,
+    refused: impl Iterator<Item = &'a Refusal>,
+) -> Result<Vec<Accepted>, SubmitError> {
+    let refusals = refused.map(|refusal| {
+        tracing::warn!(code = refusal.code.as_str(), "an alert was refused: {}", refusal.sentence);
+        Event::Refused { request: None, lv: None, source: Source::Alertmanager, refusal: refusal.clone() }
+    });
+    let refusals = refusals.collect();
+    let accepted = engine.submit(wishes)?;
+    engine.refuse(refusals)?;
+    Ok(accepted)
+}
+
+fn verdict(
+    named: Option<Result<LvRef, Refusal>>,
+    alert: &Alert,
+    accepted: &mut impl Iterator<Item = Accepted>,
+) -> Verdict {
+    let fingerprint = shortened(&alert.fingerprint);
+    let (target, verdict, refusal) = match named {
+        None => (None, "resolved", None),
+        Some(Err(refusal)) => (None, "refused", Some(refusal)),
+        Some(Ok(lv)) => match accepted.next() {
+            Some(Accepted::Coalesced) => (Some(lv), "coalesced", None),
+            Some(Accepted::Queued) | None => (Some(lv), "accepted", None),
+        },
+    };
+    let (code, sentence) = refusal.map(|refusal| (refusal.code, refusal.sentence)).unzip();
+    Verdict { fingerprint, target, verdict, code, sentence }
+}
+
+/// Alertmanager's are 16 characters; a longer one is somebody else's and is not written down whole.
+fn shortened(fingerprint: &str) -> String {
+    fingerprint.chars().take(32).collect()
+}

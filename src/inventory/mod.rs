@@ -1,0 +1,271 @@
+//! What is true on this host: volume groups, logical volumes, physical volumes and the file systems on them.
+//!
+//! Data and parsers only. Nothing here touches the machine; `host::look` fills an [`Inventory`] from what the machine
+//! said, and everybody else reads it. A value the machine did not give, or gave in a form nobody knows, is `None`; who
+//! needs it to decide must then refuse.
+
+mod latest;
+pub mod lvm;
+pub mod mounts;
+pub mod superblock;
+pub mod usage;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::name::{LvRef, MountPoint, VgName};
+use crate::units::{Bytes, Extents, Percent};
+pub use latest::{Latest, Sample};
+pub use mounts::Mount;
+pub use superblock::Superblock;
+pub use usage::Usage;
+
+/// One look at the host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inventory {
+    /// When the look ended.
+    pub taken_at: Timestamp,
+    /// Volume groups, by name.
+    pub vgs: Vec<Vg>,
+    /// Logical volumes, hidden ones (`[pool0_tdata]`) too.
+    pub lvs: Vec<Lv>,
+    /// Physical volumes, orphans and missing ones too.
+    pub pvs: Vec<Pv>,
+    /// All mounts with a block device, in the kernel's order: the last at a path is the one seen there.
+    pub mounts: Vec<Mount>,
+    /// File systems mounted from a logical volume of this host; a bind mount is a second entry with the same device.
+    pub filesystems: Vec<FileSystem>,
+    /// Programs that were not found.
+    pub missing_tools: Vec<String>,
+    /// Values and fields of LVM's report that were not understood, one sentence each.
+    pub oddities: Vec<String>,
+}
+
+/// A volume group, as `vgs` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
+pub struct Vg {
+    pub name: VgName,
+    pub uuid: String,
+    pub size: Option<Bytes>,
+    pub free: Option<Bytes>,
+    pub extent_size: Option<Bytes>,
+    pub extent_count: Option<Extents>,
+    pub free_extents: Option<Extents>,
+    pub read_only: Option<bool>,
+    pub exported: Option<bool>,
+    pub partial: Option<bool>,
+    pub shared: Option<bool>,
+    pub system_id: String,
+    pub allocation_policy: String,
+    pub pv_count: Option<u64>,
+    pub missing_pv_count: Option<u64>,
+    pub lv_count: Option<u64>,
+    pub snapshot_count: Option<u64>,
+    pub metadata_size: Option<Bytes>,
+    pub metadata_free: Option<Bytes>,
+}
+
+/// A logical volume, as `lvs -a` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
+pub struct Lv {
+    pub name: LvRef,
+    pub uuid: String,
+    pub path: String,
+    pub dm_path: String,
+    pub hidden: bool,
+    pub layout: Vec<String>,
+    pub role: Vec<String>,
+    pub size: Option<Bytes>,
+    pub active: Option<bool>,
+    pub suspended: Option<bool>,
+    pub read_only: Option<bool>,
+    pub open: Option<bool>,
+    pub health: String,
+    pub device: Option<DeviceNumber>,
+    pub origin: Option<String>,
+    pub pool: Option<String>,
+    pub move_pv: Option<String>,
+    pub converting: Option<bool>,
+    pub merging: Option<bool>,
+    pub data_percent: Option<Percent>,
+    pub metadata_percent: Option<Percent>,
+    pub sync_percent: Option<Percent>,
+    pub segments: Vec<Segment>,
+}
+
+/// A run of extents of one logical volume with one mapping.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7)")]
+pub struct Segment {
+    pub kind: String,
+    pub stripes: Option<u64>,
+    pub start: Option<Extents>,
+    pub size: Option<Extents>,
+    pub pe_ranges: String,
+}
+
+/// A physical volume, as `pvs -a` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
+pub struct Pv {
+    pub name: String,
+    pub uuid: String,
+    pub vg: Option<VgName>,
+    pub size: Option<Bytes>,
+    pub free: Option<Bytes>,
+    pub extent_count: Option<Extents>,
+    pub allocated_extents: Option<Extents>,
+    pub allocatable: Option<bool>,
+    pub missing: Option<bool>,
+}
+
+/// A file system mounted from a logical volume.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FileSystem {
+    /// Where and how it is mounted.
+    pub mount: Mount,
+    /// What `statvfs` said; `None` if it failed or did not answer in time.
+    pub usage: Option<Usage>,
+    /// The device that `stat` names for the mount point: which file system `usage` is about.
+    pub usage_device: Option<DeviceNumber>,
+    /// What its superblock says; `None` if it could not be read or is of no kind known here.
+    pub superblock: Option<Superblock>,
+    /// Errors the kernel has counted on it since the last check (ext4 only).
+    pub errors: Option<u64>,
+    /// The type `blkid` found on the device; asked only for the target of an operation.
+    pub signature: Option<String>,
+}
+
+/// A block device number, `254:0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
+pub struct DeviceNumber {
+    /// The driver.
+    pub major: u32,
+    /// The device within it.
+    pub minor: u32,
+}
+
+impl Inventory {
+    /// An inventory with nothing in it.
+    pub fn empty(taken_at: Timestamp) -> Inventory {
+        Inventory {
+            taken_at,
+            vgs: vec![],
+            lvs: vec![],
+            pvs: vec![],
+            mounts: vec![],
+            filesystems: vec![],
+            missing_tools: vec![],
+            oddities: vec![],
+        }
+    }
+
+    /// The volume group of that name. Two groups can share a name after a disk was moved between hosts; then neither is
+    /// returned, because LVM itself would pick one of them by chance.
+    pub fn vg(&self, name: &VgName) -> Option<&Vg> {
+        only(self.vgs.iter().filter(|vg| &vg.name == name))
+    }
+
+    /// The logical volume of that name; none if the name is not unique.
+    pub fn lv(&self, name: &LvRef) -> Option<&Lv> {
+        only(self.lvs.iter().filter(|lv| &lv.name == name))
+    }
+
+    /// The logical volume behind a device number.
+    pub fn lv_by_device(&self, device: DeviceNumber) -> Option<&Lv> {
+        only(self.lvs.iter().filter(|lv| lv.device == Some(device)))
+    }
+
+    /// What is mounted at that path. Mounts stack: the last one mounted over a path is the one that is seen there.
+    pub fn mount_at(&self, mount_point: &MountPoint) -> Option<&Mount> {
+        self.mounts.iter().rev().find(|mount| &mount.mount_point == mount_point)
+    }
+
+    /// The file system seen at that path, if it is on a logical volume.
+    pub fn filesystem_at(&self, mount_point: &MountPoint) -> Option<&FileSystem> {
+        let seen = self.mount_at(mount_point)?;
+        self.filesystems.iter().rev().find(|fs| &fs.mount == seen)
+    }
+
+    /// The mounts of one logical volume.
+    pub fn filesystems_on<'a>(&'a self, lv: &'a Lv) -> impl Iterator<Item = &'a FileSystem> {
+        self.filesystems.iter().filter(|fs| lv.device == Some(fs.mount.device))
+    }
+
+    /// Snapshots, old-style ("thick") ones, that have this volume as their origin. A thin snapshot does not hold its origin.
+    pub fn snapshots_of<'a>(&'a self, lv: &'a Lv) -> impl Iterator<Item = &'a Lv> {
+        self.lvs.iter().filter(|other| {
+            other.name.vg == lv.name.vg
+                && other.origin.as_deref() == Some(lv.name.lv.as_str())
+                && other.is_role("thicksnapshot")
+        })
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next();
+    if items.next().is_some() { None } else { first }
+}
+
+impl Lv {
+    /// Whether LVM counts this word among the volume's layouts (`linear`, `striped`, `thin`, ...).
+    pub fn is_layout(&self, word: &str) -> bool {
+        self.layout.iter().any(|l| l == word)
+    }
+
+    /// Whether LVM counts this word among the volume's roles (`public`, `origin`, `snapshot`, ...).
+    pub fn is_role(&self, word: &str) -> bool {
+        self.role.iter().any(|r| r == word)
+    }
+}
+
+impl FileSystem {
+    /// How large the file system itself is, including its own metadata: what grows with `resize2fs` and `xfs_growfs`.
+    ///
+    /// Ext4 keeps its superblock in the block device's page cache, so the bytes read there are current. XFS does not,
+    /// its primary superblock on disk may be half a minute old; but `statvfs` counts all its blocks save the internal
+    /// log (`xfs_fs_statfs`), and the log never changes size.
+    pub fn size(&self) -> Option<Bytes> {
+        match self.superblock.as_ref()? {
+            Superblock::Ext(ext) => Some(ext.size()),
+            Superblock::Xfs(xfs) => Some(Bytes(self.usage?.size.0 + xfs.log_bytes().0)),
+        }
+    }
+
+    /// How much smaller than its volume the file system may be although it filled it as far as it can: the rest is too
+    /// small for one more allocation or block group.
+    pub fn slack(&self) -> Bytes {
+        self.superblock.as_ref().map_or(Bytes::ZERO, Superblock::slack)
+    }
+
+    /// Whether the file system fills a volume of that size; `None` if its size is not known.
+    pub fn fills(&self, volume: Bytes) -> Option<bool> {
+        Some(self.size()?.0.saturating_add(self.slack().0) > volume.0)
+    }
+}
+
+impl From<DeviceNumber> for String {
+    fn from(number: DeviceNumber) -> String {
+        number.to_string()
+    }
+}
+
+impl fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+impl std::str::FromStr for DeviceNumber {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<DeviceNumber, ()> {
+        let (major, minor) = text.split_once(':').ok_or(())?;
+        Ok(DeviceNumber { major: major.parse().map_err(|_| ())?, minor: minor.parse().map_err(|_| ())? })
+    }
+}

@@ -1,0 +1,113 @@
+//! `/proc/self/mountinfo`, see proc_pid_mountinfo(5): what is mounted where, by device number.
+
+use serde::Serialize;
+
+use super::DeviceNumber;
+use crate::name::MountPoint;
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// The block device, or an anonymous number for file systems without one.
+    pub device: DeviceNumber,
+    /// The path within the file system that is mounted; `/` unless it is a bind mount of a folder.
+    pub root: String,
+    /// Where.
+    pub mount_point: MountPoint,
+    /// The kernel's name of the file-system type.
+    pub fs_type: String,
+    /// What was mounted, as the kernel shows it: `/dev/mapper/storage_vg-data_lv`.
+    pub source: String,
+    /// Read-only, either this mount or the whole file system.
+    pub read_only: bool,
+}
+
+/// Reads all lines that can be understood; the second value counts the others.
+pub fn parse(mountinfo: &str) -> (Vec<Mount>, usize) {
+    let lines = mountinfo.lines().filter(|line| !line.is_empty());
+    let mut mounts = Vec::new();
+    let mut odd = 0;
+    for line in lines {
+        match parse_line(line) {
+            Some(mount) => mounts.push(mount),
+            None => odd += 1,
+        }
+    }
+    (mounts, odd)
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`; zero or more optional fields stand
+/// before the hyphen.
+fn parse_line(line: &str) -> Option<Mount> {
+    let mut fields = line.split(' ');
+    let device = fields.nth(2)?.parse().ok()?;
+    let root = unescape(fields.next()?);
+    let mount_point = unescape(fields.next()?).parse().ok()?;
+    let options = fields.next()?;
+    let mut fields = fields.skip_while(|field| *field != "-").skip(1);
+    let fs_type = unescape(fields.next()?);
+    let source = unescape(fields.next()?);
+    let super_options = fields.next().unwrap_or("");
+    let read_only = [options, super_options].iter().any(|list| list.split(',').any(|option| option == "ro"));
+    Some(Mount { device, root, mount_point, fs_type, source, read_only })
+}
+
+/// The kernel writes space, tab, newline, backslash and, in some fields, `#` as three octal digits.
+fn unescape(field: &str) -> String {
+    let bytes = field.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let octal = bytes[i..].strip_prefix(b"\\").and_then(|rest| rest.get(..3)).and_then(|digits| {
+            digits.iter().try_fold(0u32, |value, d| (b'0'..=b'7').contains(d).then(|| value * 8 + u32::from(d - b'0')))
+        });
+        match octal.and_then(|value| u8::try_from(value).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                i += 4;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The inverse of the kernel's escaping; the simulated host writes its mount table with it.
+pub fn escape(field: &str) -> String {
+    field.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_odd_line_does_not_lose_the_rest() {
+        let text = "21 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/mapper/vg-root rw,errors=remount-ro\n\
+            nonsense\n\
+            23 21 0:5 / /proc rw - proc proc rw\n\
+            24 21 254:1 /sub /mnt/a\\040b\\134c rw shared:9 - xfs /dev/mapper/vg-a ro\n";
+        let (mounts, odd) = parse(text);
+        assert_eq!(odd, 1);
+        let seen: Vec<_> = mounts.iter().map(|m| (m.mount_point.as_str(), m.fs_type.as_str(), m.read_only)).collect();
+        assert_eq!(seen, [("/", "ext4", false), ("/proc", "proc", false), ("/mnt/a b\\c", "xfs", true)]);
+        assert_eq!(mounts[2].root, "/sub");
+        assert_eq!(mounts[0].device, DeviceNumber { major: 254, minor: 0 });
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC*") {
+            parse(&text);
+        }
+
+        #[test]
+        fn escaping_leads_back(path in "[a-z \t\n\\\\#é]{0,20}") {
+            prop_assert_eq!(unescape(&escape(&path)), path);
+        }
+    }
+}

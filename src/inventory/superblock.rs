@@ -1,0 +1,200 @@
+//! The few fields of the ext4 and XFS superblocks that say how large the file system is.
+//!
+//! `statvfs` leaves metadata out of an ext4's size, so it cannot tell whether the file system fills its volume. Sources:
+//! the kernel's `Documentation/filesystems/ext4/super.rst` and the XFS Algorithms & Data Structures, "Superblocks".
+
+use serde::Serialize;
+
+use crate::units::Bytes;
+
+/// How many bytes from the start of the device [`parse`] wants.
+pub const LENGTH: usize = 4096;
+
+/// What a superblock says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Superblock {
+    /// Ext2, ext3 or ext4.
+    Ext(Ext),
+    /// XFS.
+    Xfs(Xfs),
+}
+
+/// Of an ext superblock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of the kernel's super.rst, without the prefix s_")]
+pub struct Ext {
+    pub block_size: u64,
+    pub blocks: u64,
+    pub blocks_per_group: u64,
+    pub inodes_per_group: u64,
+    pub inode_size: u64,
+    pub reserved_gdt_blocks: u64,
+    pub desc_size: u64,
+    pub has_64bit: bool,
+}
+
+/// Of an XFS superblock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of the XFS disk format, without the prefix sb_")]
+pub struct Xfs {
+    pub block_size: u64,
+    pub ag_blocks: u64,
+    pub ag_count: u64,
+    /// 0 where the log is on a device of its own.
+    pub internal_log_blocks: u64,
+}
+
+/// Reads the first bytes of a device; `None` if they are no superblock known here, or one with impossible numbers.
+pub fn parse(head: &[u8]) -> Option<Superblock> {
+    parse_xfs(head).map(Superblock::Xfs).or_else(|| parse_ext(head).map(Superblock::Ext))
+}
+
+fn parse_ext(head: &[u8]) -> Option<Ext> {
+    let sb = head.get(1024..2048)?;
+    let le16 = |at: usize| u64::from(u16::from_le_bytes([sb[at], sb[at + 1]]));
+    let le32 = |at: usize| le16(at) | le16(at + 2) << 16;
+    if le16(0x38) != 0xEF53 {
+        return None;
+    }
+    let log_block_size = le32(0x18);
+    // 64 KiB is the largest block the format knows.
+    if log_block_size > 6 {
+        return None;
+    }
+    let has_64bit = le32(0x60) & 0x80 != 0;
+    let high = if has_64bit { le32(0x150) << 32 } else { 0 };
+    let ext = Ext {
+        block_size: 1024 << log_block_size,
+        blocks: le32(0x4) | high,
+        blocks_per_group: le32(0x20),
+        inodes_per_group: le32(0x28),
+        inode_size: le16(0x58),
+        reserved_gdt_blocks: le16(0xCE),
+        desc_size: if has_64bit { le16(0xFE).max(32) } else { 32 },
+        has_64bit,
+    };
+    (ext.blocks > 0 && ext.blocks_per_group > 0 && ext.blocks < u64::MAX / ext.block_size).then_some(ext)
+}
+
+fn parse_xfs(head: &[u8]) -> Option<Xfs> {
+    let sb = head.get(..512)?;
+    let be32 = |at: usize| u64::from(u32::from_be_bytes([sb[at], sb[at + 1], sb[at + 2], sb[at + 3]]));
+    if &sb[..4] != b"XFSB" {
+        return None;
+    }
+    let log_is_internal = be32(48) != 0 || be32(52) != 0;
+    let xfs = Xfs {
+        block_size: be32(4),
+        ag_blocks: be32(84),
+        ag_count: be32(88),
+        internal_log_blocks: if log_is_internal { be32(96) } else { 0 },
+    };
+    ((512..=65536).contains(&xfs.block_size) && xfs.ag_blocks > 0).then_some(xfs)
+}
+
+impl Superblock {
+    /// How much smaller than its device the file system stays at most because the rest is too small to use.
+    pub fn slack(&self) -> Bytes {
+        match self {
+            Superblock::Ext(ext) => ext.slack(),
+            // XFS_MIN_AG_BLOCKS: a last allocation group of fewer than 64 blocks is not made.
+            Superblock::Xfs(xfs) => Bytes(64 * xfs.block_size),
+        }
+    }
+}
+
+impl Ext {
+    /// All blocks, metadata included.
+    pub fn size(&self) -> Bytes {
+        Bytes(self.blocks * self.block_size)
+    }
+
+    /// e2fsprogs (`adjust_fs_info`) leaves out a last block group that could hold no more than its own metadata and 50
+    /// blocks of data.
+    fn slack(&self) -> Bytes {
+        let inode_table = self.inodes_per_group.saturating_mul(self.inode_size).div_ceil(self.block_size);
+        let groups = self.blocks.div_ceil(self.blocks_per_group);
+        let descriptors = groups.saturating_mul(self.desc_size).div_ceil(self.block_size);
+        let overhead = inode_table.saturating_add(descriptors).saturating_add(self.reserved_gdt_blocks + 3);
+        Bytes(overhead.saturating_add(50).min(self.blocks_per_group) * self.block_size)
+    }
+}
+
+impl Xfs {
+    /// The size of the internal log, which `statvfs` does not count.
+    pub fn log_bytes(&self) -> Bytes {
+        Bytes(self.internal_log_blocks * self.block_size)
+    }
+}
+
+/// A superblock as it would stand on disk, for the simulated host: [`parse`] reads it back.
+pub fn render(superblock: &Superblock) -> Vec<u8> {
+    let mut head = vec![0; LENGTH];
+    match superblock {
+        Superblock::Ext(ext) => {
+            let mut put = |at: usize, bytes: &[u8]| head[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes);
+            put(0x4, &(ext.blocks as u32).to_le_bytes());
+            put(0x18, &(ext.block_size / 1024).trailing_zeros().to_le_bytes());
+            put(0x20, &(ext.blocks_per_group as u32).to_le_bytes());
+            put(0x28, &(ext.inodes_per_group as u32).to_le_bytes());
+            put(0x38, &0xEF53u16.to_le_bytes());
+            put(0x58, &(ext.inode_size as u16).to_le_bytes());
+            put(0x60, &(if ext.has_64bit { 0x80u32 } else { 0 }).to_le_bytes());
+            put(0xCE, &(ext.reserved_gdt_blocks as u16).to_le_bytes());
+            put(0xFE, &(ext.desc_size as u16).to_le_bytes());
+            put(0x150, &((ext.blocks >> 32) as u32).to_le_bytes());
+        }
+        Superblock::Xfs(xfs) => {
+            let mut put = |at: usize, value: u64| head[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes());
+            put(4, xfs.block_size);
+            put(52, u64::from(xfs.internal_log_blocks > 0));
+            put(84, xfs.ag_blocks);
+            put(88, xfs.ag_count);
+            put(96, xfs.internal_log_blocks);
+            head[..4].copy_from_slice(b"XFSB");
+        }
+    }
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_rendered_is_read_back() {
+        let ext = Superblock::Ext(Ext {
+            block_size: 4096,
+            blocks: 5 << 32,
+            blocks_per_group: 32768,
+            inodes_per_group: 8192,
+            inode_size: 256,
+            reserved_gdt_blocks: 1024,
+            desc_size: 64,
+            has_64bit: true,
+        });
+        let xfs = Superblock::Xfs(Xfs { block_size: 4096, ag_blocks: 65536, ag_count: 4, internal_log_blocks: 16384 });
+        for superblock in [ext, xfs] {
+            assert_eq!(parse(&render(&superblock)), Some(superblock));
+        }
+    }
+
+    #[test]
+    fn zeros_and_short_reads_are_no_superblock() {
+        assert_eq!(parse(&[0; LENGTH]), None);
+        assert_eq!(parse(b"XFSB"), None);
+        assert_eq!(parse(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..3) {
+            let mut bytes = bytes;
+            if kind == 1 && bytes.len() > 4 { bytes[..4].copy_from_slice(b"XFSB"); }
+            if kind == 2 && bytes.len() > 1100 { bytes[1024 + 0x38..1024 + 0x3A].copy_from_slice(&[0x53, 0xEF]); }
+            if let Some(superblock) = parse(&bytes) { superblock.slack(); }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What is written down, and the pure state machine that reads it back.
+//!
+//! [`State`] is what a list of entries means. It never asks the host and never fails: an entry that does not fit (for an
+//! operation that is not open) changes nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{LvRef, OperationId};
+use crate::plan::history::{Last, Open};
+use crate::plan::{History, Outcome, Plan, Refusal};
+
+/// One record: when, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Alertmanager's webhook.
+    Alertmanager,
+    /// The daemon's own look at its targets.
+    Monitor,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A request for a target was accepted. It is on disk before the sender is told so.
+    Received {
+        /// Its number.
+        request: u64,
+        /// The target.
+        lv: LvRef,
+        /// Who asked.
+        source: Source,
+        /// Of the alert, if it was one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        fingerprint: String,
+    },
+    /// A request was refused; one that was refused at the door has no number.
+    Refused {
+        /// Its number.
+        request: Option<u64>,
+        /// The target, as far as it is known.
+        lv: Option<LvRef>,
+        /// Who asked.
+        source: Source,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A request became an operation.
+    Planned {
+        /// The operation.
+        id: OperationId,
+        /// The request, if it was written down as received.
+        request: Option<u64>,
+        /// What is to be done.
+        plan: Box<Plan>,
+        /// The commands that change something are left out.
+        dry_run: bool,
+    },
+    /// A step's command is about to run.
+    Started {
+        /// The operation.
+        id: OperationId,
+        /// The number of the step, from 0.
+        step: usize,
+    },
+    /// A step's goal was seen to be reached.
+    Done {
+        /// The operation.
+        id: OperationId,
+        /// The number of the step, from 0.
+        step: usize,
+    },
+    /// The operation ended.
+    Finished {
+        /// The operation.
+        id: OperationId,
+        /// How.
+        outcome: Outcome,
+        /// In a sentence.
+        sentence: String,
+    },
+    /// A person finished what needed attention.
+    Cleared {
+        /// The target.
+        lv: LvRef,
+    },
+}
+
+/// A request that waits to be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The target.
+    pub lv: LvRef,
+    /// Who asked.
+    pub source: Source,
+}
+
+/// An operation that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Since when.
+    pub since: Timestamp,
+    /// What is done.
+    pub plan: Plan,
+    /// Commands that change something are left out.
+    pub dry_run: bool,
+    /// The steps whose command was started.
+    pub started: Vec<usize>,
+    /// The steps whose goal was reached.
+    pub done: Vec<usize>,
+}
+
+/// An operation that stopped half-way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Which.
+    pub id: OperationId,
+    /// Since when.
+    pub since: Timestamp,
+    /// What was to be done.
+    pub plan: Plan,
+    /// What a person must look at.
+    pub sentence: String,
+}
+
+/// An operation or refusal of the past, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The target, as far as it was known.
+    pub lv: Option<LvRef>,
+    /// `grown`, or another outcome, or the code of a refusal.
+    pub result: String,
+    /// In a sentence.
+    pub sentence: String,
+}
+
+/// How many past operations and refusals are remembered beside the entries themselves.
+const REMEMBERED: usize = 100;
+
+/// What all entries together mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The last number given to a request or an operation.
+    pub last_number: u64,
+    /// Requests that wait, by number.
+    pub pending: BTreeMap<u64, Pending>,
+    /// Operations under way, or interrupted by a crash.
+    pub running: BTreeMap<OperationId, Running>,
+    /// Operations that need attention, by target.
+    pub parked: BTreeMap<LvRef, Parked>,
+    /// The last ended operation that was no dry run, by target.
+    pub last: BTreeMap<LvRef, Last>,
+    /// The last dry run, by target.
+    pub last_dry_run: BTreeMap<LvRef, Last>,
+    /// The latest refusal, by target; the daemon's own look writes it down only when it changes.
+    pub last_refusal: BTreeMap<LvRef, Refusal>,
+    /// What ended lately, the oldest first.
+    pub past: VecDeque<Past>,
+}
+
+impl State {
+    /// Takes one entry in.
+    pub fn apply(&mut self, entry: &Entry) {
+        let at = entry.at;
+        match &entry.event {
+            Event::Received { request, lv, source, .. } => {
+                self.last_number = self.last_number.max(*request);
+                self.pending.insert(*request, Pending { lv: lv.clone(), source: *source });
+            }
+            Event::Refused { request, lv, refusal, .. } => {
+                if let Some(request) = request {
+                    self.pending.remove(request);
+                }
+                if let Some(lv) = lv {
+                    self.last_refusal.insert(lv.clone(), refusal.clone());
+                }
+                self.remember(at, lv.clone(), refusal.code.as_str(), &refusal.sentence);
+            }
+            Event::Planned { id, request, plan, dry_run } => {
+                self.last_number = self.last_number.max(id.0);
+                if let Some(request) = request {
+                    self.pending.remove(request);
+                }
+                self.last_refusal.remove(&plan.lv);
+                let (plan, dry_run) = ((**plan).clone(), *dry_run);
+                self.running.insert(*id, Running { since: at, plan, dry_run, started: vec![], done: vec![] });
+            }
+            Event::Started { id, step } => {
+                if let Some(running) = self.running.get_mut(id) {
+                    running.started.push(*step);
+                }
+            }
+            Event::Done { id, step } => {
+                if let Some(running) = self.running.get_mut(id) {
+                    running.done.push(*step);
+                }
+            }
+            Event::Finished { id, outcome, sentence } => self.finish(at, *id, *outcome, sentence),
+            Event::Cleared { lv } => {
+                self.parked.remove(lv);
+            }
+        }
+    }
+
+    fn finish(&mut self, at: Timestamp, id: OperationId, outcome: Outcome, sentence: &str) {
+        let Some(running) = self.running.remove(&id) else { return };
+        let lv = running.plan.lv.clone();
+        let last = if running.dry_run { &mut self.last_dry_run } else { &mut self.last };
+        last.insert(lv.clone(), Last { id, at, outcome });
+        self.remember(at, Some(lv.clone()), outcome.as_str(), sentence);
+        if outcome == Outcome::NeedsAttention {
+            self.parked.insert(lv, Parked { id, since: at, plan: running.plan, sentence: sentence.to_owned() });
+        }
+    }
+
+    fn remember(&mut self, at: Timestamp, lv: Option<LvRef>, result: &str, sentence: &str) {
+        self.past.push_back(Past { at, lv, result: result.to_owned(), sentence: sentence.to_owned() });
+        while self.past.len() > REMEMBERED {
+            self.past.pop_front();
+        }
+    }
+
+    /// The past as decisions need it. What a dry run did never holds back a real one.
+    pub fn history(&self, dry_run: bool) -> History {
+        let running = self
+            .running
+            .iter()
+            .map(|(id, running)| (running.plan.lv.clone(), Open { id: *id, since: running.since, attention: None }));
+        let parked = self.parked.iter().map(|(lv, parked)| {
+            (lv.clone(), Open { id: parked.id, since: parked.since, attention: Some(parked.sentence.clone()) })
+        });
+        let mut last = self.last.clone();
+        if dry_run {
+            last.extend(self.last_dry_run.iter().map(|(lv, dry)| (lv.clone(), *dry)));
+        }
+        History { open: parked.chain(running).collect(), last }
+    }
+}

@@ -1,0 +1,22 @@
+//! Parses the arguments, starts the log, calls the command and maps its result to an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lvm_autoscaler::cli::Cli;
+use lvm_autoscaler::cli::exit::Exit;
+use lvm_autoscaler::config::ConfigError;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.start_log();
+    match cli.run() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // Standard error may be closed; there is nobody left to tell then.
+            let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {error:#}");
+            if error.is::<ConfigError>() { Exit::Usage.into() } else { Exit::Unexpected.into() }
+        }
+    }
+}

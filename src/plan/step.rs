@@ -1,0 +1,267 @@
+//! What can be done to a host: few steps, each with an absolute goal, and the commands they run as data.
+//!
+//! A step can be run twice without harm, because its goal is a state ("1536 extents"), not a change ("+512"), and
+//! whether it is reached is seen on the host, never concluded from an exit code.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::{FileSystem, Inventory};
+use crate::name::{LvRef, MountPoint, VgName};
+use crate::units::{Bytes, Extents};
+
+/// The programs this tool runs. There is no other way to start one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tool {
+    /// lvm(8); its first argument is the command.
+    Lvm,
+    /// blkid(8).
+    Blkid,
+    /// resize2fs(8).
+    Resize2fs,
+    /// xfs_growfs(8).
+    XfsGrowfs,
+}
+
+impl Tool {
+    /// All of them.
+    pub const ALL: [Tool; 4] = [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs];
+
+    /// The program's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tool::Lvm => "lvm",
+            Tool::Blkid => "blkid",
+            Tool::Resize2fs => "resize2fs",
+            Tool::XfsGrowfs => "xfs_growfs",
+        }
+    }
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program.
+    pub tool: Tool,
+    /// Its arguments, never seen by a shell.
+    pub arguments: Vec<String>,
+    /// It changes the host: it is then never killed, and a dry run leaves it out.
+    pub mutates: bool,
+}
+
+impl Command {
+    /// A command that only reads. It may be killed at its deadline.
+    pub fn report(tool: Tool, arguments: impl IntoIterator<Item = impl Into<String>>) -> Command {
+        Command { tool, arguments: arguments.into_iter().map(Into::into).collect(), mutates: false }
+    }
+
+    /// A command that changes the host. Nothing ever kills it.
+    pub fn mutating(tool: Tool, arguments: impl IntoIterator<Item = impl Into<String>>) -> Command {
+        Command { tool, arguments: arguments.into_iter().map(Into::into).collect(), mutates: true }
+    }
+
+    /// What people call it: `lvextend` for `lvm lvextend`.
+    pub fn name(&self) -> &str {
+        match (self.tool, self.arguments.first()) {
+            (Tool::Lvm, Some(command)) => command,
+            (tool, _) => tool.as_str(),
+        }
+    }
+}
+
+/// As it could be pasted into a shell.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tool.as_str())?;
+        for argument in &self.arguments {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-/:=,@%".contains(c);
+            if !argument.is_empty() && argument.chars().all(plain) {
+                write!(f, " {argument}")?;
+            } else {
+                write!(f, " '{}'", argument.replace('\'', "'\\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file systems that can be grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FsKind {
+    /// Grown by `resize2fs`, mounted or not.
+    Ext4,
+    /// Grown by `xfs_growfs`, only mounted.
+    Xfs,
+}
+
+impl FsKind {
+    /// The kernel's and blkid's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FsKind::Ext4 => "ext4",
+            FsKind::Xfs => "xfs",
+        }
+    }
+
+    /// The kind of that name, if it is one that can be grown.
+    pub fn from_name(name: &str) -> Option<FsKind> {
+        [FsKind::Ext4, FsKind::Xfs].into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The program that grows it.
+    pub fn tool(self) -> Tool {
+        match self {
+            FsKind::Ext4 => Tool::Resize2fs,
+            FsKind::Xfs => Tool::XfsGrowfs,
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Write the metadata of the volume group to a file, so that a person can restore it.
+    BackupMetadata {
+        /// The group.
+        vg: VgName,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Make the volume this many extents large.
+    ExtendLv {
+        /// The volume.
+        lv: LvRef,
+        /// Its size afterwards.
+        extents: Extents,
+        /// The group's extent size, to compare with the volume's size.
+        extent_size: Bytes,
+    },
+    /// The kernel has counted no error on the file system.
+    CheckFilesystem {
+        /// Of which kind; XFS shuts itself down on an error and has no counter.
+        kind: FsKind,
+        /// Where it is mounted.
+        mount_point: MountPoint,
+    },
+    /// Make the file system as large as its volume.
+    GrowFilesystem {
+        /// Of which kind.
+        kind: FsKind,
+        /// The volume.
+        lv: LvRef,
+        /// Where it is mounted.
+        mount_point: MountPoint,
+    },
+}
+
+impl Step {
+    /// The label `step` in metrics, journal and answers.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Step::BackupMetadata { .. } => "backup_metadata",
+            Step::ExtendLv { .. } => "extend_lv",
+            Step::CheckFilesystem { .. } => "check_filesystem",
+            Step::GrowFilesystem { .. } => "grow_filesystem",
+        }
+    }
+
+    /// The command that reaches the goal; a check has none.
+    pub fn command(&self) -> Option<Command> {
+        match self {
+            Step::BackupMetadata { vg, file } => {
+                let file = file.to_string_lossy().into_owned();
+                Some(Command::mutating(
+                    Tool::Lvm,
+                    ["vgcfgbackup".to_owned(), "-f".to_owned(), file, "--".to_owned(), vg.to_string()],
+                ))
+            }
+            Step::ExtendLv { lv, extents, .. } => {
+                let extents = extents.0.to_string();
+                Some(Command::mutating(Tool::Lvm, ["lvextend", "-l", &extents, "--", &lv.to_string()]))
+            }
+            Step::CheckFilesystem { .. } => None,
+            // Neither is given a size: both then grow to the end of the volume, and neither shrinks a mounted file system.
+            Step::GrowFilesystem { kind: FsKind::Ext4, lv, .. } => {
+                Some(Command::mutating(Tool::Resize2fs, [lv.dm_path().to_string_lossy()]))
+            }
+            Step::GrowFilesystem { kind: FsKind::Xfs, mount_point, .. } => {
+                Some(Command::mutating(Tool::XfsGrowfs, ["-d", mount_point.as_str()]))
+            }
+        }
+    }
+
+    /// Whether the host already is as the step would make it. A backup is not visible in an inventory: it is simply
+    /// made again.
+    pub fn is_done(&self, inventory: &Inventory) -> bool {
+        match self {
+            Step::BackupMetadata { .. } => false,
+            Step::ExtendLv { lv, extents, extent_size } => {
+                inventory.lv(lv).and_then(|lv| lv.size).is_some_and(|size| size >= extents.bytes(*extent_size))
+            }
+            Step::CheckFilesystem { kind, mount_point } => {
+                let errors = inventory.filesystem_at(mount_point).map(|fs| fs.errors);
+                matches!((kind, errors), (FsKind::Xfs, Some(_)) | (FsKind::Ext4, Some(Some(0))))
+            }
+            Step::GrowFilesystem { lv, mount_point, .. } => {
+                let volume = inventory.lv(lv).and_then(|lv| lv.size);
+                let fs = inventory.filesystem_at(mount_point).and_then(FileSystem::size);
+                matches!((volume, fs), (Some(volume), Some(fs)) if fs >= volume)
+            }
+        }
+    }
+
+    /// Whether the goal is reached after the command ran. Weaker than [`Step::is_done`] for file systems alone: they may
+    /// leave a rest of the volume unused that is too small for them.
+    pub fn is_verified(&self, inventory: &Inventory) -> bool {
+        match self {
+            Step::GrowFilesystem { lv, mount_point, .. } => {
+                let volume = inventory.lv(lv).and_then(|lv| lv.size);
+                let fs = inventory.filesystem_at(mount_point);
+                matches!((volume, fs), (Some(volume), Some(fs)) if fs.fills(volume) == Some(true))
+            }
+            other => other.is_done(inventory),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::BackupMetadata { vg, file } => write!(f, "back up the metadata of {vg} to {}", file.display()),
+            Step::ExtendLv { lv, extents, extent_size } => {
+                write!(f, "extend {lv} to {extents} ({})", extents.bytes(*extent_size))
+            }
+            Step::CheckFilesystem { kind, mount_point } => {
+                write!(f, "check that the kernel counts no error on the {} at {mount_point}", kind.as_str())
+            }
+            Step::GrowFilesystem { kind, mount_point, .. } => {
+                write!(f, "grow the {} at {mount_point} to the size of its volume", kind.as_str())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_name_absolute_goals_and_end_their_options() {
+        let lv: LvRef = "my-vg/data_lv".parse().expect("a name");
+        let mount_point: MountPoint = "/it's data".parse().expect("a path");
+        let shown = |step: Step| step.command().map(|command| command.to_string());
+        let extend = Step::ExtendLv { lv: lv.clone(), extents: Extents(1536), extent_size: Bytes(4 << 20) };
+        assert_eq!(shown(extend).as_deref(), Some("lvm lvextend -l 1536 -- my-vg/data_lv"));
+        let backup = Step::BackupMetadata { vg: lv.vg.clone(), file: "/s/a b.vg".into() };
+        assert_eq!(shown(backup).as_deref(), Some("lvm vgcfgbackup -f '/s/a b.vg' -- my-vg"));
+        let ext4 = Step::GrowFilesystem { kind: FsKind::Ext4, lv: lv.clone(), mount_point: mount_point.clone() };
+        assert_eq!(shown(ext4).as_deref(), Some("resize2fs /dev/mapper/my--vg-data_lv"));
+        let xfs = Step::GrowFilesystem { kind: FsKind::Xfs, lv, mount_point };
+        assert_eq!(shown(xfs).as_deref(), Some("xfs_growfs -d '/it'\\''s data'"));
+    }
+}
