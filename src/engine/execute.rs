@@ -17,6 +17,10 @@ use crate::units::Bytes;
 const LOOKS: usize = 5;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often, and after how long, to look again when a command ended and its goal is not reached.
+const SETTLE_LOOKS: usize = 3;
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// Why an operation stops before its end.
 enum Stop {
     /// Something is not as it should be; in a sentence.
@@ -98,13 +102,27 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
         shared.journal().append(shared.host.now(), vec![Event::Started { id, step: number }])?;
         let started = Instant::now();
         let said = run(shared, id, step)?;
-        inventory = fresh(shared, plan)?;
+        inventory = settled(shared, plan, step)?;
         if !reached(shared, step, &inventory) {
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
         }
         shared.metrics.step_done(step.as_str(), started.elapsed());
         shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
         tracing::info!(operation = %id, step = step.as_str(), "done: {step}");
+    }
+    Ok(inventory)
+}
+
+/// A look after a command. If its goal is not reached, a few more: a command that a killed daemon left behind may be at
+/// work on the same thing, and make ours fail.
+fn settled(shared: &Shared, plan: &Plan, step: &Step) -> Result<Inventory, Stop> {
+    let mut inventory = fresh(shared, plan)?;
+    for _ in 0..SETTLE_LOOKS {
+        if reached(shared, step, &inventory) || shared.is_stopping() {
+            break;
+        }
+        shared.pause(SETTLE);
+        inventory = fresh(shared, plan)?;
     }
     Ok(inventory)
 }

@@ -1,0 +1,43 @@
+# The project's commands. Each does all its own set-up on a fresh Debian machine with a Rust toolchain.
+#
+#   make demo            the main job in a throw-away virtual machine; KEEP=1 leaves it up
+#   make test            everything; with REQUIRE_ALL=1 what cannot run here is a failure, not a skip
+#   make check           format, lints, docs, dependencies, shipped rules and configs
+#   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test vm-test check fmt clippy docs deny shipped
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	tests/vm/demo.sh
+
+test:
+	tests/all.sh
+
+vm-test:
+	tests/vm/run.sh $(FILTER)
+
+check: fmt clippy docs deny shipped
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+deny:
+	.ci/tool cargo-deny 0.20.2
+	cargo deny --locked check bans licenses sources
+	@# Its database is fetched from the network; without one the other checks still count.
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	else echo "SKIPPED: cargo deny check advisories (the advisory database cannot be reached)"; fi
+
+shipped:
+	tests/shipped.sh
