@@ -15,11 +15,13 @@ use crate::config::{self, Config};
 use crate::engine::{self, Handle, Shared};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
-use crate::host::{Host, Sampler};
+use crate::host::{self, Host, Sampler, uevent};
 use crate::http::{self, Context, ListenAddress};
 use crate::inventory::{FileSystem, Latest};
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
+use crate::metrics::exposition::Exposition;
+use crate::metrics::selection::Selection;
 use crate::plan::BACKUP_FOLDER;
 
 /// Where the config is looked for when nobody says otherwise.
@@ -34,6 +36,8 @@ pub struct Options {
     pub listen: Vec<ListenAddress>,
     /// Where the metrics are.
     pub telemetry_path: String,
+    /// Which metrics to show.
+    pub selection: Selection,
     /// Leave out what changes something.
     pub dry_run: bool,
     /// Run on a simulated host.
@@ -53,7 +57,7 @@ pub fn load_config(named: Option<&Path>) -> anyhow::Result<Config> {
 }
 
 /// The machine to work on: this one, or a simulated one.
-pub fn host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
+pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
     Ok(match simulate {
         Some(file) => Arc::new(Sim::running(sim::load(file)?, wall_clock())),
         None => Arc::new(Linux::new(&config.tools, config.inventory_timeout)),
@@ -69,7 +73,7 @@ fn wall_clock() -> Timestamp {
 pub fn serve(options: &Options) -> anyhow::Result<()> {
     let config = Arc::new(load_config(options.config_file.as_deref())?);
     check_listeners(&config, &options.listen)?;
-    let host = host(&config, options.simulate.as_deref())?;
+    let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
         tracing::warn!(
             tool = tool.as_str(),
@@ -79,6 +83,11 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     }
     let latest = Arc::new(Latest::default());
     let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), config.inventory_interval);
+    if options.simulate.is_none()
+        && let Err(error) = uevent::watch(sampler.clone())
+    {
+        tracing::warn!("no uevents, LVM is looked at once per interval: {error}");
+    }
     let metrics = Arc::new(Metrics::default());
     config.targets.iter().for_each(|target| metrics.expect_target(&target.lv));
     let own_names = config.instances.clone().unwrap_or_else(|| host.own_names());
@@ -101,8 +110,9 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         own_names: OwnNames::new(&own_names),
         engine: engine.clone(),
+        exposition: exposition(options.selection.clone(), &latest, host),
+        pages: http::Pages::default(),
         latest,
-        usage: usage_reader(host),
         metrics,
         draining: AtomicBool::new(false),
     });
@@ -203,10 +213,17 @@ fn lock(path: &Path) -> anyhow::Result<Flock<std::fs::File>> {
     })
 }
 
-/// Reads a file system's usage again, at the moment of a scrape.
-fn usage_reader(host: Arc<dyn Host>) -> Box<dyn Fn(&FileSystem) -> FileSystem + Send + Sync> {
-    Box::new(move |fs| {
-        let usage = host.usage(&fs.mount.mount_point).ok().filter(|(_, device)| *device == fs.mount.device);
-        FileSystem { usage: usage.map(|(usage, _)| usage), ..fs.clone() }
-    })
+/// The pages of metrics; usage is read at the moment of a scrape.
+pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host>) -> Exposition {
+    let read_usage = move |filesystems: Vec<FileSystem>| {
+        let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
+        let usages = host.usages(&places);
+        let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
+            // A mount that hides the volume's by now has another device.
+            let usage = usage.ok().filter(|(_, device)| *device == fs.mount.device).map(|(usage, _)| usage);
+            FileSystem { usage, ..fs }
+        };
+        filesystems.into_iter().zip(usages).map(with_usage).collect()
+    };
+    Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
 }

@@ -2,7 +2,9 @@
 
 mod check_config;
 pub mod exit;
+mod metrics;
 mod plan;
+mod selection;
 mod serve;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +25,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: metrics, webhook and the pipeline behind it.
     Serve(serve::Serve),
+    /// Print the metrics once, for node_exporter's textfile collector.
+    Metrics(metrics::Metrics),
     /// Check a config file and say what is wrong where.
     CheckConfig(check_config::CheckConfig),
     /// Show for every target what would be done now and why, without doing it.
@@ -86,6 +90,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Exit> {
         match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Metrics(metrics) => metrics.run(),
             Command::CheckConfig(check) => check.run(),
             Command::Plan(plan) => plan.run(),
         }

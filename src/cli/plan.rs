@@ -32,7 +32,7 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
-        let host = app::host(&config, self.simulate.as_deref())?;
+        let host = app::open_host(&config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
         let mut out = std::io::stdout().lock();
         for target in targets {

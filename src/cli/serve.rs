@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::Exit;
+use super::selection::Collectors;
 use crate::app::{self, Options};
 use crate::http::ListenAddress;
 
@@ -26,6 +27,8 @@ pub(super) struct Serve {
     /// Run on the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
+    #[command(flatten)]
+    collectors: Collectors,
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -39,8 +42,9 @@ fn path(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Serve { config_file, listen, telemetry_path, dry_run, simulate } = self;
-        app::serve(&Options { config_file, listen, telemetry_path, dry_run, simulate })?;
+        let Serve { config_file, listen, telemetry_path, dry_run, simulate, collectors } = self;
+        let selection = collectors.selection();
+        app::serve(&Options { config_file, listen, telemetry_path, selection, dry_run, simulate })?;
         Ok(Exit::Done)
     }
 }

@@ -8,7 +8,11 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a row of calls may take when several hang. With the deadline of one this stays below a second, within which
+/// a scrape must be answered.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,37 +31,81 @@ impl Bounded {
     pub(super) fn call<T: Send + 'static>(
         &self,
         key: &str,
-        call: impl FnOnce() -> io::Result<T> + Send + 'static,
+        call: impl Fn() -> io::Result<T> + Send + Sync + 'static,
     ) -> io::Result<T> {
-        // Held to the end: one call at a time, so that a second one never waits behind one that hangs.
+        let mut results = self.call_all(vec![key.to_owned()], move |_| call());
+        results.pop().unwrap_or_else(|| Err(hangs(key)))
+    }
+
+    /// Makes a call for each key, in order. One that hangs is waited for until its deadline; when several do, those that
+    /// were not reached within [`TOGETHER`] fail this time.
+    pub(super) fn call_all<T: Send + 'static>(
+        &self,
+        keys: Vec<String>,
+        call: impl Fn(&str) -> io::Result<T> + Send + Sync + 'static,
+    ) -> Vec<io::Result<T>> {
+        // Held to the end: one at a time, so that a second caller never waits behind a call that hangs.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.hanging().contains(key) {
-            return Err(hangs(key));
+        let call = Arc::new(call);
+        let mut results: Vec<io::Result<T>> = Vec::with_capacity(keys.len());
+        let latest = Instant::now() + TOGETHER;
+        while results.len() < keys.len() && Instant::now() < latest {
+            let rest = &keys[results.len()..];
+            self.try_all(&mut worker, rest, &call, &mut results);
         }
+        let unreached = &keys[results.len()..];
+        results.extend(unreached.iter().map(|key| Err(hangs(key))));
+        results
+    }
+
+    /// Has the worker make the calls until one hangs; that one gets its error, the rest is left.
+    fn try_all<T: Send + 'static>(
+        &self,
+        worker: &mut Option<Sender<Job>>,
+        keys: &[String],
+        call: &Arc<impl Fn(&str) -> io::Result<T> + Send + Sync + 'static>,
+        results: &mut Vec<io::Result<T>>,
+    ) {
         let (answer, answered) = mpsc::channel();
-        let hanging = Arc::clone(&self.hanging);
-        let name = key.to_owned();
+        let (hanging, call, names) = (Arc::clone(&self.hanging), Arc::clone(call), keys.to_vec());
         let job: Job = Box::new(move || {
-            let _ = answer.send(call());
-            // After the answer: whoever gives up in between has made the mark already, or finds the answer.
-            hanging.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        });
-        worker.get_or_insert_with(start).send(job).map_err(|_| io::Error::other("the worker thread ended"))?;
-        match answered.recv_timeout(self.deadline) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                self.hanging().insert(key.to_owned());
-                *worker = None;
-                // It may have answered just before the mark was made.
-                if let Ok(result) = answered.try_recv() {
-                    self.hanging().remove(key);
-                    return result;
+            for name in names {
+                let known = hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(&name);
+                let result = if known { Err(hangs(&name)) } else { call(&name) };
+                let wanted = answer.send(result).is_ok();
+                if !known {
+                    // After the answer: whoever gave up in between has made the mark already, or finds the answer.
+                    hanging.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                 }
-                Err(hangs(key))
+                if !wanted {
+                    return;
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                *worker = None;
-                Err(io::Error::other("the worker thread ended"))
+        });
+        if worker.get_or_insert_with(start).send(job).is_err() {
+            *worker = None;
+            return;
+        }
+        for key in keys {
+            match answered.recv_timeout(self.deadline) {
+                Ok(result) => results.push(result),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.hanging().insert(key.clone());
+                    *worker = None;
+                    // It may have answered just before the mark was made.
+                    if let Ok(result) = answered.try_recv() {
+                        self.hanging().remove(key);
+                        results.push(result);
+                    } else {
+                        results.push(Err(hangs(key)));
+                    }
+                    return;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    *worker = None;
+                    results.push(Err(io::Error::other("the call ended unexpectedly")));
+                    return;
+                }
             }
         }
     }
@@ -83,10 +131,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn in_a_row_only_the_one_that_hangs_fails() {
+        let bounded = Bounded::new(Duration::from_millis(50));
+        let keys = || ["a", "hangs", "b", "c"].map(str::to_owned).to_vec();
+        let ask = |name: &str| match name {
+            "hangs" => {
+                std::thread::sleep(Duration::from_secs(3600));
+                Ok(String::new())
+            }
+            name => Ok(name.to_owned()),
+        };
+        for _ in 0..3 {
+            let results = bounded.call_all(keys(), ask);
+            let answers: Vec<_> = results.into_iter().map(|result| result.unwrap_or("-".to_owned())).collect();
+            assert_eq!(answers, ["a", "-", "b", "c"]);
+        }
+    }
+
+    #[test]
     fn what_hangs_costs_itself_only_and_comes_back() {
         let bounded = Bounded::new(Duration::from_millis(20));
         let (release, gate) = mpsc::channel::<()>();
-        let hung = bounded.call("a", move || gate.recv().map_err(io::Error::other));
+        let gate = Mutex::new(gate);
+        let hung = bounded.call("a", move || gate.lock().expect("one call").recv().map_err(io::Error::other));
         assert_eq!(hung.expect_err("hangs").kind(), io::ErrorKind::TimedOut);
         // Nothing is asked twice while it hangs, and others are not held up.
         let again: io::Result<()> = bounded.call("a", || panic!("must not be called"));

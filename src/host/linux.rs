@@ -22,7 +22,7 @@ use crate::units::Bytes;
 /// Where programs are looked for, in this order; never in `PATH`, which is not ours.
 const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 /// A `statvfs` that takes longer hangs.
-const STAT_DEADLINE: Duration = Duration::from_millis(500);
+const STAT_DEADLINE: Duration = Duration::from_millis(300);
 /// A change that takes longer is worth a warning: growing terabytes of ext4 takes minutes, and is rare.
 const EXPECTED: Duration = Duration::from_secs(120);
 
@@ -93,22 +93,11 @@ impl Host for Linux {
     }
 
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
-        let path = mount_point.as_path().to_owned();
-        self.bounded.call(mount_point.as_str(), move || {
-            let vfs = statvfs(&path)?;
-            let device = device_number(std::fs::metadata(&path)?.dev());
-            // `f_bsize` is only a hint; counts are in fragments, statvfs(3).
-            let bytes = |blocks: u64| Bytes(blocks.saturating_mul(vfs.fragment_size()));
-            let usage = Usage {
-                size: bytes(vfs.blocks()),
-                free: bytes(vfs.blocks_free()),
-                avail: bytes(vfs.blocks_available()),
-                files: vfs.files(),
-                files_free: vfs.files_free(),
-                read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
-            };
-            Ok((usage, device))
-        })
+        self.bounded.call_all(vec![mount_point.to_string()], statvfs_of).remove(0)
+    }
+
+    fn usages(&self, mount_points: &[MountPoint]) -> Vec<io::Result<(Usage, DeviceNumber)>> {
+        self.bounded.call_all(mount_points.iter().map(ToString::to_string).collect(), statvfs_of)
     }
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
@@ -116,7 +105,7 @@ impl Host for Linux {
         let path = PathBuf::from(format!("/dev/block/{device}"));
         self.bounded.call(&format!("device {device}"), move || {
             let mut head = vec![0; superblock::LENGTH];
-            File::open(path)?.read_exact_at(&mut head, 0)?;
+            File::open(&path)?.read_exact_at(&mut head, 0)?;
             Ok(head)
         })
     }
@@ -134,6 +123,22 @@ impl Host for Linux {
     fn missing_tools(&self) -> Vec<Tool> {
         Tool::ALL.into_iter().filter(|tool| !self.tools.contains_key(tool)).collect()
     }
+}
+
+fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {
+    let vfs = statvfs(path)?;
+    let device = device_number(std::fs::metadata(path)?.dev());
+    // `f_bsize` is only a hint; counts are in fragments, statvfs(3).
+    let bytes = |blocks: u64| Bytes(blocks.saturating_mul(vfs.fragment_size()));
+    let usage = Usage {
+        size: bytes(vfs.blocks()),
+        free: bytes(vfs.blocks_free()),
+        avail: bytes(vfs.blocks_available()),
+        files: vfs.files(),
+        files_free: vfs.files_free(),
+        read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
+    };
+    Ok((usage, device))
 }
 
 fn device_number(dev: u64) -> DeviceNumber {

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Host, RunError};
-use crate::inventory::lvm::{self, ReportError};
+use crate::inventory::lvm::{self, Columns, ReportError};
 use crate::inventory::{FileSystem, Inventory, Mount, mounts, superblock};
 use crate::name::LvRef;
 use crate::plan::{Command, Tool};
+
+/// `EINVALID_CMD_LINE` of lvm(8).
+const INVALID_COMMAND_LINE: i32 = 3;
 
 /// How much to look at.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +52,21 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
 }
 
 fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
-    let vg = match focus {
-        Focus::Everything => None,
-        Focus::Volume(lv) => Some(&lv.vg),
-    };
-    let output = host.run(&Command::report(Tool::Lvm, lvm::report_arguments(vg)), &|| ())?;
-    if !output.succeeded() {
+    let ask = |vg, columns| host.run(&Command::report(Tool::Lvm, lvm::report_arguments(vg, columns)), &|| ());
+    let output = match focus {
         // A group that is not there makes the report fail, like much else; the report of all groups tells them apart.
-        return if vg.is_some() { report(host, Focus::Everything) } else { Err(LookError::Failed(output.complaint())) };
+        Focus::Volume(lv) => match ask(Some(&lv.vg), Columns::Needed)? {
+            output if output.succeeded() => output,
+            _ => ask(None, Columns::Needed)?,
+        },
+        // A version that lacks a column refuses the command line.
+        Focus::Everything => match ask(None, Columns::All)? {
+            output if output.code == Some(INVALID_COMMAND_LINE) => ask(None, Columns::Needed)?,
+            output => output,
+        },
+    };
+    if !output.succeeded() {
+        return Err(LookError::Failed(output.complaint()));
     }
     Ok(lvm::parse(&output.stdout, host.now())?)
 }

@@ -5,8 +5,10 @@ mod bounded;
 mod exec;
 pub mod linux;
 pub mod look;
+pub mod process;
 mod sampler;
 pub mod sim;
+pub mod uevent;
 
 use std::io;
 use std::path::Path;
@@ -40,6 +42,11 @@ pub trait Host: Send + Sync {
 
     /// `statvfs`, and the device that the path leads to. Ends within a deadline even if the mount hangs.
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)>;
+
+    /// The same for many, with one deadline for all of them together.
+    fn usages(&self, mount_points: &[MountPoint]) -> Vec<io::Result<(Usage, DeviceNumber)>> {
+        mount_points.iter().map(|mount_point| self.usage(mount_point)).collect()
+    }
 
     /// The first bytes of a block device. Ends within a deadline even if the device hangs.
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;

@@ -13,8 +13,10 @@ use std::sync::atomic::AtomicBool;
 use crate::alert::target::OwnNames;
 use crate::config::Config;
 use crate::engine::Handle;
-use crate::inventory::{FileSystem, Latest};
+use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
+use crate::metrics::exposition::Exposition;
+pub use metrics::Pages;
 pub use server::{ListenAddress, Listeners, bind, serve};
 
 /// Everything the routes need.
@@ -29,8 +31,10 @@ pub struct Context {
     pub engine: Option<Handle>,
     /// The last inventory.
     pub latest: Arc<Latest>,
-    /// Reads the usage of a file system anew.
-    pub usage: Box<dyn Fn(&FileSystem) -> FileSystem + Send + Sync>,
+    /// Makes the pages of metrics.
+    pub exposition: Exposition,
+    /// Pages that are being made, for scrapes that come at the same time.
+    pub pages: Pages,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Set when the daemon is stopping.

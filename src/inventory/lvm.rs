@@ -10,39 +10,73 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{DeviceNumber, Inventory, Lv, Pv, Segment, Vg};
+use super::{Cache, DeviceNumber, Inventory, Lv, Pv, Segment, Vdo, Vg};
 use crate::name::{LvName, LvRef, VgName};
 use crate::units::{Bytes, Extents, Percent};
 
-/// The columns asked for; all of them exist from LVM 2.02.158 on.
-const VG_FIELDS: &str = "vg_uuid,vg_name,vg_permissions,vg_exported,vg_partial,vg_allocation_policy,vg_shared,vg_size,\
-    vg_free,vg_systemid,vg_extent_size,vg_extent_count,vg_free_count,pv_count,vg_missing_pv_count,lv_count,snap_count,\
-    vg_mda_free,vg_mda_size";
-const LV_FIELDS: &str = "lv_uuid,lv_name,lv_path,lv_dm_path,lv_layout,lv_role,lv_size,lv_active_locally,lv_suspended,\
-    lv_permissions,lv_device_open,lv_health_status,lv_kernel_major,lv_kernel_minor,lv_merging,lv_converting,origin,\
-    pool_lv,move_pv,data_percent,metadata_percent,sync_percent";
-const PV_FIELDS: &str = "pv_uuid,pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing";
-const SEG_FIELDS: &str = "lv_uuid,segtype,stripes,seg_start_pe,seg_size_pe,seg_pe_ranges";
-const PVSEG_FIELDS: &str = "pvseg_start";
+/// The columns that decisions need; all of them exist from LVM 2.02.158 on.
+const NEEDED: [(&str, &str); 5] = [
+    (
+        "vg",
+        "vg_uuid,vg_name,vg_permissions,vg_exported,vg_partial,vg_allocation_policy,vg_shared,vg_size,vg_free,vg_systemid,\
+         vg_extent_size,vg_extent_count,vg_free_count,pv_count,vg_missing_pv_count,lv_count,snap_count",
+    ),
+    (
+        "lv",
+        "lv_uuid,lv_name,lv_path,lv_dm_path,lv_layout,lv_role,lv_size,lv_active_locally,lv_suspended,lv_permissions,\
+         lv_device_open,lv_health_status,lv_kernel_major,lv_kernel_minor,lv_merging,lv_converting,origin,pool_lv,move_pv,\
+         data_percent,metadata_percent,sync_percent",
+    ),
+    ("pv", "pv_uuid,pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"),
+    ("seg", "lv_uuid,segtype,stripes,seg_start_pe,seg_size_pe,seg_pe_ranges"),
+    // Not read, but `fullreport` has the section in any case, and this is its cheapest column.
+    ("pvseg", "pvseg_start"),
+];
+
+/// Further columns that only metrics show. A version that lacks one refuses the whole report; it is then asked without.
+const SHOWN: [(&str, &str); 3] = [
+    ("vg", "vg_extendable,vg_seqno,vg_tags,vg_mda_free,vg_mda_size"),
+    (
+        "lv",
+        "lv_tags,lv_metadata_size,origin_size,lv_snapshot_invalid,lv_check_needed,raid_mismatch_count,raid_sync_action,\
+         cache_total_blocks,cache_used_blocks,cache_dirty_blocks,cache_read_hits,cache_read_misses,cache_write_hits,\
+         cache_write_misses,vdo_used_size,vdo_saving_percent,vdo_operating_mode",
+    ),
+    ("pv", "pv_used,dev_size,pv_exported,pv_duplicate,pv_tags"),
+];
+
+/// Which columns to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// What decisions need.
+    Needed,
+    /// Also what is only shown.
+    All,
+}
 
 /// The arguments of the one report that everything is read from. Settings of the host's lvm.conf that would change the
 /// output are overridden: units, list separator, marks around hidden names and how yes and no are written.
-pub fn report_arguments(vg: Option<&VgName>) -> Vec<String> {
+pub fn report_arguments(vg: Option<&VgName>, columns: Columns) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix"].map(str::to_owned).to_vec();
     arguments.push("--config".to_owned());
     arguments.push(
         "report/binary_values_as_numeric=1 report/list_item_separator=\",\" report/mark_hidden_devices=1".to_owned(),
     );
-    for (report, fields) in
-        [("vg", VG_FIELDS), ("lv", LV_FIELDS), ("pv", PV_FIELDS), ("seg", SEG_FIELDS), ("pvseg", PVSEG_FIELDS)]
-    {
-        arguments.extend(["--configreport", report, "-o", fields].map(str::to_owned));
+    for (report, needed) in NEEDED {
+        let shown = SHOWN.iter().find(|(name, _)| *name == report && columns == Columns::All);
+        let fields = shown.map_or(needed.to_owned(), |(_, shown)| format!("{needed},{shown}"));
+        arguments.extend(["--configreport", report, "-o", &fields].map(str::to_owned));
     }
     if let Some(vg) = vg {
         arguments.extend(["--".to_owned(), vg.to_string()]);
     }
     arguments
+}
+
+fn is_known(field: &str) -> bool {
+    let lists = NEEDED.iter().map(|(_, fields)| fields).chain(SHOWN.iter().map(|(_, fields)| fields));
+    lists.into_iter().any(|fields| fields.split(',').any(|known| known == field))
 }
 
 /// The output is not a report at all.
@@ -239,21 +273,16 @@ impl Reader {
     }
 
     fn section(&mut self, section: &Section<'_>) {
-        let mut vg_name = None;
-        for row in section.rows("vg") {
-            if let Some(vg) = self.vg(row) {
-                vg_name = Some(vg.name.clone());
-                self.inventory.vgs.push(vg);
-            }
-        }
+        self.count_unknown(section);
+        let vg = section.rows("vg").next().and_then(|row| self.vg(row));
         for row in section.rows("pv") {
-            let pv = self.pv(row, vg_name.clone());
+            let pv = self.pv(row, vg.as_ref());
             self.inventory.pvs.push(pv);
         }
-        let Some(vg_name) = vg_name else { return };
+        let Some(vg) = vg else { return };
         let first = self.inventory.lvs.len();
         for row in section.rows("lv") {
-            if let Some(lv) = self.lv(row, &vg_name) {
+            if let Some(lv) = self.lv(row, &vg) {
                 self.inventory.lvs.push(lv);
             }
         }
@@ -265,6 +294,16 @@ impl Reader {
             if let Some(&i) = by_uuid.get(row.text("lv_uuid")) {
                 self.inventory.lvs[i].segments.push(segment);
             }
+        }
+        self.inventory.vgs.push(vg);
+    }
+
+    /// Rows of one kind all have the same fields, so one row of each tells.
+    fn count_unknown(&mut self, section: &Section<'_>) {
+        for row in ["vg", "lv", "pv", "seg"].into_iter().filter_map(|kind| section.rows(kind).next()) {
+            let unknown = row.0.iter().map(|(field, _)| field.as_ref()).filter(|field| !is_known(field));
+            let room = MOST_ODDITIES.saturating_sub(self.inventory.unknown_fields.len());
+            self.inventory.unknown_fields.extend(unknown.take(room).map(str::to_owned));
         }
     }
 
@@ -290,16 +329,20 @@ impl Reader {
             snapshot_count: self.number(row, "snap_count"),
             metadata_size: self.number(row, "vg_mda_size").map(Bytes),
             metadata_free: self.number(row, "vg_mda_free").map(Bytes),
+            extendable: self.flag(row, "vg_extendable"),
+            seqno: self.number(row, "vg_seqno"),
+            tags: row.text("vg_tags").to_owned(),
         })
     }
 
-    fn lv(&mut self, row: &Row<'_>, vg: &VgName) -> Option<Lv> {
+    fn lv(&mut self, row: &Row<'_>, vg: &Vg) -> Option<Lv> {
         let shown = row.text("lv_name");
         let hidden = shown.starts_with('[');
         let bare = shown.trim_start_matches('[').trim_end_matches(']');
         let name: LvName = self.checked(bare.parse(), "lv_name", shown)?;
         Some(Lv {
-            name: LvRef { vg: vg.clone(), lv: name },
+            name: LvRef { vg: vg.name.clone(), lv: name },
+            vg_uuid: vg.uuid.clone(),
             uuid: row.text("lv_uuid").to_owned(),
             path: row.text("lv_path").to_owned(),
             dm_path: row.text("lv_dm_path").to_owned(),
@@ -326,21 +369,48 @@ impl Reader {
             data_percent: self.percent(row, "data_percent"),
             metadata_percent: self.percent(row, "metadata_percent"),
             sync_percent: self.percent(row, "sync_percent"),
+            tags: row.text("lv_tags").to_owned(),
+            metadata_size: self.number(row, "lv_metadata_size").map(Bytes),
+            origin_size: self.number(row, "origin_size").map(Bytes),
+            snapshot_invalid: self.flag(row, "lv_snapshot_invalid"),
+            check_needed: self.flag(row, "lv_check_needed"),
+            raid_mismatches: self.number(row, "raid_mismatch_count"),
+            raid_sync_action: row.text("raid_sync_action").to_owned(),
+            cache: Cache {
+                total_blocks: self.number(row, "cache_total_blocks"),
+                used_blocks: self.number(row, "cache_used_blocks"),
+                dirty_blocks: self.number(row, "cache_dirty_blocks"),
+                read_hits: self.number(row, "cache_read_hits"),
+                read_misses: self.number(row, "cache_read_misses"),
+                write_hits: self.number(row, "cache_write_hits"),
+                write_misses: self.number(row, "cache_write_misses"),
+            },
+            vdo: Vdo {
+                used_size: self.number(row, "vdo_used_size").map(Bytes),
+                saving_percent: self.percent(row, "vdo_saving_percent"),
+                operating_mode: row.text("vdo_operating_mode").to_owned(),
+            },
             segments: Vec::new(),
         })
     }
 
-    fn pv(&mut self, row: &Row<'_>, vg: Option<VgName>) -> Pv {
+    fn pv(&mut self, row: &Row<'_>, vg: Option<&Vg>) -> Pv {
         Pv {
             name: row.text("pv_name").to_owned(),
             uuid: row.text("pv_uuid").to_owned(),
-            vg,
+            vg: vg.map(|vg| vg.name.clone()),
+            vg_uuid: vg.map_or(String::new(), |vg| vg.uuid.clone()),
             size: self.number(row, "pv_size").map(Bytes),
             free: self.number(row, "pv_free").map(Bytes),
             extent_count: self.number(row, "pv_pe_count").map(Extents),
             allocated_extents: self.number(row, "pv_pe_alloc_count").map(Extents),
             allocatable: self.flag(row, "pv_allocatable"),
             missing: self.flag(row, "pv_missing"),
+            used: self.number(row, "pv_used").map(Bytes),
+            device_size: self.number(row, "dev_size").map(Bytes),
+            exported: self.flag(row, "pv_exported"),
+            duplicate: self.flag(row, "pv_duplicate"),
+            tags: row.text("pv_tags").to_owned(),
         }
     }
 
@@ -451,6 +521,7 @@ mod tests {
         assert_eq!(inventory.lvs[1].device, None);
         assert_eq!(inventory.pvs[0].vg, None);
         assert_eq!(inventory.oddities.len(), 4, "{:#?}", inventory.oddities);
+        assert_eq!(inventory.unknown_fields.iter().collect::<Vec<_>>(), ["new_field"]);
     }
 
     #[test]

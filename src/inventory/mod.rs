@@ -7,9 +7,11 @@
 mod latest;
 pub mod lvm;
 pub mod mounts;
+mod process;
 pub mod superblock;
 pub mod usage;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -19,6 +21,7 @@ use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, Percent};
 pub use latest::{Latest, Sample};
 pub use mounts::Mount;
+pub use process::ProcessUsage;
 pub use superblock::Superblock;
 pub use usage::Usage;
 
@@ -39,8 +42,10 @@ pub struct Inventory {
     pub filesystems: Vec<FileSystem>,
     /// Programs that were not found.
     pub missing_tools: Vec<String>,
-    /// Values and fields of LVM's report that were not understood, one sentence each.
+    /// Values of LVM's report that were not understood, one sentence each.
     pub oddities: Vec<String>,
+    /// Fields of LVM's report that were not asked for and are not known here, each counted once.
+    pub unknown_fields: BTreeSet<String>,
 }
 
 /// A volume group, as `vgs` shows it.
@@ -66,6 +71,9 @@ pub struct Vg {
     pub snapshot_count: Option<u64>,
     pub metadata_size: Option<Bytes>,
     pub metadata_free: Option<Bytes>,
+    pub extendable: Option<bool>,
+    pub seqno: Option<u64>,
+    pub tags: String,
 }
 
 /// A logical volume, as `lvs -a` shows it.
@@ -74,6 +82,7 @@ pub struct Vg {
 pub struct Lv {
     pub name: LvRef,
     pub uuid: String,
+    pub vg_uuid: String,
     pub path: String,
     pub dm_path: String,
     pub hidden: bool,
@@ -94,7 +103,38 @@ pub struct Lv {
     pub data_percent: Option<Percent>,
     pub metadata_percent: Option<Percent>,
     pub sync_percent: Option<Percent>,
+    pub tags: String,
+    pub metadata_size: Option<Bytes>,
+    pub origin_size: Option<Bytes>,
+    pub snapshot_invalid: Option<bool>,
+    pub check_needed: Option<bool>,
+    pub raid_mismatches: Option<u64>,
+    pub raid_sync_action: String,
+    pub cache: Cache,
+    pub vdo: Vdo,
     pub segments: Vec<Segment>,
+}
+
+/// The counters of a cached volume; all `None` for others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
+pub struct Cache {
+    pub total_blocks: Option<u64>,
+    pub used_blocks: Option<u64>,
+    pub dirty_blocks: Option<u64>,
+    pub read_hits: Option<u64>,
+    pub read_misses: Option<u64>,
+    pub write_hits: Option<u64>,
+    pub write_misses: Option<u64>,
+}
+
+/// What is special to a VDO pool; all `None` for others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
+pub struct Vdo {
+    pub used_size: Option<Bytes>,
+    pub saving_percent: Option<Percent>,
+    pub operating_mode: String,
 }
 
 /// A run of extents of one logical volume with one mapping.
@@ -115,12 +155,18 @@ pub struct Pv {
     pub name: String,
     pub uuid: String,
     pub vg: Option<VgName>,
+    pub vg_uuid: String,
     pub size: Option<Bytes>,
     pub free: Option<Bytes>,
     pub extent_count: Option<Extents>,
     pub allocated_extents: Option<Extents>,
     pub allocatable: Option<bool>,
     pub missing: Option<bool>,
+    pub used: Option<Bytes>,
+    pub device_size: Option<Bytes>,
+    pub exported: Option<bool>,
+    pub duplicate: Option<bool>,
+    pub tags: String,
 }
 
 /// A file system mounted from a logical volume.
@@ -162,6 +208,7 @@ impl Inventory {
             filesystems: vec![],
             missing_tools: vec![],
             oddities: vec![],
+            unknown_fields: BTreeSet::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::name::LvRef;
 use crate::plan::{Code, Outcome};
@@ -67,6 +67,68 @@ struct Build {
     version: &'static str,
 }
 
+/// A family, for the reference.
+pub struct Documented {
+    /// The name without `lvm_autoscaler_` and, for a counter, without `_total`.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static str,
+    /// A sentence that stands alone, without its full stop.
+    pub help: &'static str,
+}
+
+const fn documented(name: &'static str, kind: &'static str, labels: &'static str, help: &'static str) -> Documented {
+    Documented { name, kind, labels, help }
+}
+
+/// All families of this module.
+pub const FAMILIES: &[Documented] = &[
+    documented("build_info", "gauge", "version", "The program's version, always 1"),
+    documented(
+        "operations",
+        "counter",
+        "vg, lv, outcome",
+        "Operations that ended, by outcome: grown, failed, needs_attention, dry_run",
+    ),
+    documented(
+        "refusals",
+        "counter",
+        "vg, lv, code",
+        "Requests that were refused, by code; without vg and lv if no target was named",
+    ),
+    documented("grown_bytes", "counter", "vg, lv", "Bytes by which logical volumes were extended"),
+    documented(
+        "last_operation_timestamp_seconds",
+        "gauge",
+        "vg, lv, outcome",
+        "When the last operation with that outcome ended",
+    ),
+    documented(
+        "step_duration_seconds",
+        "histogram",
+        "step",
+        "How long a step took, the look that verifies it included",
+    ),
+    documented("operation_in_progress", "gauge", "vg, lv, step", "1 while that step runs"),
+    documented(
+        "command_overdue",
+        "gauge",
+        "command",
+        "1 while a command that changes something takes longer than expected",
+    ),
+    documented("webhook_requests", "counter", "code", "Requests to the webhook, by the status that was answered"),
+    documented(
+        "alerts",
+        "counter",
+        "verdict",
+        "Alerts received, by what became of them at the door: accepted, coalesced, refused, resolved",
+    ),
+    documented("queue_length", "gauge", "", "Requests that wait for a worker"),
+    documented("journal_writable", "gauge", "", "Whether the journal could be written to the last time"),
+];
+
 /// The counters and gauges, and the registry that shows them.
 pub struct Metrics {
     /// For `metrics::text`.
@@ -110,39 +172,29 @@ impl Default for Metrics {
         };
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build_info", "The program's version, always 1", build);
-        registry.register("operations", "Operations that ended, by outcome", metrics.operations.clone());
-        registry.register("refusals", "Requests that were refused, by code", metrics.refusals.clone());
-        registry.register("grown_bytes", "Bytes by which logical volumes were extended", metrics.grown.clone());
-        registry.register(
-            "last_operation_timestamp_seconds",
-            "When the last operation with that outcome ended",
-            metrics.last_operation.clone(),
-        );
-        registry.register(
-            "step_duration_seconds",
-            "How long a step took, the look that verifies it included",
-            metrics.step_duration.clone(),
-        );
-        registry.register("operation_in_progress", "1 while that step runs", metrics.in_progress.clone());
-        registry.register(
-            "command_overdue",
-            "1 while a command that changes something takes longer than expected",
-            metrics.overdue.clone(),
-        );
-        registry.register(
-            "webhook_requests",
-            "Requests to the webhook, by the status that was answered",
-            metrics.webhook_requests.clone(),
-        );
-        registry.register("alerts", "Alerts received, by what became of them at the door", metrics.alerts.clone());
-        registry.register("queue_length", "Requests that wait for a worker", metrics.queue_length.clone());
-        registry.register(
-            "journal_writable",
-            "Whether the journal could be written to the last time",
-            metrics.journal_writable.clone(),
-        );
+        let mut families = Families(&mut registry);
+        families.add("build_info", build);
+        families.add("operations", metrics.operations.clone());
+        families.add("refusals", metrics.refusals.clone());
+        families.add("grown_bytes", metrics.grown.clone());
+        families.add("last_operation_timestamp_seconds", metrics.last_operation.clone());
+        families.add("step_duration_seconds", metrics.step_duration.clone());
+        families.add("operation_in_progress", metrics.in_progress.clone());
+        families.add("command_overdue", metrics.overdue.clone());
+        families.add("webhook_requests", metrics.webhook_requests.clone());
+        families.add("alerts", metrics.alerts.clone());
+        families.add("queue_length", metrics.queue_length.clone());
+        families.add("journal_writable", metrics.journal_writable.clone());
         Metrics { registry, ..metrics }
+    }
+}
+
+struct Families<'a>(&'a mut Registry);
+
+impl Families<'_> {
+    fn add(&mut self, name: &'static str, metric: impl Metric) {
+        let help = FAMILIES.iter().find(|family| family.name == name).map_or("", |family| family.help);
+        self.0.register(name, help, metric);
     }
 }
 

@@ -1,13 +1,14 @@
 //! File systems on logical volumes. Their usage is read when they are scraped, not when LVM was last asked.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Column, flag, gauges};
-use crate::inventory::{FileSystem, Inventory};
+use super::selection::Selection;
+use super::{Column, Labels, column, family, flag};
+use crate::inventory::{FileSystem, Inventory, Usage};
 use crate::units::Bytes;
 
 /// A file system with what it needs of its volume.
@@ -19,70 +20,31 @@ pub struct Mounted {
     volume: Option<Bytes>,
 }
 
-/// The file systems as series.
-#[derive(Debug)]
-pub struct FileSystems(Vec<Mounted>);
-
-impl FileSystems {
-    /// The file systems of an inventory; `usage` reads each again, or keeps what the inventory has.
-    pub fn new(inventory: &Arc<Inventory>, usage: impl Fn(&FileSystem) -> FileSystem) -> FileSystems {
-        let seen =
-            inventory.filesystems.iter().filter(|fs| inventory.mount_at(&fs.mount.mount_point) == Some(&fs.mount));
-        let mounted = seen.filter_map(|fs| {
-            let lv = inventory.lv_by_device(fs.mount.device)?;
-            Some(Mounted { fs: usage(fs), vg: lv.name.vg.to_string(), lv: lv.name.lv.to_string(), volume: lv.size })
-        });
-        FileSystems(mounted.collect())
-    }
-}
-
-fn usage(mounted: &Mounted, value: fn(&crate::inventory::Usage) -> u64) -> Option<f64> {
+fn usage(mounted: &Mounted, value: fn(&Usage) -> u64) -> Option<f64> {
     mounted.fs.usage.as_ref().map(|usage| value(usage) as f64)
 }
 
 /// Of file systems.
 pub const FILESYSTEM: &[Column<Mounted>] = &[
-    Column {
-        name: "lvm_filesystem_size_bytes",
-        help: "Size of the file system as df shows it",
-        value: |m| usage(m, |u| u.size.0),
-    },
-    Column {
-        name: "lvm_filesystem_free_bytes",
-        help: "Free space of the file system, what is reserved for root included",
-        value: |m| usage(m, |u| u.free.0),
-    },
-    Column {
-        name: "lvm_filesystem_avail_bytes",
-        help: "Free space of the file system for everybody",
-        value: |m| usage(m, |u| u.avail.0),
-    },
-    Column { name: "lvm_filesystem_files", help: "Inodes of the file system", value: |m| usage(m, |u| u.files) },
-    Column {
-        name: "lvm_filesystem_files_free",
-        help: "Free inodes of the file system",
-        value: |m| usage(m, |u| u.files_free),
-    },
-    Column {
-        name: "lvm_filesystem_readonly",
-        help: "Whether the file system is mounted read-only",
-        value: |m| flag(Some(m.fs.mount.read_only)),
-    },
-    Column {
-        name: "lvm_filesystem_device_error",
-        help: "Whether statvfs failed or did not answer in time",
-        value: |m| flag(Some(m.fs.usage.is_none())),
-    },
-    Column {
-        name: "lvm_filesystem_errors",
-        help: "Errors the kernel has counted on the file system since its last check (ext4)",
-        value: |m| m.fs.errors.map(|errors| errors as f64),
-    },
-    Column {
-        name: "lvm_filesystem_growable_bytes",
-        help: "How much larger the logical volume is than its file system",
-        value: growable,
-    },
+    column("lvm_filesystem_size_bytes", "Size of the file system as df shows it.", |m| usage(m, |u| u.size.0)),
+    column("lvm_filesystem_free_bytes", "Free space of the file system, what is reserved for root included.", |m| {
+        usage(m, |u| u.free.0)
+    }),
+    column("lvm_filesystem_avail_bytes", "Free space of the file system for everybody.", |m| usage(m, |u| u.avail.0)),
+    column("lvm_filesystem_files", "Inodes of the file system.", |m| usage(m, |u| u.files)),
+    column("lvm_filesystem_files_free", "Free inodes of the file system.", |m| usage(m, |u| u.files_free)),
+    column("lvm_filesystem_readonly", "Whether the file system is mounted read-only.", |m| {
+        flag(Some(m.fs.mount.read_only))
+    }),
+    column("lvm_filesystem_device_error", "Whether statvfs failed or did not answer in time.", |m| {
+        flag(Some(m.fs.usage.is_none()))
+    }),
+    column(
+        "lvm_filesystem_errors",
+        "Errors the kernel has counted on the file system since its last check (ext4).",
+        |m| m.fs.errors.map(|errors| errors as f64),
+    ),
+    column("lvm_filesystem_growable_bytes", "How much larger the logical volume is than its file system.", growable),
 ];
 
 /// 0 if what is left is too small for the file system to use.
@@ -91,21 +53,56 @@ fn growable(mounted: &Mounted) -> Option<f64> {
     Some(if rest <= mounted.fs.slack() { 0.0 } else { rest.0 as f64 })
 }
 
+/// The file systems as series.
+#[derive(Debug)]
+pub struct FileSystems(Vec<Mounted>);
+
+impl FileSystems {
+    /// The file systems of an inventory that are shown, `usage` having read all of them again.
+    pub fn new(
+        inventory: &Inventory,
+        selection: &Selection,
+        usage: impl FnOnce(Vec<FileSystem>) -> Vec<FileSystem>,
+    ) -> FileSystems {
+        // What is mounted twice at one place is seen once.
+        let mut places = BTreeSet::new();
+        let seen = inventory.filesystems.iter().rev().filter(|fs| {
+            let place = &fs.mount.mount_point;
+            selection.mount_points.shows(place.as_str())
+                && inventory.mount_at(place) == Some(&fs.mount)
+                && places.insert(place.clone())
+        });
+        let mut seen: Vec<FileSystem> = seen.cloned().collect();
+        seen.reverse();
+        let mounted = usage(seen).into_iter().filter_map(|fs| {
+            let lv = inventory.lv_by_device(fs.mount.device)?;
+            let shown = selection.vgs.shows(lv.name.vg.as_str()) && selection.lvs.shows(&lv.name.to_string());
+            let (vg, lv_name) = (lv.name.vg.to_string(), lv.name.lv.to_string());
+            shown.then_some(Mounted { fs, vg, lv: lv_name, volume: lv.size })
+        });
+        FileSystems(mounted.collect())
+    }
+
+    /// Whether every file system answered.
+    pub fn all_answered(&self) -> bool {
+        self.0.iter().all(|mounted| mounted.fs.usage.is_some())
+    }
+}
+
 impl Collector for FileSystems {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let items = || {
-            self.0.iter().map(|m| {
-                let mount = &m.fs.mount;
-                let labels = vec![
-                    ("vg", &*m.vg),
-                    ("lv", &*m.lv),
-                    ("mountpoint", mount.mount_point.as_str()),
-                    ("fstype", &*mount.fs_type),
-                    ("device", &*mount.source),
-                ];
-                (m, labels)
-            })
-        };
-        FILESYSTEM.iter().try_for_each(|column| gauges(&mut encoder, column, items()))
+        let items: Vec<(&Mounted, Labels<'_>)> = self.0.iter().map(|mounted| (mounted, labels(mounted))).collect();
+        FILESYSTEM.iter().try_for_each(|column| family(&mut encoder, column, &items))
     }
+}
+
+fn labels(mounted: &Mounted) -> Labels<'_> {
+    let mount = &mounted.fs.mount;
+    vec![
+        ("vg", (&*mounted.vg).into()),
+        ("lv", (&*mounted.lv).into()),
+        ("mountpoint", mount.mount_point.as_str().into()),
+        ("fstype", (&*mount.fs_type).into()),
+        ("device", (&*mount.source).into()),
+    ]
 }

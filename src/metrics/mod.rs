@@ -1,45 +1,78 @@
 //! What Prometheus sees. Tables turn an inventory into series; nothing here asks the machine anything.
+//!
+//! The tables are also what `docs/metrics.md` is made of: a metric that is not in one does not exist.
 
 pub mod autoscaler;
+pub mod exposition;
 pub mod filesystem;
+pub mod health;
 pub mod lvm;
+pub mod process;
+pub mod reference;
+pub mod selection;
+pub mod target;
 pub mod text;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 /// One row of a table: a metric and how its value is read off one item. An item without that value has no series.
 pub struct Column<T> {
-    /// The whole name.
+    /// The whole name; that of a counter without its `_total`.
     pub name: &'static str,
     /// A sentence that stands alone.
     pub help: &'static str,
     /// The value of one item.
     pub value: fn(&T) -> Option<f64>,
+    /// Shown only with `--collector.lv-details`.
+    pub detail: bool,
+    /// It only ever grows.
+    pub counter: bool,
 }
 
-type Labels<'a> = Vec<(&'static str, &'a str)>;
+const fn column<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<f64>) -> Column<T> {
+    Column { name, help, value, detail: false, counter: false }
+}
 
-/// Writes one gauge family: a series for each item that has the value.
-fn gauges<'a, T: 'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    column: &Column<T>,
-    items: impl Iterator<Item = (&'a T, Labels<'a>)>,
-) -> fmt::Result {
-    let mut series = items.filter_map(|(item, labels)| Some(((column.value)(item)?, labels))).peekable();
-    // A family without series is left out: its name and help would only make the page longer.
+impl<T> Column<T> {
+    const fn detail(mut self) -> Column<T> {
+        self.detail = true;
+        self
+    }
+
+    const fn counter(mut self) -> Column<T> {
+        self.counter = true;
+        self
+    }
+}
+
+type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+
+/// Writes one family: a series for each item that has the value. A family without series is left out.
+fn family<T>(encoder: &mut DescriptorEncoder<'_>, column: &Column<T>, items: &[(&T, Labels<'_>)]) -> fmt::Result {
+    let mut series = items.iter().filter_map(|(item, labels)| Some(((column.value)(item)?, labels))).peekable();
     if series.peek().is_none() {
         return Ok(());
     }
-    let mut family = encoder.encode_descriptor(column.name, column.help, None, MetricType::Gauge)?;
-    series.try_for_each(|(value, labels)| one(&mut family, value, &labels))
+    let kind = if column.counter { MetricType::Counter } else { MetricType::Gauge };
+    let mut family = encoder.encode_descriptor(column.name, column.help, None, kind)?;
+    for (value, labels) in series {
+        // Without labels there is one series, and `{}` behind a name would look odd.
+        if labels.is_empty() {
+            return one(column, value, family);
+        }
+        one(column, value, family.encode_family(labels)?)?;
+    }
+    Ok(())
 }
 
-fn one(family: &mut MetricEncoder<'_>, value: f64, labels: &Labels<'_>) -> fmt::Result {
-    ConstGauge::new(value).encode(family.encode_family(labels)?)
+fn one<T>(column: &Column<T>, value: f64, encoder: MetricEncoder<'_>) -> fmt::Result {
+    if column.counter { ConstCounter::new(value).encode(encoder) } else { ConstGauge::new(value).encode(encoder) }
 }
 
 /// 1 for yes.

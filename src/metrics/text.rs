@@ -1,10 +1,13 @@
 //! The exposition as bytes: OpenMetrics 1.0, which `prometheus-client` writes, and the older text format 0.0.4 made from
 //! it.
 
-use std::fmt;
-
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::registry::Registry;
+/// Whether an `Accept-Encoding` header asks for gzip.
+pub fn accepts_gzip(accept_encoding: &str) -> bool {
+    accept_encoding.split(',').any(|part| {
+        let mut fields = part.split(';').map(str::trim);
+        fields.next() == Some("gzip") && !fields.any(|field| field == "q=0" || field == "q=0.0")
+    })
+}
 
 /// The formats Prometheus asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,21 +38,8 @@ impl Format {
     }
 }
 
-/// Writes registries, one after the other, as one exposition.
-pub fn encode(registries: &[&Registry], format: Format) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    for registry in registries {
-        encode_registry(&mut text, registry)?;
-    }
-    encode_eof(&mut text)?;
-    Ok(match format {
-        Format::OpenMetrics => text,
-        Format::Text => to_text(&text),
-    })
-}
-
 /// In 0.0.4 a counter's family is named like its series, with `_total`; there is no unit and no end mark.
-fn to_text(open_metrics: &str) -> String {
+pub(super) fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = "";
     for line in open_metrics.lines() {
@@ -75,8 +65,10 @@ fn to_text(open_metrics: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus_client::encoding::text::encode;
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::family::Family;
+    use prometheus_client::registry::Registry;
 
     #[test]
     fn the_accept_headers_of_prometheus() {
@@ -95,15 +87,24 @@ mod tests {
     }
 
     #[test]
+    fn gzip_only_when_asked_for() {
+        for (header, gzip) in
+            [("gzip", true), ("deflate, gzip;q=0.5", true), ("gzip;q=0", false), ("", false), ("identity", false)]
+        {
+            assert_eq!(accepts_gzip(header), gzip, "{header}");
+        }
+    }
+
+    #[test]
     fn counters_and_hostile_labels_in_both_formats() {
         let mut registry = Registry::default();
         let family = Family::<Vec<(String, String)>, Counter>::default();
         family.get_or_create(&vec![("mountpoint".to_owned(), "/a\"b\\c\nd é".to_owned())]).inc();
         registry.register("requests", "Requests", family);
         let series = "requests_total{mountpoint=\"/a\\\"b\\\\c\\nd é\"} 1\n";
-        let open = encode(&[&registry], Format::OpenMetrics).expect("encodes");
+        let mut open = String::new();
+        encode(&mut open, &registry).expect("encodes");
         assert_eq!(open, format!("# HELP requests Requests.\n# TYPE requests counter\n{series}# EOF\n"));
-        let text = encode(&[&registry], Format::Text).expect("encodes");
-        assert_eq!(text, format!("# HELP requests_total Requests.\n# TYPE requests_total counter\n{series}"));
+        assert_eq!(to_text(&open), format!("# HELP requests_total Requests.\n# TYPE requests_total counter\n{series}"));
     }
 }

@@ -17,6 +17,7 @@ use crate::units::{Bytes, Extents};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use refusal::{Code, Refusal};
+pub use size::headroom;
 pub use step::{Command, FsKind, Step, Tool};
 
 /// The folder in the state directory that holds what `vgcfgbackup` writes.

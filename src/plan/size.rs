@@ -3,7 +3,8 @@
 
 use super::guard::Subject;
 use super::refusal::{Code, Refusal};
-use crate::inventory::{FileSystem, Inventory, Pv, Usage, Vg};
+use crate::config::{Config, Target};
+use crate::inventory::{FileSystem, Inventory, Lv, Pv, Usage, Vg};
 use crate::units::{Bytes, Extents};
 
 /// A size that was computed.
@@ -45,7 +46,7 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
         return Ok(Size { before, after: before, extent_size, lines });
     }
 
-    let stripes = stripes(s);
+    let stripes = stripes(s.lv);
     let step = s.target.step(volume);
     let least = s.target.least_step(volume).to_extents_up(extent_size);
     let times = missing.0.div_ceil(step.0.max(1)).max(1);
@@ -53,11 +54,8 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     let wanted = Extents(wanted.0.next_multiple_of(stripes));
     lines.push(format!("{times} x {step}: {wanted} ({})", wanted.bytes(extent_size)));
 
-    let limits = [
-        to_max_size(s, before, extent_size),
-        to_reserve(s, extent_size).ok_or_else(|| unknown("how much is free"))?,
-        to_allocatable(s, stripes),
-    ];
+    let limits = limits(s.target, s.config, s.inventory, s.vg, s.lv, before, extent_size)
+        .ok_or_else(|| unknown("how much is free"))?;
     let mut taken = wanted;
     for limit in &limits {
         if limit.room < taken {
@@ -82,6 +80,16 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     Ok(Size { before, after, extent_size, lines })
 }
 
+/// By how much a target may still grow, whatever its usage; `None` if the host does not show enough to tell.
+pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
+    let (vg, lv) = (inventory.vg(&target.lv.vg)?, inventory.lv(&target.lv)?);
+    let extent_size = vg.extent_size.filter(|size| size.0 > 0)?;
+    let before = lv.size?.to_extents_down(extent_size);
+    let limits = limits(target, config, inventory, vg, lv, before, extent_size)?;
+    let room = limits.iter().map(|limit| limit.room).min()?;
+    Some(room.bytes(extent_size))
+}
+
 /// How many bytes must be added so that usage is at the threshold: used / (used + avail + missing) = threshold.
 fn missing_to_threshold(s: &Subject<'_>, usage: Usage) -> Bytes {
     let (used, avail) = (usage.used().0 as f64, usage.avail.0 as f64);
@@ -90,8 +98,8 @@ fn missing_to_threshold(s: &Subject<'_>, usage: Usage) -> Bytes {
 }
 
 /// The number of stripes of the last segment, which `lvextend` keeps; extents are added in multiples of it.
-fn stripes(s: &Subject<'_>) -> u64 {
-    let last = s.lv.segments.iter().max_by_key(|segment| segment.start);
+fn stripes(lv: &Lv) -> u64 {
+    let last = lv.segments.iter().max_by_key(|segment| segment.start);
     last.and_then(|segment| segment.stripes).unwrap_or(1).max(1)
 }
 
@@ -113,24 +121,41 @@ impl Limit {
     }
 }
 
-fn to_max_size(s: &Subject<'_>, before: Extents, extent_size: Bytes) -> Limit {
-    let room = match s.target.max_size {
+/// What limits the growth, in the order of the codes.
+fn limits(
+    target: &Target,
+    config: &Config,
+    inventory: &Inventory,
+    vg: &Vg,
+    lv: &Lv,
+    before: Extents,
+    extent_size: Bytes,
+) -> Option<[Limit; 3]> {
+    Some([
+        to_max_size(target, before, extent_size),
+        to_reserve(config, vg, extent_size)?,
+        to_allocatable(inventory, vg, stripes(lv)),
+    ])
+}
+
+fn to_max_size(target: &Target, before: Extents, extent_size: Bytes) -> Limit {
+    let room = match target.max_size {
         Some(max) => Extents(max.to_extents_down(extent_size).0.saturating_sub(before.0)),
         None => Extents(u64::MAX),
     };
-    let (size, max) = (before.bytes(extent_size), s.target.max_size.unwrap_or(Bytes(u64::MAX)));
+    let (size, max) = (before.bytes(extent_size), target.max_size.unwrap_or(Bytes(u64::MAX)));
     Limit {
         code: Code::AtMaxSize,
-        what: format!("{} is {size} and max_size is {max}", s.lv.name),
+        what: format!("{} is {size} and max_size is {max}", target.lv),
         room,
         advice: "raise max_size if it should grow further".to_owned(),
     }
 }
 
-fn to_reserve(s: &Subject<'_>, extent_size: Bytes) -> Option<Limit> {
-    let vg = &s.vg.name;
-    let free = s.vg.free_extents?;
-    let reserve = s.config.reserve(vg, s.vg.size?);
+fn to_reserve(config: &Config, group: &Vg, extent_size: Bytes) -> Option<Limit> {
+    let vg = &group.name;
+    let free = group.free_extents?;
+    let reserve = config.reserve(vg, group.size?);
     let reserved = reserve.to_extents_up(extent_size);
     // Without a reserve this is no limit of its own, what is free is asked next.
     let room = if reserve == Bytes::ZERO { Extents(u64::MAX) } else { Extents(free.0.saturating_sub(reserved.0)) };
@@ -142,12 +167,12 @@ fn to_reserve(s: &Subject<'_>, extent_size: Bytes) -> Option<Limit> {
     })
 }
 
-fn to_allocatable(s: &Subject<'_>, stripes: u64) -> Limit {
-    let room = allocatable(s.inventory, s.vg, stripes);
+fn to_allocatable(inventory: &Inventory, vg: &Vg, stripes: u64) -> Limit {
+    let room = allocatable(inventory, vg, stripes);
     let over = if stripes > 1 { format!(" over {stripes} stripes") } else { String::new() };
     Limit {
         code: Code::InsufficientSpace,
-        what: format!("LVM can allocate {room}{over} in {}", s.vg.name),
+        what: format!("LVM can allocate {room}{over} in {}", vg.name),
         room,
         advice: "add a PV with vgextend, or free some space".to_owned(),
     }

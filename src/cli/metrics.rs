@@ -1,0 +1,64 @@
+//! `metrics`: the exposition once, for node_exporter's textfile collector.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::selection::Collectors;
+use crate::app;
+use crate::host::{Focus, look};
+use crate::inventory::Latest;
+use crate::journal::Journal;
+use crate::metrics::exposition::Shape;
+use crate::metrics::target::Targets;
+use crate::metrics::text::Format;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: lvm-autoscaler metrics > /var/lib/node_exporter/lvm.prom.new && mv /var/lib/node_exporter/lvm.prom.new \
+    /var/lib/node_exporter/lvm.prom"
+)]
+pub(super) struct Metrics {
+    /// Config file.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Show the simulated host described in this file.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+    #[command(flatten)]
+    collectors: Collectors,
+}
+
+impl Metrics {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let config = app::load_config(self.config_file.as_deref())?;
+        let host = app::open_host(&config, self.simulate.as_deref())?;
+        let latest = Arc::new(Latest::default());
+        let started = Instant::now();
+        let looked = look(host.as_ref(), Focus::Everything);
+        let failed = looked.as_ref().err().map(|error| crate::chain(error));
+        latest.set(looked.ok(), started.elapsed());
+        let targets = match config.targets.is_empty() {
+            true => None,
+            false => {
+                let history = Journal::peek(&config.state_directory)?.history(false);
+                Some(Targets::new(&config, &latest.get().inventory, &history))
+            }
+        };
+        let exposition = app::exposition(self.collectors.selection(), &latest, host);
+        let page = exposition.page(Shape { format: Format::Text, gzip: false }, targets, None)?;
+        std::io::stdout().lock().write_all(&page)?;
+        // What could be read was printed, with lvm_up 0; the exit code says that it was not everything.
+        Ok(match failed {
+            None => Exit::Done,
+            Some(why) => {
+                tracing::error!("no inventory: {why}");
+                Exit::Unexpected
+            }
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! `docs/metrics.md`, written from the tables that the metrics come from.
+
+use super::Column;
+use super::autoscaler::FAMILIES;
+use super::filesystem::FILESYSTEM;
+use super::health::{COLLECTOR, HEALTH};
+use super::lvm::{LV, PV, VG};
+use super::process::PROCESS;
+use super::target::TARGET;
+
+/// How the metrics of prometheus-lvm-exporter are called here, where they are not called the same.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("lvm_vg_snap_count", "`lvm_vg_snapshot_count`"),
+    ("lvm_vg_mda_size_bytes", "`lvm_vg_metadata_size_bytes`"),
+    ("lvm_vg_mda_free_bytes", "`lvm_vg_metadata_free_bytes`"),
+    ("lvm_vg_clustered", "`lvm_vg_shared`"),
+    ("lvm_vg_permissions", "`lvm_vg_read_only`"),
+    ("lvm_vg_allocation_policy, lvm_vg_systemid, lvm_vg_tags", "labels of `lvm_vg_info`"),
+    ("lvm_lv_active_locally", "`lvm_lv_active`"),
+    ("lvm_lv_permissions", "`lvm_lv_read_only`"),
+    ("lvm_lv_health_status", "`lvm_lv_healthy`"),
+    ("lvm_lv_copy_percent", "`lvm_lv_sync_percent`"),
+    ("lvm_lv_snap_percent", "`lvm_lv_data_percent`"),
+    ("lvm_lv_raid_sync_action", "`lvm_lv_raid_syncing`"),
+    (
+        "lvm_lv_path, lvm_lv_dm_path, lvm_lv_layout, lvm_lv_role, lvm_lv_origin, lvm_lv_pool_lv, lvm_lv_tags",
+        "labels of `lvm_lv_info`",
+    ),
+    ("lvm_lv_kernel_major, lvm_lv_kernel_minor", "label `device` of `lvm_lv_info`"),
+    ("lvm_pv_used", "`lvm_pv_used_bytes`"),
+    ("lvm_pv_tags", "label of `lvm_pv_info`"),
+    ("all others", "not here"),
+];
+
+/// The whole page.
+pub fn page() -> String {
+    let mut page = String::from(INTRODUCTION);
+    section(
+        &mut page,
+        "Volume groups",
+        "`vg`; `lvm_vg_info` also `vg_name`, `vg_uuid`, `allocation_policy`, `system_id`, `tags`",
+        VG,
+    );
+    section(
+        &mut page,
+        "Logical volumes",
+        "`vg`, `lv`; `lvm_lv_info` also `lv_name`, `lv_uuid`, `lv_path`, `dm_path`, `device`, `layout`, `role`, `pool`, `origin`, `tags`",
+        LV,
+    );
+    section(&mut page, "Physical volumes", "`vg`, `pv`; `lvm_pv_info` also `pv_name`, `pv_uuid`, `device`, `tags`", PV);
+    section(&mut page, "File systems on logical volumes", "`vg`, `lv`, `mountpoint`, `fstype`, `device`", FILESYSTEM);
+    section(&mut page, "Targets", "`vg`, `lv`, `mountpoint`", TARGET);
+    page.push_str("\n## What the autoscaler does\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
+    for family in FAMILIES {
+        let total = if family.kind == "counter" { "_total" } else { "" };
+        let labels = family.labels.split(", ").filter(|label| !label.is_empty()).map(|label| format!("`{label}`"));
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        page.push_str(&format!(
+            "| `lvm_autoscaler_{}{total}` | {} | {labels} | {}. |\n",
+            family.name, family.kind, family.help
+        ));
+    }
+    section(&mut page, "The exporter itself", "none", HEALTH);
+    section(&mut page, "Its collectors", "`collector`", COLLECTOR);
+    section(&mut page, "The process", "none", PROCESS);
+    page.push_str(COMPARED);
+    for (theirs, ours) in ELSEWHERE {
+        let theirs =
+            theirs.split(", ").map(|name| if name.starts_with("lvm_") { format!("`{name}`") } else { name.to_owned() });
+        page.push_str(&format!("| {} | {ours} |\n", theirs.collect::<Vec<_>>().join(", ")));
+    }
+    page
+}
+
+fn section<T>(page: &mut String, title: &str, labels: &str, columns: &[Column<T>]) {
+    page.push_str(&format!("\n## {title}\n\nLabels: {labels}.\n\n| metric | |\n|---|---|\n"));
+    for column in columns {
+        let total = if column.counter { "_total" } else { "" };
+        let detail = if column.detail { " Only with `--collector.lv-details`." } else { "" };
+        page.push_str(&format!("| `{}{total}` | {}{detail} |\n", column.name, column.help));
+    }
+}
+
+const INTRODUCTION: &str = "# Metrics
+
+<!-- Written from the tables in src/metrics by `UPDATE_DOCS=1 cargo test --test docs`; edit those. -->
+
+`GET /metrics` answers in OpenMetrics 1.0 or in text 0.0.4, as the `Accept` header asks, compressed if `Accept-Encoding` allows
+gzip. `lvm-autoscaler metrics` prints the same once. All metrics are gauges unless their name ends in `_total` or the table says
+otherwise. Sizes are bytes, times are seconds since the epoch, percentages are 0 to 100 as LVM gives them, ratios 0 to 1.
+
+A metric is missing where LVM gives no value: only pools have a `lvm_lv_metadata_percent`. Every volume group, logical and
+physical volume and file system has the readable labels below; UUIDs are on the `_info` metrics, so that a series survives a
+restore. With `--collector.uuid-labels` they are on every series of volume groups, logical and physical volumes. Two volume
+groups of one name have their UUID behind it in the label `vg`, and a missing physical volume has it in `pv`.
+
+Hidden logical volumes (RAID legs, the data and metadata volumes of pools) appear only with `--collector.lv-details`.
+";
+
+const COMPARED: &str = "
+## Coming from prometheus-lvm-exporter
+
+Metrics of the same meaning have the same name. Its series carry only UUIDs and are joined with the `_info` metrics to get names;
+here every series has the names already. Queries that join, such as
+
+```
+lvm_lv_size_bytes * on (lv_uuid) group_left (lv_name) lvm_lv_info
+```
+
+give the same answer when this exporter runs with `--collector.uuid-labels`, and with `--collector.lv-details` also for hidden
+volumes. What is called otherwise:
+
+| there | here |
+|---|---|
+";

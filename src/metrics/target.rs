@@ -1,0 +1,75 @@
+//! What may grow, and how far.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::{Column, Labels, column, family};
+use crate::config::Config;
+use crate::inventory::Inventory;
+use crate::plan::{History, headroom};
+
+/// One target.
+#[derive(Debug)]
+pub struct TargetView {
+    vg: String,
+    lv: String,
+    mount_point: String,
+    threshold: f64,
+    headroom: Option<f64>,
+    cooldown_until: Option<f64>,
+}
+
+/// Of targets.
+pub const TARGET: &[Column<TargetView>] = &[
+    column(
+        "lvm_autoscaler_target_threshold_ratio",
+        "Usage, as df counts it, above which the target grows, 0 to 1.",
+        |t: &TargetView| Some(t.threshold),
+    ),
+    column(
+        "lvm_autoscaler_target_headroom_bytes",
+        "By how much the target may still grow: what max_size, the group's reserve and its free space leave.",
+        |t| t.headroom,
+    ),
+    column(
+        "lvm_autoscaler_target_cooldown_until_timestamp_seconds",
+        "Until when the target is not grown again after its last operation.",
+        |t| t.cooldown_until,
+    ),
+];
+
+/// The targets as series.
+#[derive(Debug)]
+pub struct Targets(Vec<TargetView>);
+
+impl Targets {
+    /// All targets of a config, on the host that the inventory shows.
+    pub fn new(config: &Config, inventory: &Inventory, history: &History) -> Targets {
+        let views = config.targets.iter().map(|target| TargetView {
+            vg: target.lv.vg.to_string(),
+            lv: target.lv.lv.to_string(),
+            mount_point: target.mount_point.to_string(),
+            threshold: target.threshold.value() / 100.0,
+            headroom: headroom(target, inventory, config).map(|bytes| bytes.0 as f64),
+            cooldown_until: history.last.get(&target.lv).and_then(|last| {
+                let until = last.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
+                Some(until.as_millisecond() as f64 / 1000.0)
+            }),
+        });
+        Targets(views.collect())
+    }
+}
+
+impl Collector for Targets {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let items: Vec<(&TargetView, Labels<'_>)> = self.0.iter().map(|target| (target, labels(target))).collect();
+        TARGET.iter().try_for_each(|column| family(&mut encoder, column, &items))
+    }
+}
+
+fn labels(target: &TargetView) -> Labels<'_> {
+    vec![("vg", (&*target.vg).into()), ("lv", (&*target.lv).into()), ("mountpoint", (&*target.mount_point).into())]
+}
