@@ -76,7 +76,11 @@ impl Cli {
         // A second start, in tests, changes nothing.
         let _ = match self.log.format {
             Format::Json => {
-                let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+                let layer = tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_target(false)
+                    .with_writer(std::io::stderr);
                 registry.with(layer).try_init()
             }
             Format::Logfmt => {

@@ -28,7 +28,7 @@ fn is_over(shared: &Shared, target: &Target) -> bool {
     match shared.host.usage(&target.mount_point) {
         Ok((usage, _)) => usage.percent().value() > target.threshold.value(),
         Err(error) => {
-            tracing::debug!(target = %target.lv, mount_point = %target.mount_point, "usage cannot be read: {error}");
+            tracing::debug!(lv = %target.lv, mount_point = %target.mount_point, "usage cannot be read: {error}");
             false
         }
     }

@@ -38,7 +38,8 @@ impl Format {
     }
 }
 
-/// In 0.0.4 a counter's family is named like its series, with `_total`; there is no unit and no end mark.
+/// In 0.0.4 a counter's family is named like its series, with `_total`; what is `unknown` there is `untyped` here; there is
+/// no unit and no end mark.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = "";
@@ -50,6 +51,7 @@ pub(super) fn to_text(open_metrics: &str) -> String {
             (Some("#"), Some("HELP"), ..) => help = line,
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+                let kind = if kind == "unknown" { "untyped" } else { kind };
                 let sentence = help.splitn(4, ' ').nth(3).unwrap_or("");
                 text.push_str(&format!("# HELP {name} {sentence}\n# TYPE {name} {kind}\n"));
             }
