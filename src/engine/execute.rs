@@ -22,7 +22,7 @@ const SETTLE_LOOKS: usize = 3;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Why an operation stops before its end.
-enum Stop {
+pub(super) enum Stop {
     /// Something is not as it should be; in a sentence.
     Obstacle(String),
     /// The daemon is stopping; the rest is for its next start.
@@ -57,14 +57,26 @@ pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Ou
             Err(Stop::Journal(error)) => return Err(error),
         }
     };
+    finish(shared, id, &plan, outcome, sentence)?;
+    Ok(Some(outcome))
+}
+
+/// Ends an operation that was interrupted before it changed anything and is not wanted any more.
+pub(super) fn abandon(shared: &Shared, id: OperationId, plan: &Plan, why: &str) -> Result<(), JournalError> {
+    finish(shared, id, plan, Outcome::Failed, format!("interrupted and not gone on with, {why}; nothing was changed"))
+}
+
+fn finish(
+    shared: &Shared,
+    id: OperationId,
+    plan: &Plan,
+    outcome: Outcome,
+    sentence: String,
+) -> Result<(), JournalError> {
     let now = shared.host.now();
     shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone() }])?;
-    shared.metrics.finished(
-        &plan.lv,
-        outcome,
-        if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO },
-        now,
-    );
+    let grown = if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO };
+    shared.metrics.finished(&plan.lv, outcome, grown, now);
     let (lv, outcome_name) = (plan.lv.to_string(), outcome.as_str());
     match outcome {
         Outcome::Grown | Outcome::DryRun => tracing::info!(operation = %id, lv, outcome = outcome_name, "{sentence}"),
@@ -73,7 +85,7 @@ pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Ou
         }
     }
     (shared.refresh)();
-    Ok(Some(outcome))
+    Ok(())
 }
 
 fn dry_run(id: OperationId, plan: &Plan) -> String {
@@ -93,7 +105,9 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
             return Err(Stop::Interrupted);
         }
         still_applies(plan, &inventory)?;
-        if step.is_done(&inventory) {
+        // A backup made after the extension would overwrite the one from before it.
+        let too_late = matches!(step, Step::BackupMetadata { .. }) && !plan.has_not_begun(&inventory);
+        if too_late || step.is_done(&inventory) {
             shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
             tracing::info!(operation = %id, step = step.as_str(), "already done: {step}");
             continue;
@@ -176,7 +190,7 @@ fn run(shared: &Arc<Shared>, id: OperationId, step: &Step) -> Result<String, Sto
 }
 
 /// The volume is the one that was planned for, and what is mounted at the target's place is still on it.
-fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), Stop> {
+pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), Stop> {
     let stop = |sentence: String| Err(Stop::Obstacle(sentence));
     let Some(lv) = inventory.lv(&plan.lv) else { return stop(format!("{} is gone", plan.lv)) };
     if lv.uuid != plan.lv_uuid {
@@ -200,13 +214,15 @@ fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, Str
     let size =
         look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok().and_then(|inventory| inventory.lv(&plan.lv)?.size);
     let before = plan.before.bytes(plan.extent_size);
+    let left = plan.steps.iter().rev().find_map(Step::command).map_or_else(String::new, |command| command.to_string());
     match size {
         Some(size) if size <= before && plan.after > plan.before => {
             (Outcome::Failed, format!("{sentence}; nothing was changed"))
         }
-        _ => {
-            let left = plan.steps.iter().rev().find_map(Step::command).map(|command| command.to_string());
-            (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {}", left.unwrap_or_default()))
+        Some(_) => (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {left}")),
+        None => {
+            let sentence = format!("{sentence}; whether {} was extended is not known, see lvs", plan.lv);
+            (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {left}"))
         }
     }
 }

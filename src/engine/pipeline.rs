@@ -45,10 +45,41 @@ impl Pipeline {
         }
     }
 
-    /// Goes on with an operation that a crash or a stop interrupted.
+    /// Goes on with an operation that a crash or a stop interrupted. That may have been days ago and under another
+    /// config: as long as the volume was not extended, the guards are asked again.
     pub fn resume(&self, id: OperationId) -> Result<(), JournalError> {
+        let shared = &self.0;
+        let Some(running) = shared.journal().state().running.get(&id).cloned() else { return Ok(()) };
+        if shared.dry_run && !running.dry_run {
+            tracing::warn!(operation = %id, "a real operation was interrupted; a dry run leaves it to the next real start");
+            return Ok(());
+        }
+        let plan = running.plan;
+        let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
+        if plan.has_not_begun(&inventory)
+            && let Err(why) = self.still_wanted(&plan, &inventory)
+        {
+            return execute::abandon(shared, id, &plan, &why);
+        }
         tracing::warn!(operation = %id, "going on with an operation that was interrupted");
-        execute::execute(&self.0, id).map(drop)
+        execute::execute(shared, id).map(drop)
+    }
+
+    /// Whether the same would be decided now, or more; if not, why.
+    fn still_wanted(&self, plan: &Plan, inventory: &Inventory) -> Result<(), String> {
+        let shared = &self.0;
+        let Some(target) = shared.config.target(&plan.lv) else {
+            return Err(format!("{} is not among monitor.targets any more", plan.lv));
+        };
+        let mut history = shared.journal().state().history(shared.dry_run);
+        history.open.remove(&plan.lv);
+        match crate::plan::plan(target, inventory, &shared.config, &history, shared.host.now()).decision {
+            Err(refusal) => Err(refusal.to_string()),
+            Ok(now) if now.mount_point != plan.mount_point || now.after < plan.after => {
+                Err(format!("{} at {} would be decided now", now.after, now.mount_point))
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     fn decide(&self, target: &Target, inventory: &Inventory) -> Result<Plan, Refusal> {
@@ -117,10 +148,11 @@ impl Pipeline {
     }
 }
 
-/// Volume and file system are as planned, or the volume is larger still and the file system fills it.
+/// The file system is sound and fills its volume. How large that is does not matter: a person may have decided otherwise,
+/// and if the volume was never extended nothing is half-done.
 fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
-    let goals = |step: &&Step| {
-        matches!(step, Step::ExtendLv { .. } | Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. })
-    };
-    parked.plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
+    let goals = |step: &&Step| matches!(step, Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. });
+    let plan = &parked.plan;
+    execute::still_applies(plan, inventory).is_ok()
+        && plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
 }

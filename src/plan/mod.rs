@@ -53,6 +53,12 @@ impl Plan {
     pub fn growth(&self) -> Bytes {
         Extents(self.after.0.saturating_sub(self.before.0)).bytes(self.extent_size)
     }
+
+    /// Whether the volume is seen to be smaller than planned, so that the operation can still be left without a trace.
+    pub fn has_not_begun(&self, inventory: &Inventory) -> bool {
+        let size = inventory.lv(&self.lv).and_then(|lv| lv.size);
+        self.after > self.before && size.is_some_and(|size| size < self.after.bytes(self.extent_size))
+    }
 }
 
 /// A decision with everything that led to it.

@@ -1,0 +1,207 @@
+//! Every command of the pipeline goes wrong in every way: what comes of it is right, a person is told what to do, and
+//! nothing is extended a second time.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use lvm_autoscaler::host::sim::{Fault, Harm};
+use lvm_autoscaler::plan::{Code, Outcome};
+
+const HARMS: [Harm; 5] = [Harm::Fails, Harm::FailsAfterwards, Harm::Garbage, Harm::TimesOut, Harm::Overdue];
+
+/// Volume, the command that grows it, and how a person would type that.
+const TARGETS: [(&str, &str, &str); 2] =
+    [("vg/data", "resize2fs", "resize2fs /dev/mapper/vg-data"), ("vg/media", "xfs_growfs", "xfs_growfs -d /media")];
+
+#[test]
+fn a_command_that_fails_before_anything_was_changed_fails_the_operation() {
+    for (name, ..) in TARGETS {
+        for command in ["vgcfgbackup", "lvextend"] {
+            for harm in HARMS {
+                let world = World::usual();
+                world.inject(command, 0, harm);
+                let daemon = world.daemon();
+                let ended = daemon.alert(name);
+                // What did its work is a success, whatever it said.
+                let works = matches!(harm, Harm::FailsAfterwards | Harm::Overdue);
+                let expected = if works { "grown" } else { "failed" };
+                assert_eq!(word(&ended), expected, "{name}: {command} {harm:?}");
+                if !works {
+                    assert_eq!((world.extents(name), world.fills(name)), (BEFORE, true));
+                    let told = world.state().past[0].sentence.clone();
+                    assert!(told.ends_with("; nothing was changed"), "{told}");
+                    assert!(refused(&daemon.alert(name), Code::Cooldown), "a failure has a cooldown too");
+                    world.minutes(11);
+                    assert!(ended_as(&daemon.alert(name), Outcome::Grown), "{name}: {command} {harm:?}");
+                }
+                assert_eq!((world.extents(name), world.fills(name)), (AFTER, true), "{name}: {command} {harm:?}");
+                world.minutes(11);
+                assert!(refused(&daemon.alert(name), Code::BelowThreshold));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_command() {
+    for (name, command, typed) in TARGETS {
+        for harm in HARMS {
+            let world = World::usual();
+            world.inject(command, 0, harm);
+            let daemon = world.daemon();
+            let ended = daemon.alert(name);
+            assert_eq!(world.extents(name), AFTER);
+            if matches!(harm, Harm::FailsAfterwards | Harm::Overdue) {
+                assert!(ended_as(&ended, Outcome::Grown), "{command} {harm:?}");
+                continue;
+            }
+            assert!(ended_as(&ended, Outcome::NeedsAttention), "{command} {harm:?}");
+            let told = world.state().parked[&lv(name)].sentence.clone();
+            assert!(told.ends_with(&format!("when that is mended, run: {typed}")), "{told}");
+            // Closed until a person did that, across restarts and cooldowns.
+            drop(daemon);
+            world.minutes(24 * 60);
+            let daemon = world.daemon();
+            let again = daemon.alert(name);
+            assert!(refused(&again, Code::OperationInProgress), "{again:?}");
+            assert_eq!((world.count("lvextend"), world.count(command)), (1, 1));
+            world.sim.with(|model| grow_by_hand(model, name));
+            assert!(refused(&daemon.alert(name), Code::BelowThreshold), "open again");
+            assert!(world.state().parked.is_empty());
+        }
+    }
+}
+
+/// The host is looked at before, between and after the steps.
+#[test]
+fn a_report_that_fails_once_is_asked_again() {
+    for (name, ..) in TARGETS {
+        for harm in HARMS {
+            for after in 0..8 {
+                let world = World::usual();
+                world.inject("fullreport", after, harm);
+                assert!(ended_as(&world.daemon().alert(name), Outcome::Grown), "{name}: report {after} {harm:?}");
+                assert_eq!((world.extents(name), world.fills(name)), (AFTER, true));
+                assert_eq!(world.count("lvextend"), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_blkids_word_nothing_begins_and_what_began_goes_on() {
+    for harm in HARMS {
+        for after in 0..6 {
+            let world = World::usual();
+            world.inject("blkid", after, harm);
+            let ended = world.daemon().alert("vg/data");
+            if after == 0 && harm != Harm::Overdue {
+                assert!(refused(&ended, Code::FsUnsupported), "{harm:?}: {ended:?}");
+                assert!(world.sim.changes().is_empty());
+            } else {
+                assert!(ended_as(&ended, Outcome::Grown), "{after} {harm:?}: {ended:?}");
+            }
+        }
+    }
+}
+
+/// LVM answers nothing for half a minute, wherever the operation is: it may end as failed or as needing attention, but
+/// when LVM is back and a person did what the sentence says, the target is open again.
+#[test]
+fn a_long_silence_of_lvm_closes_a_target_only_until_it_is_over() {
+    for after in 1..8 {
+        let world = World::usual();
+        world.sim.inject(Fault { command: "fullreport".to_owned(), after, times: 12, harm: Harm::TimesOut });
+        let daemon = world.daemon();
+        let ended = daemon.alert("vg/data");
+        // Those that are left of the silence.
+        while daemon.own_look("vg/data") == lvm_autoscaler::engine::Ended::Interrupted {}
+        let extended = world.extents("vg/data");
+        assert!(extended == BEFORE || extended == AFTER);
+        if let Some(parked) = world.state().parked.get(&lv("vg/data")) {
+            assert!(ended_as(&ended, Outcome::NeedsAttention));
+            let told = &parked.sentence;
+            assert!(told.ends_with("resize2fs /dev/mapper/vg-data"), "{told}");
+        }
+        world.sim.with(|model| grow_by_hand(model, "vg/data"));
+        world.minutes(11);
+        let again = daemon.alert("vg/data");
+        let expected = if extended == BEFORE { "grown" } else { "below_threshold" };
+        assert_eq!(word(&again), expected, "silence after report {after}: {again:?}");
+        assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+    }
+}
+
+#[test]
+fn errors_that_the_kernel_counts_after_the_extension_stop_the_growth() {
+    let world = World::usual();
+    world.inject("lvextend", 0, Harm::CrashAfter);
+    assert!(until_crash(|| world.daemon().alert("vg/data")).is_err());
+    world.sim.with(|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").errors = 2);
+    let daemon = world.daemon();
+    daemon.recover().expect("the journal can be written");
+    assert_eq!((world.count("lvextend"), world.count("resize2fs")), (1, 0));
+    assert_eq!(world.state().parked.len(), 1);
+    world.sim.with(|model| {
+        grow_by_hand(model, "vg/data");
+        model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").errors = 0;
+    });
+    assert!(refused(&daemon.alert("vg/data"), Code::Cooldown));
+    assert!(world.state().parked.is_empty());
+}
+
+#[test]
+fn what_a_person_does_in_between_is_not_undone_and_not_done_twice() {
+    type ByHand = fn(&World);
+    let cases: [(&str, ByHand, &str, u64); 5] = [
+        (
+            "extends and grows further",
+            |w| {
+                w.sim.with(|m| {
+                    extend_by_hand(m, "vg/data", 600);
+                    grow_by_hand(m, "vg/data");
+                })
+            },
+            "grown",
+            1624,
+        ),
+        (
+            "unmounts",
+            |w| w.sim.with(|m| m.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").mounted = false),
+            "failed",
+            BEFORE,
+        ),
+        (
+            "remounts read-only",
+            |w| w.sim.with(|m| m.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").read_only = true),
+            "failed",
+            BEFORE,
+        ),
+        (
+            "removes the volume",
+            |w| w.sim.with(|m| m.lvs.retain(|lv| lv.name.to_string() != "vg/data")),
+            "needs_attention",
+            0,
+        ),
+        (
+            "deletes files",
+            |w| w.sim.with(|m| m.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").used.0 /= 2),
+            "failed",
+            BEFORE,
+        ),
+    ];
+    for (what, by_hand, expected, extents) in cases {
+        let world = World::usual();
+        world.inject("lvextend", 0, Harm::CrashBefore);
+        assert!(until_crash(|| world.daemon().alert("vg/data")).is_err());
+        by_hand(&world);
+        world.sim.pass(Duration::from_secs(60));
+        world.daemon().recover().expect("the journal can be written");
+        let past = world.state().past.back().cloned().expect("it ended");
+        assert_eq!(past.result, expected, "somebody {what}: {}", past.sentence);
+        assert_eq!(world.sim.with(|model| model.lv("vg/data").map_or(0, |lv| lv.extents.0)), extents, "{what}");
+        assert_eq!(world.count("lvextend"), 1, "{what}: only the one that crashed");
+    }
+}
