@@ -167,7 +167,7 @@ prepare() {
     find "$cache" -maxdepth 1 -name 'run.*' -mtime +1 -exec rm -r {} + # of rigs that were killed
     host_packages
     step kernel "$kernel" make_kernel
-    step initrd "$boot_modules $(<"$cache/kernel/.key") $(sha256sum "$here"/guest/*)" make_initrd
+    step initrd "$boot_modules $(<"$cache/kernel/.key") $(cat "$here"/guest/* | sha256sum)" make_initrd
     step "root-$suite" "$suite $guest_packages $(<"$cache/kernel/.key")" make_root
     if [[ ! ${VM_ACCEL:-} ]]; then
         step acceleration "$(uname -r) $(grep -m 1 'model name' /proc/cpuinfo) $(ls /dev/kvm 2>&1)" make_acceleration
