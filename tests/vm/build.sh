@@ -1,0 +1,25 @@
+# Sourced by run.sh and demo.sh. build_share TEST: builds the daemon and the test program TEST and puts both, with a
+# program that starts the latter, into the folder $share, which the guest is given.
+
+build_share() {
+    local triple=x86_64-unknown-linux-gnu test=$1 program
+    local built=(env -u RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" cargo)
+    # One call, so that the library is compiled once.
+    program=$("${built[@]}" test --locked --no-run --target "$triple" --bin lvm-autoscaler --test "$test" --message-format=json-render-diagnostics |
+        sed -n "s/.*\"name\":\"$test\".*\"executable\":\"\([^\"]*\)\".*/\1/p" | tail -n 1)
+    "${built[@]}" build --locked --target "$triple" --bin lvm-autoscaler
+    [[ $program ]] || { echo "cargo built no test named $test" >&2; return 1; }
+    share=$(dirname "$(dirname "$program")")/vm-share-$test
+    mkdir -p "$share"
+    cp "$program" "$share/$test"
+    cp "$(dirname "$(dirname "$program")")/lvm-autoscaler" "$share/"
+    # From the guest's own memory, because over the shared folder every page of a program is a question to the host.
+    cat >"$share/start" <<'START'
+#!/bin/bash
+set -e
+mkdir -p /tmp/bin
+cp "$1" lvm-autoscaler /tmp/bin/
+exec "/tmp/bin/$1" "${@:2}"
+START
+    chmod +x "$share/start"
+}

@@ -1,0 +1,172 @@
+//! The daemon dies in the middle, and what was begun is finished once.
+//!
+//! To die at a certain point a tool is replaced by a script that waits there: it writes its process number to a file and
+//! then reads from a FIFO what to do.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+
+use crate::daemon::{Daemon, config, labels, script};
+use crate::grow::{assert_grown_once, small};
+use crate::storage::{Group, Volume, path};
+
+/// A program that waits where it is called.
+struct Gate {
+    script: String,
+    pid: PathBuf,
+    fifo: PathBuf,
+}
+
+impl Gate {
+    /// Stands in for `program`; waits only if the first argument matches the shell pattern.
+    fn new(group: &Group, name: &str, pattern: &str, program: &str) -> Gate {
+        let (pid, fifo) = (group.dir.join(format!("{name}.pid")), group.dir.join(format!("{name}.fifo")));
+        mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+        let (p, f) = (path(&pid), path(&fifo));
+        let text = format!(
+            "case $1 in\n{pattern}) echo $$ >{p}.new; mv {p}.new {p}; read word <{f}; [ $word = go ] || exit 1 ;;\nesac\n\
+             exec {program} \"$@\"\n"
+        );
+        Gate { script: script(&group.dir, name, &text), pid, fifo }
+    }
+
+    /// Waits until the script stands at the gate; its process number.
+    fn reached(&self, daemon: &Daemon) -> Pid {
+        daemon.wait_for("the command to be called", |_| {
+            let pid = fs::read_to_string(&self.pid).ok()?;
+            Some(Pid::from_raw(pid.trim().parse().ok()?))
+        })
+    }
+
+    fn open(&self) {
+        fs::write(&self.fifo, "go\n").expect("somebody reads");
+    }
+}
+
+fn end(pid: Pid) {
+    kill(pid, Signal::SIGKILL).expect("it waits");
+}
+
+fn full(group: &Group, kind: &str) -> (Volume, u64, u64) {
+    let volume = group.filesystem(kind, "data", small(kind));
+    volume.fill(88.0);
+    let (extents, df_size) = (volume.extents(), volume.df_size());
+    (volume, extents, df_size)
+}
+
+/// Asserts that after a restart the operation ends well, with no second `lvextend`, and that the next alert finds nothing
+/// to do.
+fn finished_by_the_next(group: &Group, volume: &Volume, extents: u64, df_size: u64) {
+    let daemon = Daemon::start(group, &config(group, &[volume], ""));
+    daemon.wait_for_outcome(volume, "grown");
+    assert_grown_once(volume, extents, df_size);
+    daemon.alert(&labels(volume));
+    daemon.wait_for_outcome(volume, "cooldown");
+    assert_grown_once(volume, extents, df_size);
+}
+
+fn killed_between_lvextend_and_growth(kind: &str, tool: &str, group: &str) {
+    let group = Group::new(group, &["2G"]);
+    let (volume, extents, df_size) = full(&group, kind);
+    let data = volume.write_data();
+    let gate = Gate::new(&group, tool, "*", &format!("/sbin/{tool}"));
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ {tool}: {} }}", gate.script)));
+    daemon.alert(&labels(&volume));
+    let script = gate.reached(&daemon);
+    daemon.kill();
+    end(script);
+    assert_eq!((volume.extents(), volume.df_size()), (extents + 8, df_size), "extended and not grown");
+    let seqno = volume.lvs("vg_seqno");
+    finished_by_the_next(&group, &volume, extents, df_size);
+    assert_eq!(volume.lvs("vg_seqno"), seqno, "LVM's metadata were not touched again");
+    data.assert_intact();
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn killed_between_lvextend_and_resize2fs() {
+    killed_between_lvextend_and_growth("ext4", "resize2fs", "vmt_kill_ext4");
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn killed_between_lvextend_and_xfs_growfs() {
+    killed_between_lvextend_and_growth("xfs", "xfs_growfs", "vmt_kill_xfs");
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn killed_before_lvextend_ran() {
+    let group = Group::new("vmt_kill_before", &["2G"]);
+    let (volume, extents, df_size) = full(&group, "ext4");
+    let gate = Gate::new(&group, "lvm", "lvextend", "/sbin/lvm");
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ lvm: {} }}", gate.script)));
+    daemon.alert(&labels(&volume));
+    let script = gate.reached(&daemon);
+    daemon.kill();
+    end(script);
+    assert_eq!((volume.extents(), volume.df_size()), (extents, df_size));
+    finished_by_the_next(&group, &volume, extents, df_size);
+}
+
+/// The worst case: the daemon is dead, its `lvextend` is not, and runs only after the next daemon has extended.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_lvextend_that_comes_late_extends_nothing_a_second_time() {
+    let group = Group::new("vmt_late", &["2G"]);
+    let (volume, extents, df_size) = full(&group, "ext4");
+    let gate = Gate::new(&group, "lvm", "lvextend", "/sbin/lvm");
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ lvm: {} }}", gate.script)));
+    daemon.alert(&labels(&volume));
+    let script = gate.reached(&daemon);
+    daemon.kill();
+    finished_by_the_next(&group, &volume, extents, df_size);
+    let seqno = volume.lvs("vg_seqno");
+    gate.open();
+    while kill(script, None).is_ok() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(volume.lvs("vg_seqno"), seqno);
+    assert_grown_once(&volume, extents, df_size);
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn terminated_in_the_middle_the_running_step_ends_and_the_rest_waits_for_the_next_start() {
+    let group = Group::new("vmt_term", &["2G"]);
+    let (volume, extents, df_size) = full(&group, "ext4");
+    let gate = Gate::new(&group, "lvm", "lvextend", "/sbin/lvm");
+    let mut daemon = Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ lvm: {} }}", gate.script)));
+    daemon.alert(&labels(&volume));
+    gate.reached(&daemon);
+    daemon.terminate();
+    daemon.wait_for("it to drain", |daemon| daemon.log().contains("waiting for steps that run").then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(daemon.ended().is_none(), "it waits for the command");
+    gate.open();
+    assert!(daemon.stop().success());
+    assert_eq!((volume.extents(), volume.df_size()), (extents + 8, df_size), "extended, not grown");
+    finished_by_the_next(&group, &volume, extents, df_size);
+}
+
+/// An alert that was answered with 202 outlives the daemon, even if LVM had not answered once.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_accepted_alert_outlives_the_daemon() {
+    let group = Group::new("vmt_accepted", &["2G"]);
+    let (volume, extents, df_size) = full(&group, "ext4");
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], "tools: { lvm: /bin/false }"));
+    assert_eq!(daemon.metric("lvm_up", &[]), 0.0);
+    assert_eq!(daemon.get("/-/ready").status, 503);
+    let by_names = [("instance", "vm"), ("vg", volume.vg.as_str()), ("lv", volume.lv.as_str())];
+    assert_eq!(daemon.alert(&by_names)["verdict"], "accepted");
+    daemon.wait_for("it to try", |daemon| daemon.log().contains("trying again").then_some(()));
+    daemon.kill();
+    assert_eq!((volume.extents(), volume.df_size()), (extents, df_size));
+    finished_by_the_next(&group, &volume, extents, df_size);
+}
