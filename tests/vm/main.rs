@@ -7,6 +7,7 @@ mod http;
 mod storage;
 
 mod crash;
+mod exporter;
 mod exposition;
 mod failure;
 mod grow;

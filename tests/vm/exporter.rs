@@ -1,0 +1,107 @@
+//! The exporter on real devices: changes made by hand are seen at once, and what hangs costs only itself.
+
+use std::fs::{self, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::daemon::{Daemon, config};
+use crate::storage::{Group, path, sh};
+
+/// A daemon that looks at LVM by itself once an hour: whatever it shows sooner, an event told it.
+fn hourly(group: &Group) -> Daemon {
+    Daemon::start(group, &config(group, &[], "inventory: { interval: 1h }"))
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn changes_made_by_hand_are_seen_without_waiting_for_the_interval() {
+    let group = Group::new("vmt_uevent", &["1G"]);
+    let spare = Group::without_vg("vmt_uevent_spare", &["1G"]);
+    let daemon = hourly(&group);
+    let in_group = [("vg", group.name.as_str())];
+    let seen = |what: &str, is_there: &dyn Fn(&Daemon) -> bool| {
+        let since = Instant::now();
+        daemon.wait_for(what, |daemon| is_there(daemon).then_some(()));
+        eprintln!("{what} is seen {:.1} s after the command ended", since.elapsed().as_secs_f64());
+    };
+
+    let volume = group.lv("data", "64M");
+    seen("lvcreate", &|daemon| daemon.metric("lvm_lv_size_bytes", &in_group) == f64::from(64 << 20));
+    sh("lvextend", &["-qq", "-L", "128M", &volume.name()]);
+    seen("lvextend", &|daemon| daemon.metric("lvm_lv_size_bytes", &in_group) == f64::from(128 << 20));
+    sh("pvcreate", &["-qq", &spare.loops[0]]);
+    seen("pvcreate", &|daemon| daemon.metric("lvm_pv_size_bytes", &[("pv", &spare.loops[0])]) > 0.0);
+    sh("lvremove", &["-qq", "-y", &volume.name()]);
+    seen("lvremove", &|daemon| daemon.metric("lvm_lv_info", &in_group) == 0.0);
+    sh("pvremove", &["-qq", &spare.loops[0]]);
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn looking_causes_no_events_that_lead_to_another_look() {
+    let group = Group::new("vmt_quiet", &["1G"]);
+    let volume = group.filesystem("ext4", "data", "64M");
+    sh("udevadm", &["settle"]);
+    let daemon = hourly(&group);
+    let taken = |daemon: &Daemon| daemon.metric("lvm_inventory_timestamp_seconds", &[]);
+    // What the set-up caused may still arrive; then it must be quiet, although each look opens devices.
+    std::thread::sleep(Duration::from_secs(5));
+    let before = taken(&daemon);
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(taken(&daemon), before, "a look is caused by the look before");
+    sh("lvchange", &["-qq", "--addtag", "x", &volume.name()]);
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_file_system_that_never_answers_costs_only_its_own_series() {
+    let group = Group::new("vmt_hang", &["1G"]);
+    let good = group.filesystem("ext4", "good", "64M");
+    let bad = group.lv("bad", "16M");
+    sh("modprobe", &["fuse"]);
+    fs::create_dir_all(&bad.mount_point).expect("a mount point");
+    // A FUSE file system on a block device whose server never reads a request: every statfs waits for it.
+    let server = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    let device = bad.path();
+    let none = MsFlags::empty();
+    mount(Some(device.as_str()), &bad.mount_point, Some("fuseblk"), none, Some(options.as_str())).expect("mounts");
+    // Whatever happens below, the machine must be able to take the group away.
+    struct Unmount<'a>(&'a std::path::Path, Option<fs::File>);
+    impl Drop for Unmount<'_> {
+        fn drop(&mut self) {
+            drop(self.1.take());
+            let _ = umount2(self.0, MntFlags::MNT_DETACH);
+        }
+    }
+    let _unmount = Unmount(&bad.mount_point, Some(server));
+
+    let daemon = Daemon::start(&group, &config(&group, &[], ""));
+    let process = format!("/proc/{}", daemon.id());
+    let count = |folder: &str| fs::read_dir(format!("{process}/{folder}")).expect("it runs").count();
+    let at = |volume: &str| [("vg", "vmt_hang"), ("lv", volume)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let metric = |name: &str, volume: &str| {
+        let labels = at(volume);
+        daemon.metric(name, &labels.each_ref().map(|(k, v)| (k.as_str(), v.as_str())))
+    };
+    daemon.wait_for("the hanging mount", |_| (metric("lvm_filesystem_device_error", "bad") == 1.0).then_some(()));
+    let (threads, descriptors) = (count("task"), count("fd"));
+    let mut slowest = Duration::ZERO;
+    for _ in 0..100 {
+        let asked = Instant::now();
+        let page = daemon.get("/metrics");
+        slowest = slowest.max(asked.elapsed());
+        assert_eq!(page.status, 200);
+    }
+    eprintln!("the slowest of 100 scrapes took {} ms", slowest.as_millis());
+    assert!(slowest < Duration::from_secs(1), "a scrape took {slowest:?}");
+    assert!(count("task") <= threads + 2, "{threads} threads became {}", count("task"));
+    assert!(count("fd") <= descriptors + 2, "{descriptors} descriptors became {}", count("fd"));
+    assert_eq!(metric("lvm_filesystem_device_error", "bad"), 1.0);
+    assert_eq!(metric("lvm_filesystem_size_bytes", "bad"), 0.0, "no series");
+    assert_eq!(metric("lvm_filesystem_device_error", "good"), 0.0);
+    assert_eq!(metric("lvm_filesystem_size_bytes", "good"), good.df_size() as f64);
+    assert!(path(&bad.mount_point).starts_with("/tmp/"));
+}
