@@ -237,7 +237,8 @@ fn an_alert_is_on_disk_when_it_is_answered_and_grows_its_volume() {
         ("resolved", ""),
     ];
     assert_eq!(verdicts, expected.map(|(verdict, code)| (verdict.to_owned(), code.to_owned())));
-    assert_eq!(world.state().last_number, 1, "written down before it was answered");
+    // 1 is the request; a worker that was quick has made it operation 2 by now.
+    assert!(world.state().last_number >= 1, "written down before it was answered");
     server.idle();
     assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
     assert_eq!(world.extents("vg/media"), BEFORE);
