@@ -79,10 +79,19 @@ fn the_numbers_are_those_of_vgs_lvs_pvs_and_df() {
     assert_eq!(daemon.metric("lvm_unknown_report_fields", &[]), 0.0);
 }
 
+/// Insists that promtool has nothing to say, but for one of its rules: counts of a group's volumes and disks are called as
+/// prometheus-lvm-exporter calls them, so that dashboards fit both, and promtool wants to keep `_count` for histograms.
 fn lint(exposition: &str) {
-    let mut promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn().expect("promtool");
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool");
     promtool.stdin.take().expect("a pipe").write_all(exposition.as_bytes()).expect("it reads");
-    assert!(promtool.wait().expect("it ends").success(), "promtool complained about\n{exposition}");
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let known = |line: &&str| line.starts_with("lvm_vg_") && line.ends_with("should not have \"_count\" suffix");
+    let others: Vec<&str> = said.lines().filter(|line| !known(line)).collect();
+    // 3 is promtool's code for complaints; on what it cannot read it ends with 1.
+    assert!(others.is_empty() && [Some(0), Some(3)].contains(&output.status.code()), "{others:?} about\n{exposition}");
 }
 
 #[test]
