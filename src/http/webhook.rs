@@ -103,6 +103,9 @@ fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, SubmitErro
     let alerts = named.into_iter().map(|(named, alert)| verdict(named, &alert, &mut accepted)).collect::<Vec<_>>();
     for verdict in &alerts {
         context.metrics.alert(verdict.verdict);
+        if let (Some(lv), "accepted") = (&verdict.target, verdict.verdict) {
+            tracing::info!(%lv, fingerprint = verdict.fingerprint, "an alert was accepted");
+        }
         if let Some(code) = verdict.code {
             context.metrics.refused(None, code);
         }
