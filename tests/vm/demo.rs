@@ -265,10 +265,10 @@ fn stay() {
     // reached through this relay, and only from its host's own loopback.
     let listener = TcpListener::bind(("0.0.0.0", 19846)).expect("a free port");
     thread::spawn(move || listener.incoming().flatten().for_each(|client| drop(thread::spawn(|| relay(client)))));
-    println!(
-        "\nStaying up until Ctrl-C. Open\n  http://127.0.0.1:19845  lvm-autoscaler\n  http://127.0.0.1:19090/alerts  \
-         Prometheus\n  http://127.0.0.1:19093  Alertmanager"
-    );
+    println!("\nStaying up until Ctrl-C. Open");
+    println!("  http://127.0.0.1:19845                 lvm-autoscaler");
+    println!("  http://127.0.0.1:19090/classic/alerts  Prometheus");
+    println!("  http://127.0.0.1:19093/api/v2/alerts   Alertmanager, which Debian packages without its pages");
     loop {
         thread::park();
     }

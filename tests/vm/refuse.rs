@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::daemon::{Daemon, config, labels, script};
 use crate::grow::small;
-use crate::storage::{Group, Volume, path, sh, try_sh};
+use crate::storage::{Group, Volume, path, sh};
 
 /// Sends an alert for the volume to a new daemon and asserts that it is refused with that code and nothing is changed;
 /// the sentence.
@@ -170,6 +170,7 @@ fn a_group_with_a_missing_disk() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_exported_group() {
     let group = Group::new("vmt_exported", &["1G"]);
+    group.no_autoactivation();
     let volume = full_ext4(&group);
     sh("umount", &[path(&volume.mount_point)]);
     sh("vgchange", &["-qq", "-an", &group.name]);
@@ -181,8 +182,7 @@ fn an_exported_group() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_inactive_volume_and_one_that_is_not_mounted() {
     let group = Group::new("vmt_inactive", &["1G"]);
-    // Or udev makes it active again. LVM 2.03.11 knows neither the option nor that rule.
-    try_sh("vgchange", &["-qq", "--setautoactivation", "n", &group.name]);
+    group.no_autoactivation();
     let volume = full_ext4(&group);
     sh("umount", &[path(&volume.mount_point)]);
     refused(&group, &volume, "not_mounted");

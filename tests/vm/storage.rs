@@ -114,6 +114,13 @@ impl Group {
         [vg, lvs, table.join("\n"), mounts.join("\n"), sizes.join("\n")].join("\n")
     }
 
+    /// Keeps udev from making volumes active again whenever a command has written to one of the disks. LVM 2.03.11 has
+    /// neither this option nor that rule.
+    pub(crate) fn no_autoactivation(&self) {
+        try_sh("vgchange", &["-qq", "--setautoactivation", "n", &self.name]);
+        sh("udevadm", &["settle"]);
+    }
+
     /// Detaches a disk, as if it had been pulled out.
     pub(crate) fn lose_disk(&self, number: usize) {
         sh("losetup", &["-d", &self.loops[number]]);
