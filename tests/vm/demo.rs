@@ -208,8 +208,11 @@ fn read_log(line: &str, volumes: &[Volume], timeline: &Timeline) {
         println!("           lvm-autoscaler: {line}");
     }
     // A backup names only the group; groups do one thing at a time, so it is the volume planned last.
-    let of = |volume: &&Volume| line.contains(&volume.name()) || line.contains(&format!(" {} ", storage::path(&volume.mount_point)));
-    let planned = |volume: &&Volume| timeline.at(&volume.lv, EVENTS[4]).is_some() && timeline.at(&volume.lv, EVENTS[6]).is_none();
+    let of = |volume: &&Volume| {
+        line.contains(&volume.name()) || line.contains(&format!(" {} ", storage::path(&volume.mount_point)))
+    };
+    let planned =
+        |volume: &&Volume| timeline.at(&volume.lv, EVENTS[4]).is_some() && timeline.at(&volume.lv, EVENTS[6]).is_none();
     let event = [
         ("an alert was accepted", EVENTS[3]),
         ("message=planned", EVENTS[4]),
@@ -225,21 +228,27 @@ fn read_log(line: &str, volumes: &[Volume], timeline: &Timeline) {
 }
 
 fn prometheus(group: &Group) -> Running {
-    start("prometheus", &[
-        "--config.file=configs/prometheus.yml",
-        "--web.listen-address=0.0.0.0:9090",
-        &format!("--storage.tsdb.path={}", storage::path(&group.dir.join("prometheus"))),
-    ])
+    start(
+        "prometheus",
+        &[
+            "--config.file=configs/prometheus.yml",
+            "--web.listen-address=0.0.0.0:9090",
+            &format!("--storage.tsdb.path={}", storage::path(&group.dir.join("prometheus"))),
+        ],
+    )
 }
 
 fn alertmanager(group: &Group) -> Running {
-    start("alertmanager", &[
-        "--config.file=configs/alertmanager.yml",
-        "--web.listen-address=0.0.0.0:9093",
-        // One of them needs no peers.
-        "--cluster.listen-address=",
-        &format!("--storage.path={}", storage::path(&group.dir.join("alertmanager"))),
-    ])
+    start(
+        "alertmanager",
+        &[
+            "--config.file=configs/alertmanager.yml",
+            "--web.listen-address=0.0.0.0:9093",
+            // One of them needs no peers.
+            "--cluster.listen-address=",
+            &format!("--storage.path={}", storage::path(&group.dir.join("alertmanager"))),
+        ],
+    )
 }
 
 fn start(program: &str, arguments: &[&str]) -> Running {

@@ -122,7 +122,11 @@ fn asking_for_text(daemon: SocketAddr) -> SocketAddr {
             let Ok(length) = client.read(&mut request) else { continue };
             let path = String::from_utf8_lossy(&request[..length]).split(' ').nth(1).unwrap_or("/").to_owned();
             let mut server = TcpStream::connect(daemon).expect("the daemon listens");
-            write!(server, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n").expect("sends");
+            write!(
+                server,
+                "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n"
+            )
+            .expect("sends");
             let mut answer = Vec::new();
             let _ = server.read_to_end(&mut answer);
             let _ = client.write_all(&answer);
@@ -158,17 +162,22 @@ fn queries_for_prometheus_lvm_exporter_give_the_same_answer() {
     let (data, logs) = (group.lv("data", "64M"), group.lv("logs", "128M"));
     let daemon = Daemon::start_with(&group, &config(&group, &[], ""), &["--collector.uuid-labels"]);
     let prometheus = Prometheus::start(&group, &daemon);
-    let query = "/api/v1/query?query=lvm_lv_size_bytes*on(lv_uuid)group_left(lv_name)lvm_lv_info";
+    let query =
+        "/api/v1/query?query=lvm_lv_size_bytes%7Bvg=%22vmt_join%22%7D*on(lv_uuid)group_left(lv_name)lvm_lv_info";
     let sizes = daemon.wait_for("both volumes", |_| {
         let answer = prometheus.query(query)?;
         let series = answer["data"]["result"].as_array()?.clone();
         (series.len() == 2).then_some(series)
     });
     for volume in [&data, &logs] {
-        let of = |name: &str| sizes.iter().find(|series| series["metric"]["lv_name"] == name).map(|series| &series["value"][1]);
+        let of = |name: &str| {
+            sizes.iter().find(|series| series["metric"]["lv_name"] == name).map(|series| &series["value"][1])
+        };
         assert_eq!(of(&volume.lv), Some(&volume.lvs("lv_size").into()));
     }
-    let groups = prometheus.query("/api/v1/query?query=lvm_vg_free_bytes*on(vg_uuid)group_left(vg_name)lvm_vg_info");
+    let groups = prometheus.query(
+        "/api/v1/query?query=lvm_vg_free_bytes%7Bvg=%22vmt_join%22%7D*on(vg_uuid)group_left(vg_name)lvm_vg_info",
+    );
     let groups = groups.expect("an answer");
     assert_eq!(groups["data"]["result"][0]["metric"]["vg_name"], group.name.as_str(), "{groups}");
 }

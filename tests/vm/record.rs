@@ -4,10 +4,10 @@
 use std::fs;
 
 use jiff::Timestamp;
-use lvm_autoscaler::inventory::lvm::{parse, report_arguments};
+use lvm_autoscaler::inventory::lvm::{Columns, parse, report_arguments};
 use lvm_autoscaler::inventory::{Inventory, Lv};
 
-use crate::storage::{Group, sh};
+use crate::storage::{Group, path, sh};
 
 /// Disks in several groups; the names are those that the fixtures show.
 fn layouts() -> Vec<Group> {
@@ -57,11 +57,54 @@ fn layouts() -> Vec<Group> {
 }
 
 fn recorded() -> (Vec<u8>, Inventory) {
-    let arguments = report_arguments(None);
+    let arguments = report_arguments(None, Columns::All);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let report = sh("lvm", &arguments);
     let inventory = parse(report.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
     (report.into_bytes(), inventory)
+}
+
+/// A group of two hundred volumes, restored from metadata that is written here: making them one by one takes minutes.
+fn two_hundred() -> Group {
+    let group = Group::new("rec_many", &["8G"]);
+    group.no_autoactivation();
+    sh("lvcreate", &["-qq", "-y", "-an", "-Zn", "-n", "lv000", "-l", "2", "rec_many"]);
+    let file = group.dir.join("metadata.vg");
+    sh("vgcfgbackup", &["-qq", "-f", path(&file), "rec_many"]);
+    let text = fs::read_to_string(&file).expect("written");
+    let begin = text.find("\t\tlv000 {").expect("the volume");
+    let end = begin + text[begin..].find("\n\t\t}\n").expect("its end") + "\n\t\t}\n".len();
+    let one = &text[begin..end];
+    let uuid = one.split("id = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a UUID");
+    let volumes: String = (0..200)
+        .map(|number| {
+            // A UUID is letters and digits in groups; the last three characters number it.
+            let own = format!("{}{number:03}", &uuid[..uuid.len() - 3]);
+            one.replace("lv000", &format!("lv{number:03}"))
+                .replace(uuid, &own)
+                .replace("\"pv0\", 0", &format!("\"pv0\", {}", number * 2))
+        })
+        .collect();
+    fs::write(&file, [&text[..begin], &volumes, &text[end..]].concat()).expect("writable");
+    sh("vgcfgrestore", &["-qq", "-f", path(&file), "rec_many"]);
+    group
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn two_hundred_volumes_are_understood() {
+    let _group = two_hundred();
+    let (report, inventory) = recorded();
+    write_down("fullreport-200-volumes", &report);
+    assert_eq!(inventory.oddities, [""; 0]);
+    assert_eq!(inventory.lvs.iter().filter(|lv| lv.segments.len() == 1 && lv.size.is_some()).count(), 200);
+}
+
+/// Into the folder shared with the host, from where a person takes it into tests/data.
+fn write_down(name: &str, report: &[u8]) {
+    let version = sh("sh", &["-c", "lvm version | sed -n 's/.*LVM version: *\\([0-9.]*\\).*/\\1/p'"]);
+    let _ = fs::create_dir("recorded");
+    fs::write(format!("recorded/{name}-{version}.json"), report).expect("the share is writable");
 }
 
 fn lv<'a>(inventory: &'a Inventory, name: &str) -> &'a Lv {
@@ -73,9 +116,7 @@ fn lv<'a>(inventory: &'a Inventory, name: &str) -> &'a Lv {
 fn every_layout_is_understood() {
     let _groups = layouts();
     let (report, inventory) = recorded();
-    let version = sh("sh", &["-c", "lvm version | sed -n 's/.*LVM version: *\\([0-9.]*\\).*/\\1/p'"]);
-    let _ = fs::create_dir("recorded");
-    fs::write(format!("recorded/fullreport-{version}.json"), &report).expect("the share is writable");
+    write_down("fullreport", &report);
 
     assert_eq!(inventory.oddities, [""; 0]);
     assert!(inventory.lvs.iter().all(|lv| !lv.segments.is_empty()), "every volume has segments");

@@ -131,7 +131,8 @@ fn a_read_only_group() {
     let backup = group.dir.join("backup");
     sh("vgcfgbackup", &["-qq", "-f", path(&backup), &group.name]);
     let text = fs::read_to_string(&backup).expect("text");
-    let read_only = text.replacen("status = [\"RESIZEABLE\", \"READ\", \"WRITE\"]", "status = [\"RESIZEABLE\", \"READ\"]", 1);
+    let read_only =
+        text.replacen("status = [\"RESIZEABLE\", \"READ\", \"WRITE\"]", "status = [\"RESIZEABLE\", \"READ\"]", 1);
     assert_ne!(text, read_only);
     fs::write(&backup, read_only).expect("a file");
     sh("vgcfgrestore", &["-qq", "--yes", "-f", path(&backup), &group.name]);
