@@ -311,6 +311,11 @@ fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
     let alert = || json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }))]);
 
     let world = World::usual();
+    let server = Server::without_inventory(&world, Some(engine::start(world.shared(false))));
+    assert_eq!(server.alerts(alert()).status, 503, "not looked at yet");
+    assert_eq!(world.state().last_number, 0);
+
+    let world = World::usual();
     let server = Server::start(&world);
     server.engine().drain();
     assert_eq!(server.alerts(alert()).status, 503, "draining");

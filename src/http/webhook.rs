@@ -51,6 +51,10 @@ pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incomi
         Ok(payload) => payload,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
+    // Until the host was looked at, what a label means may not be known yet; a refusal now would be final.
+    if context.engine.is_some() && !context.latest.get().taken {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "this host was not looked at yet, try again\n");
+    }
     let context = Arc::clone(context);
     // Writing to the journal waits for the disk.
     match tokio::task::spawn_blocking(move || receive(&context, payload.alerts)).await {
