@@ -420,8 +420,8 @@ fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
          - The volume group is real metadata on a loop device over a sparse file, not active, as there is no device mapper\n\
          \x20 without a virtual machine. On a host with active volumes `lvm` also asks the kernel about each, and takes longer;\n\
          \x20 a scrape does not.\n\
-         - The mounts are small tmpfs; a program between daemon and LVM gives the first {MOUNTS} volumes their device\n\
-         \x20 numbers, so the daemon takes them for file systems on these volumes. Each scrape calls `statvfs` for each.\n\
+         - A program between daemon and LVM reports the volumes as active. The mounts are small tmpfs whose device\n\
+         \x20 numbers it gives the first {MOUNTS}, so the daemon calls `statvfs` for each at each scrape.\n\
          \x20 That program's time is in the idle share, and in no other number.\n\
          - Latency: {ROUNDS} rounds of {SCRAPES_PER_ROUND} scrapes, the median of the rounds' percentiles. CPU: from\n\
          \x20 /proc/PID/stat over {SCRAPES_FOR_CPU} scrapes. `everything` and `lvm`: the median of at least 7 runs, CPU the\n\

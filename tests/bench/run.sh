@@ -57,8 +57,8 @@ activation { udev_sync = 0  udev_rules = 0  monitoring = 0 }
 backup { backup = 0  archive = 0 }
 CONF
 
-# The programs below are what the daemon and the benchmark run as lvm. The second one says that the first volumes are
-# mounted: it gives them the device numbers of the mounts below, and notes that it was called.
+# The programs below are what the daemon and the benchmark run as lvm. The second one makes up for the missing device
+# mapper: it reports the volumes as active, the first with the device numbers of the mounts below, and notes that it ran.
 cat > "$folder/lvm" <<SCRIPT
 #!/bin/sh
 export LC_ALL=C LVM_SUPPRESS_FD_WARNINGS=1 LVM_SYSTEM_DIR='$folder/etc' LD_LIBRARY_PATH='$libraries'
@@ -71,13 +71,13 @@ echo >> '$folder/looks'
 SCRIPT
 chmod +x "$folder/lvm" "$folder/lvm-mounted"
 cat > "$folder/mounted.awk" <<'AWK'
+function set(field, value) { sub("\"" field "\":\"[^\"]*\"", "\"" field "\":\"" value "\"") }
 FILENAME != "-" { major[FNR] = $1; minor[FNR] = $2; next }
 match($0, /"lv_name":"lv[0-9]+"/) {
     lv = substr($0, RSTART + 13, RLENGTH - 14) + 0
-    if (lv in major) {
-        sub(/"lv_kernel_major":"[^"]*"/, "\"lv_kernel_major\":\"" major[lv] "\"")
-        sub(/"lv_kernel_minor":"[^"]*"/, "\"lv_kernel_minor\":\"" minor[lv] "\"")
-    }
+    set("lv_kernel_major", lv in major ? major[lv] : 254)
+    set("lv_kernel_minor", lv in major ? minor[lv] : lv)
+    set("lv_active_locally", 1); set("lv_suspended", 0); set("lv_device_open", 1); set("lv_permissions", "writeable")
 }
 { print }
 AWK
