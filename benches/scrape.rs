@@ -447,7 +447,9 @@ fn machine() -> String {
     let version: String = kernel.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let kind = match field("flags") {
         _ if model.contains("QEMU") => "a virtual machine, possibly emulated",
-        Some(flags) if flags.split(' ').any(|flag| flag == "hypervisor") => "a virtual machine on this CPU, not emulated",
+        Some(flags) if flags.split(' ').any(|flag| flag == "hypervisor") => {
+            "a virtual machine on this CPU, not emulated"
+        }
         _ => "no virtual machine",
     };
     format!("{cores} cores of {model}, {kind}; Linux {version}; {}", std::env::consts::ARCH)
@@ -459,11 +461,7 @@ fn ms(time: Duration) -> String {
 }
 
 fn size(bytes: usize) -> String {
-    if bytes < 1_000_000 {
-        format!("{} kB", bytes.div_ceil(1000))
-    } else {
-        format!("{:.1} MB", bytes as f64 / 1e6)
-    }
+    if bytes < 1_000_000 { format!("{} kB", bytes.div_ceil(1000)) } else { format!("{:.1} MB", bytes as f64 / 1e6) }
 }
 
 fn grouped(number: usize) -> String {
