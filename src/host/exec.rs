@@ -126,7 +126,8 @@ impl Run {
 
 fn read(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
     file.rewind()?;
-    let mut bytes = Vec::new();
+    // All at once: a vector that doubles while megabytes are read leaves as much behind as it holds.
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize);
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
