@@ -415,6 +415,8 @@ fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
         text,
         "\nIdle with {volumes} LVs and as many mounts, the default interval, nobody scraping, LVM's part included: {:.2} % of\n\
          a core, over {} s.\n\n\
+         The ratio counts the scrape alone. The look comes on top, once per interval however many scrape: where one Prometheus\n\
+         scrapes once per look, both together cost about as much CPU as `everything`, only that no scrape waits for it.\n\n\
          ## How it was measured\n\n\
          - {machine}; LVM {lvm}.\n\
          - The volume group is real metadata on a loop device over a sparse file, not active, as there is no device mapper\n\
