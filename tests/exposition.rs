@@ -115,3 +115,21 @@ fn filters_leave_out_what_they_name() {
     let none = Selection { lvm: false, ..Selection::default() };
     assert!(!exposition(read(&file), none).contains("lvm_lv_"));
 }
+
+#[test]
+fn a_look_that_finds_a_change_is_shown_and_one_that_does_not_changes_nothing() {
+    let file = root("data").join("fullreport-2.03.16.json");
+    let latest = Arc::new(Latest::default());
+    let selection = Selection { filesystem: false, ..Selection::default() };
+    let exposition = Exposition::new(selection, Arc::clone(&latest), Box::new(|filesystems| filesystems), || None);
+    let page = |inventory| {
+        latest.set(Some(inventory), std::time::Duration::ZERO);
+        exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes")
+    };
+    let first = page(read(&file));
+    assert_eq!(page(read(&file)), first);
+    let mut changed = read(&file);
+    changed.vgs[0].free = Some(lvm_autoscaler::units::Bytes(12345));
+    assert!(String::from_utf8(page(changed)).expect("text").contains("} 12345.0"));
+    assert_eq!(page(read(&file)), first);
+}
