@@ -174,7 +174,11 @@ fn watch(volumes: &[Volume], timeline: &Timeline) -> Result<(), String> {
         let Some(answer) = query("/api/v1/alerts") else { continue };
         let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
         for volume in volumes {
-            let states: Vec<_> = alerts.iter().filter(|alert| alert["labels"]["lv"] == *volume.lv).collect();
+            // Only the triggers: those for people and those that hold others back last longer.
+            let of = |alert: &&serde_json::Value| {
+                alert["labels"]["lv"] == *volume.lv && alert["labels"]["lvm_autoscaler"] == "extend"
+            };
+            let states: Vec<_> = alerts.iter().filter(of).collect();
             for alert in &states {
                 timeline.note(&volume.lv, if alert["state"] == "firing" { EVENTS[2] } else { EVENTS[1] });
             }
