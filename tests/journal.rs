@@ -1,0 +1,173 @@
+//! When the journal cannot be written, nothing is acted upon.
+
+mod common;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use common::*;
+use jiff::Timestamp;
+use lvm_autoscaler::engine::{self, Request, Shared, SubmitError};
+use lvm_autoscaler::host::sim::Sim;
+use lvm_autoscaler::host::{Host, Output, RunError};
+use lvm_autoscaler::inventory::{DeviceNumber, Usage};
+use lvm_autoscaler::journal::{Journal, Source};
+use lvm_autoscaler::name::MountPoint;
+use lvm_autoscaler::plan::{Command, Outcome, Tool};
+
+/// A host on which the journal's disk breaks when a certain command runs.
+struct Breaking {
+    sim: Arc<Sim>,
+    command: &'static str,
+    folder: PathBuf,
+    shared: OnceLock<Weak<Shared>>,
+}
+
+impl Breaking {
+    /// A segment without any room: what was written can still be read, nothing more can be written.
+    fn break_journal(&self) {
+        resize_segment(&self.folder, "journal.1", 0);
+        let shared = self.shared.get().and_then(Weak::upgrade).expect("the daemon runs");
+        *shared.journal() = Journal::open(&self.folder).expect("it can be read");
+    }
+}
+
+fn resize_segment(folder: &Path, name: &str, size: u64) {
+    let file = std::fs::File::options().write(true).open(folder.join(name)).expect("there");
+    file.set_len(size).expect("room");
+}
+
+impl Host for Breaking {
+    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
+        if command.name() == self.command {
+            self.break_journal();
+        }
+        self.sim.run(command, overdue)
+    }
+    fn now(&self) -> Timestamp {
+        self.sim.now()
+    }
+    fn sleep(&self, duration: Duration) {
+        self.sim.sleep(duration);
+    }
+    fn own_names(&self) -> Vec<String> {
+        self.sim.own_names()
+    }
+    fn mountinfo(&self) -> io::Result<String> {
+        self.sim.mountinfo()
+    }
+    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
+        self.sim.usage(mount_point)
+    }
+    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        self.sim.superblock(device)
+    }
+    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+        self.sim.ext4_errors(device)
+    }
+    fn file_size(&self, file: &Path) -> Option<u64> {
+        self.sim.file_size(file)
+    }
+    fn missing_tools(&self) -> Vec<Tool> {
+        self.sim.missing_tools()
+    }
+}
+
+/// The command that runs when the disk breaks was begun with its record on disk; the next one is not begun.
+#[test]
+fn no_command_runs_that_is_not_on_disk() {
+    let commands = ["vgcfgbackup", "lvextend", "resize2fs"];
+    for (before, command) in commands.iter().enumerate() {
+        let world = World::usual();
+        let (sim, folder) = (Arc::clone(&world.sim), world.folder.path().to_owned());
+        let host = Arc::new(Breaking { sim, command, folder, shared: OnceLock::new() });
+        let daemon = Daemon(world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false));
+        host.shared.set(Arc::downgrade(&daemon.0)).expect("once");
+        daemon.try_alert("vg/data").expect_err("what cannot be written down stops everything");
+        assert!(!daemon.0.journal().is_writable());
+        assert_eq!(world.names_of_changes(), commands[..=before]);
+        daemon.try_alert("vg/media").expect_err("nothing else begins either");
+        assert_eq!(world.names_of_changes(), commands[..=before]);
+        // With a sound disk the next start goes on and repeats nothing.
+        drop(daemon);
+        resize_segment(world.folder.path(), "journal.1", SEGMENT);
+        world.daemon().recover().expect("the journal can be written");
+        assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "broke at {command}");
+        let repeated = usize::from(*command == "vgcfgbackup");
+        assert_eq!(world.names_of_changes().len(), 3 + repeated, "only a backup is made again");
+        assert_eq!(world.extents("vg/media"), BEFORE);
+    }
+}
+
+/// Small segments run full at every possible record: the checkpoint that would make room does not fit either.
+#[test]
+fn a_full_journal_stops_before_what_it_cannot_hold() {
+    let mut stopped = 0;
+    for size in (520..6_000).step_by(40) {
+        let world = World::usual();
+        make_segments(world.folder.path(), size);
+        let Ok(journal) = Journal::open(world.folder.path()) else { continue };
+        drop(journal);
+        match world.daemon().try_alert("vg/data") {
+            Ok(ended) => assert!(ended_as(&ended, Outcome::Grown), "{size}: {ended:?}"),
+            Err(_) => {
+                stopped += 1;
+                let begun = world.state().running.values().map(|running| running.started.len()).sum::<usize>();
+                assert_eq!(world.sim.changes().len(), begun, "{size}: what ran is on disk");
+            }
+        }
+    }
+    assert!(stopped > 10);
+}
+
+#[test]
+fn what_a_full_journal_interrupted_is_finished_when_there_is_room_again() {
+    for size in (1_000..6_000).step_by(200) {
+        let world = World::usual();
+        make_segments(world.folder.path(), size);
+        let Ok(_) = Journal::open(world.folder.path()) else { continue };
+        if world.daemon().try_alert("vg/data").is_ok() {
+            continue;
+        }
+        // Larger files with the same beginning.
+        resize_segment(world.folder.path(), "journal.0", SEGMENT);
+        resize_segment(world.folder.path(), "journal.1", SEGMENT);
+        let daemon = world.daemon();
+        daemon.recover().expect("the journal can be written");
+        daemon.alert("vg/data");
+        assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{size}");
+        assert!(world.state().running.is_empty() && world.state().parked.is_empty());
+    }
+}
+
+#[test]
+fn an_alert_that_cannot_be_written_down_is_not_accepted() {
+    let world = World::usual();
+    make_segments(world.folder.path(), 720);
+    let engine = engine::start(world.shared(false));
+    let wish = Request { lv: lv("vg/data"), source: Source::Alertmanager, fingerprint: "f".repeat(32) };
+    let refused = engine.submit(vec![wish.clone()]).expect_err("there is no room");
+    assert!(matches!(refused, SubmitError::Journal(_)), "{refused}");
+    assert_eq!(engine.waiting_count(), 0);
+    assert!(engine.submit(vec![wish]).is_err(), "and again: it is not taken for one that waits");
+    engine.drain();
+    assert!(world.sim.changes().is_empty());
+}
+
+/// Weeks of alerts: the segments are switched hundreds of times, and each time nothing is forgotten.
+#[test]
+fn switching_segments_forgets_nothing() {
+    let world = World::usual();
+    let daemon = world.daemon();
+    for round in 0..400 {
+        daemon.alert(["vg/data", "vg/media", "vg-2/logs"][round % 3]);
+        world.minutes(7);
+        if round % 50 == 0 {
+            assert_eq!(world.state(), daemon.0.state(), "what is on disk is what is in memory, round {round}");
+        }
+    }
+    assert_eq!(world.state(), daemon.0.state());
+    assert_eq!((world.count("lvextend"), world.state().last.len()), (3, 3));
+}
