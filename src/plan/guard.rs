@@ -172,8 +172,13 @@ fn lv_busy(s: &Subject<'_>) -> Verdict {
     if moved {
         return Verdict::Refuse(format!("a pvmove is under way in {}: wait until it ends", s.vg.name));
     }
-    let changing = s.lv.converting == Some(true) || s.lv.merging == Some(true);
-    refuse_if(changing, || format!("{} is being converted or merged: wait until it ends, see lvs -a", s.lv.name))
+    let changing = match (s.lv.converting, s.lv.merging) {
+        (Some(converting), Some(merging)) => Some(converting || merging),
+        _ => None,
+    };
+    require(changing, false, "the volume is being converted or merged", || {
+        format!("{} is being converted or merged: wait until it ends, see lvs -a", s.lv.name)
+    })
 }
 
 fn lv_unhealthy(s: &Subject<'_>) -> Verdict {

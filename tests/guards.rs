@@ -1,0 +1,245 @@
+//! For every code a case that just passes and one that just refuses, and what an operator reads in the second.
+//!
+//! `tests/golden/refusals.txt` holds the sentences; `UPDATE_GOLDEN=1 cargo test --test guards` writes it anew.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use common::*;
+use jiff::SignedDuration;
+use lvm_autoscaler::alert::target::{OwnNames, resolve};
+use lvm_autoscaler::config::{self, Config};
+use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimVg};
+use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::inventory::Inventory;
+use lvm_autoscaler::name::OperationId;
+use lvm_autoscaler::plan::history::{Last, Open};
+use lvm_autoscaler::plan::{Code, History, Outcome, Plan, Refusal, plan};
+
+const HOST: &str = "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 10GiB }, { name: /dev/sdc, size: 2GiB }]
+    logical_volumes:
+      - { name: data, size: 4GiB, filesystem: { type: ext4, mount_point: /data, used: 85% } }
+      - { name: other, size: 1GiB, filesystem: { type: xfs, mount_point: /other, used: 10% } }
+";
+const CONFIG: &str = "monitor:\n  targets:\n    - { lv_path: /dev/vg/data, mount_point: /data, increment: 2GiB }\n";
+
+/// A world as a decision sees it. Each case changes one thing of it.
+struct Case {
+    model: Model,
+    config: Config,
+    history: History,
+    labels: BTreeMap<String, String>,
+    /// What LVM's report would have said, where the simulated host cannot say it.
+    report: fn(&mut Inventory),
+}
+
+impl Case {
+    fn new() -> Case {
+        Case {
+            model: sim::parse(HOST).expect("a host"),
+            config: read(CONFIG),
+            history: History::default(),
+            labels: labels(&[("instance", "db1:9100"), ("vg", "vg"), ("lv", "data")]),
+            report: |_| (),
+        }
+    }
+
+    fn vg(&mut self) -> &mut SimVg {
+        self.model.vg("vg").expect("there")
+    }
+
+    fn lv(&mut self) -> &mut SimLv {
+        self.model.lv("vg/data").expect("there")
+    }
+
+    fn fs(&mut self) -> &mut SimFs {
+        self.lv().fs.as_mut().expect("there")
+    }
+
+    fn target(&mut self) -> &mut config::Target {
+        &mut self.config.targets[0]
+    }
+
+    fn decide(self) -> Result<Plan, Refusal> {
+        let host = Sim::stepped(self.model, epoch());
+        let mut inventory = look(&host, Focus::Volume(&lv("vg/data"))).expect("LVM answers");
+        (self.report)(&mut inventory);
+        let named = resolve(&self.labels, &self.config, &OwnNames::new(["db1"]), &inventory)?;
+        let target = self.config.target(&named).expect("resolve gives only targets");
+        plan(target, &inventory, &self.config, &self.history, epoch()).decision
+    }
+}
+
+fn read(config: &str) -> Config {
+    config::parse(config, Path::new("config.yaml")).expect("a config")
+}
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn lvs(inventory: &mut Inventory) -> &mut lvm_autoscaler::inventory::Lv {
+    inventory.lvs.iter_mut().find(|lv| lv.name.to_string() == "vg/data").expect("there")
+}
+
+fn snapshot(case: &mut Case, origin: &str) {
+    let mut snapshot = case.lv().clone();
+    snapshot.name = lv("vg/snap");
+    (snapshot.minor, snapshot.origin, snapshot.fs) = (9, Some(origin.to_owned()), None);
+    case.model.lvs.push(snapshot);
+}
+
+fn last(ago: u64) -> Last {
+    let at = epoch() - SignedDuration::from_secs(ago as i64);
+    Last { id: OperationId(7), at, outcome: Outcome::Grown }
+}
+
+/// `used / (used + available)` of exactly this many percent; the volume is of 4 GiB, so that no rounding comes in.
+fn use_percent(case: &mut Case, percent: u64) {
+    let usage = case.fs().usage();
+    let visible = usage.size.0 - usage.size.0 / 20;
+    // Capacities of the simulated ext4 are multiples of 98; what is left over is given away.
+    case.fs().used.0 = visible * percent / 100;
+}
+
+type Change = fn(&mut Case);
+
+/// Code, what just passes, what just refuses.
+#[rustfmt::skip]
+const CASES: &[(Code, Change, Change)] = &[
+    (Code::UnknownTarget, |_| (), |c| c.labels = labels(&[("instance", "db1"), ("vg", "vg"), ("lv", "other")])),
+    (Code::UnknownTarget, |_| (), |c| c.labels = labels(&[("instance", "db1"), ("alertname", "DiskFull")])),
+    (Code::UnknownTarget, |_| (), |c| c.labels = labels(&[("instance", "db1"), ("vg", "vg")])),
+    (Code::UnknownTarget, |c| c.labels = labels(&[("instance", "db1"), ("mountpoint", "/data/")]), |c| c.labels = labels(&[("instance", "db1"), ("mountpoint", "/nowhere")])),
+    (Code::UnknownTarget, |_| (), |c| { c.model.lvs.retain(|lv| lv.name.to_string() != "vg/data"); c.labels = labels(&[("instance", "db1"), ("mountpoint", "/data")]) }),
+    (Code::OtherHost, |c| { c.labels.insert("instance".into(), "DB1.:9100".into()); }, |c| { c.labels.insert("instance".into(), "db10:9100".into()); }),
+    (Code::OtherHost, |_| (), |c| { c.labels.remove("instance"); }),
+    (Code::AmbiguousAlert, |c| { c.labels.insert("mountpoint".into(), "/data".into()); }, |c| { c.labels.insert("mountpoint".into(), "/other".into()); }),
+    (Code::OperationInProgress, |_| (), |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: None }); }),
+    (Code::OperationInProgress, |c| { c.history.open.insert(lv("vg/other"), Open { id: OperationId(7), since: epoch(), attention: None }); },
+        |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: Some("resize2fs exited with 1; when that is mended, run: resize2fs /dev/mapper/vg-data".into()) }); }),
+    (Code::Cooldown, |c| { c.history.last.insert(lv("vg/data"), last(600)); }, |c| { c.history.last.insert(lv("vg/data"), last(599)); }),
+    (Code::VgPartial, |_| (), |c| c.vg().partial = true),
+    (Code::VgPartial, |_| (), |c| c.report = |i| i.vgs[0].partial = None),
+    (Code::VgExported, |_| (), |c| c.vg().exported = true),
+    (Code::VgShared, |_| (), |c| c.report = |i| i.vgs[0].shared = Some(true)),
+    (Code::VgReadOnly, |_| (), |c| c.vg().read_only = true),
+    (Code::LvInactive, |_| (), |c| c.lv().active = false),
+    (Code::LvSuspended, |_| (), |c| c.lv().suspended = true),
+    (Code::LvReadOnly, |_| (), |c| c.lv().read_only = true),
+    (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).merging = Some(true)),
+    (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).move_pv = Some("/dev/sdb".into())),
+    (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).converting = None),
+    (Code::LvUnhealthy, |_| (), |c| c.lv().health = "refresh needed".into()),
+    (Code::SnapshotOrigin, |c| snapshot(c, "other"), |c| snapshot(c, "data")),
+    (Code::LayeredDevice, |c| c.lv().kind = "striped".into(), |c| c.lv().kind = "raid1".into()),
+    (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
+    (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
+    (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
+    (Code::FsUnsupported, |_| (), |c| c.fs().kind = "btrfs".into()),
+    (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some("xfs".into())),
+    (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some(String::new())),
+    (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),
+    (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
+    (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
+    (Code::BelowThreshold, |c| { use_percent(c, 80); c.fs().used.0 += 1 << 20; }, |c| use_percent(c, 80)),
+    (Code::AtMaxSize, |c| c.target().max_size = Some(gib(5)), |c| c.target().max_size = Some(lvm_autoscaler::units::Bytes((5 << 30) - 1))),
+    (Code::VgReserve, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 6GiB }]").volume_groups, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 55% }]").volume_groups),
+    (Code::InsufficientSpace, |c| c.vg().pvs[0].allocatable = false, |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 257; }),
+    (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),
+];
+
+#[test]
+fn every_code_has_a_case_and_the_cases_stand_in_the_order_of_the_codes() {
+    let codes: Vec<Code> = CASES.iter().map(|(code, ..)| *code).collect();
+    assert!(codes.is_sorted());
+    assert_eq!(codes.into_iter().collect::<BTreeSet<_>>(), Code::ALL.iter().copied().collect());
+}
+
+#[test]
+fn what_just_passes_passes_and_what_just_refuses_refuses() {
+    for (number, (code, passes, refuses)) in CASES.iter().enumerate() {
+        let mut case = Case::new();
+        passes(&mut case);
+        let passed = case.decide();
+        assert!(passed.is_ok(), "case {number} of {code} that should pass: {passed:?}");
+        let mut case = Case::new();
+        refuses(&mut case);
+        let refused = case.decide();
+        assert_eq!(refused.as_ref().map_err(|refusal| refusal.code), Err(*code), "case {number}: {refused:?}");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "writes the golden file when asked to")]
+fn the_refusals_read_as_an_operator_knows_them() {
+    let mut text = String::from("# Every refusal as an operator reads it. Written by tests/guards.rs.\n\n");
+    for (_, _, refuses) in CASES {
+        let mut case = Case::new();
+        refuses(&mut case);
+        text.push_str(&format!("{}\n", case.decide().expect_err("refuses")));
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/refusals.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &text).expect("writable");
+    }
+    let known = std::fs::read_to_string(&golden).expect("tests/golden/refusals.txt is there");
+    assert_eq!(text, known, "if the new sentences are better: UPDATE_GOLDEN=1 cargo test --test guards");
+}
+
+/// The size is the last of the guards: what it leaves room for is never more than each limit allows.
+#[test]
+fn sizes_at_their_limits() {
+    let sized = |change: Change| {
+        let mut case = Case::new();
+        change(&mut case);
+        case.decide().map(|plan| plan.after.0).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(sized(|_| ()), Ok(1536));
+    // A max_size between two extents is rounded down, one below the volume leaves nothing.
+    assert_eq!(sized(|c| c.target().max_size = Some(lvm_autoscaler::units::Bytes((5 << 30) + (3 << 20)))), Ok(1280));
+    assert_eq!(sized(|c| c.target().max_size = Some(gib(3))), Err(Code::AtMaxSize));
+    // 100 % full: as many increments as bring it below the threshold.
+    assert_eq!(
+        sized(|c| {
+            c.fs().used = c.fs().capacity();
+            c.target().increment = read_amount("512MiB")
+        }),
+        Ok(1024 + 256)
+    );
+    // Stripes take the same from each of their PVs.
+    assert_eq!(
+        sized(|c| {
+            c.lv().stripes = 2;
+            c.target().increment = read_amount("1028MiB")
+        }),
+        Ok(1024 + 258)
+    );
+    assert_eq!(sized(|c| { c.lv().stripes = 3 }), Err(Code::InsufficientSpace));
+    // A threshold of almost nothing asks for more than there is, and gets what there is.
+    assert_eq!(
+        sized(|c| { c.target().threshold = lvm_autoscaler::units::Percent::new(0.000_001).expect("valid") }),
+        Ok(1024 + 1792)
+    );
+    // A share of a share: 10 % of 4 GiB is below the smallest step of 1 GiB.
+    assert_eq!(sized(|c| { c.target().increment = read_amount("10%") }), Ok(1280));
+}
+
+fn read_amount(text: &str) -> lvm_autoscaler::units::Amount {
+    text.parse().expect("an amount")
+}
+
+#[test]
+fn a_cooldown_longer_than_time_itself_is_still_a_cooldown() {
+    let mut case = Case::new();
+    case.target().cooldown = Duration::MAX;
+    case.history.last.insert(lv("vg/data"), last(1 << 30));
+    assert_eq!(case.decide().map_err(|refusal| refusal.code).expect_err("refuses"), Code::Cooldown);
+}
