@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::config::Config;
 use crate::inventory::Inventory;
-use crate::name::{LvRef, MountPoint};
+use crate::name::{LvRef, MountPoint, NameError};
 use crate::plan::{Code, Refusal};
 
 /// The names and addresses under which this host is scraped.
@@ -18,7 +19,8 @@ pub struct OwnNames(Vec<String>);
 impl OwnNames {
     /// Names and addresses, with or without a port, in any case.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> OwnNames {
-        OwnNames(names.into_iter().map(|name| host_of(name.as_ref())).collect())
+        // An empty name would make every alert without a host one of ours.
+        OwnNames(names.into_iter().map(|name| host_of(name.as_ref())).filter(|name| !name.is_empty()).collect())
     }
 
     /// Whether the value of a label `instance` means this host. The port is ignored.
@@ -87,7 +89,8 @@ fn named<'a>(
     let get = |label: &str| labels.get(label).map(String::as_str).filter(|value| !value.is_empty());
     let mut names = Vec::new();
     match (get("vg"), get("lv")) {
-        (Some(vg), Some(lv)) => names.push(("vg and lv", parse(&format!("{vg}/{lv}"), "vg and lv")?)),
+        // Each by itself: joined first, `/dev` and `vg/lv` would be a volume.
+        (Some(vg), Some(lv)) => names.push(("vg and lv", LvRef { vg: parse(vg, "vg")?, lv: parse(lv, "lv")? })),
         (None, None) => {}
         _ => {
             return Err(Refusal::new(
@@ -109,7 +112,7 @@ fn named<'a>(
     Ok(names)
 }
 
-fn parse(text: &str, label: &str) -> Result<LvRef, Refusal> {
+fn parse<T: FromStr<Err = NameError>>(text: &str, label: &str) -> Result<T, Refusal> {
     text.parse().map_err(|error| Refusal::new(Code::UnknownTarget, format!("{label}: {error}")))
 }
 
@@ -189,6 +192,8 @@ mod tests {
             assert_eq!(ask(&[("mountpoint", "/data"), ("instance", instance)]), Err(Code::OtherHost), "{instance}");
         }
         assert_eq!(ask(&[("mountpoint", "/data")]), Err(Code::OtherHost));
+        // A host without a name is nobody's host.
+        assert!(!OwnNames::new(["", ":9100", "."]).contains(""));
     }
 
     #[test]
@@ -202,6 +207,8 @@ mod tests {
             (&[("device", "/dev/sda1"), ("mountpoint", "/data")], Code::UnknownTarget),
             (&[("device", "/dev/dm-7")], Code::UnknownTarget),
             (&[("vg", "-f"), ("lv", "$(x)")], Code::UnknownTarget),
+            (&[("vg", "/dev"), ("lv", "vg-a/data")], Code::UnknownTarget),
+            (&[("vg", "/dev/mapper"), ("lv", "vg--a-data")], Code::UnknownTarget),
             (&[("mountpoint", "relative")], Code::UnknownTarget),
             (&[("alertname", "X")], Code::UnknownTarget),
         ] {

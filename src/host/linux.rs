@@ -68,6 +68,8 @@ impl Host for Linux {
             names.extend(qualified(&host, &std::fs::read_to_string("/etc/hosts").unwrap_or_default()));
             names.push(host);
         }
+        // A host that was never given a name has the one that all of them have.
+        names.retain(|name| name != "localhost" && !name.starts_with("localhost."));
         names.extend(addresses());
         names
     }
