@@ -114,6 +114,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         pages: http::Pages::default(),
         latest,
         metrics,
+        body_deadline: http::BODY_DEADLINE,
         draining: AtomicBool::new(false),
     });
     runtime.block_on(run(listeners, context))?;

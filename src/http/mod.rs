@@ -9,6 +9,7 @@ mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::alert::target::OwnNames;
 use crate::config::Config;
@@ -18,6 +19,9 @@ use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 pub use metrics::Pages;
 pub use server::{ListenAddress, Listeners, bind, serve};
+
+/// Alertmanager sends the body at once.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Everything the routes need.
 pub struct Context {
@@ -37,6 +41,8 @@ pub struct Context {
     pub pages: Pages,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How long the body of a request may take.
+    pub body_deadline: Duration,
     /// Set when the daemon is stopping.
     pub draining: AtomicBool,
 }

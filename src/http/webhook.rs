@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, StatusCode};
 use serde::Serialize;
 
@@ -19,8 +19,10 @@ use crate::plan::{Code, Refusal};
 
 /// A group of a thousand alerts is about this large.
 const MAX_BODY: usize = 1 << 20;
-/// Alertmanager sends the body at once.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Refusals of one request that are written down and logged; the others are counted. More are not remembered anyway, and
+/// a request can hold so many alerts that they would not fit into the journal.
+const MOST_WRITTEN_DOWN: usize = 100;
 
 /// What became of one alert, for the sender's log.
 #[derive(Debug, Serialize)]
@@ -41,7 +43,7 @@ struct Verdicts {
 
 /// Answers Alertmanager. 202 means that what was accepted is on disk.
 pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
-    let body = match read(request).await {
+    let body = match read(request, context.body_deadline).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };
@@ -61,13 +63,16 @@ pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incomi
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
+async fn read(request: Request<Incoming>, deadline: Duration) -> Result<Bytes, Answer> {
+    let too_large = || text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes\n"));
+    // What says so itself need not be read.
+    if request.body().size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), MAX_BODY).collect();
-    match tokio::time::timeout(BODY_DEADLINE, body).await {
+    match tokio::time::timeout(deadline, body).await {
         Err(_) => Err(text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes\n")))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(text(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n"))),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
@@ -118,11 +123,15 @@ fn hand_over<'a>(
     wishes: Vec<Wish>,
     refused: impl Iterator<Item = &'a Refusal>,
 ) -> Result<Vec<Accepted>, SubmitError> {
-    let refusals = refused.map(|refusal| {
+    let mut refused = refused.peekable();
+    let refusals = refused.by_ref().take(MOST_WRITTEN_DOWN).map(|refusal| {
         tracing::warn!(code = refusal.code.as_str(), "an alert was refused: {}", refusal.sentence);
         Event::Refused { request: None, lv: None, source: Source::Alertmanager, refusal: refusal.clone() }
     });
     let refusals = refusals.collect();
+    if refused.peek().is_some() {
+        tracing::warn!(more = refused.count(), "alerts were refused that are only counted");
+    }
     let accepted = engine.submit(wishes)?;
     engine.refuse(refusals)?;
     Ok(accepted)

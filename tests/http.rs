@@ -1,0 +1,415 @@
+//! The network edge, over a real socket: what is answered to Prometheus, to Alertmanager, and to those who are neither.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use common::*;
+use lvm_autoscaler::alert::target::OwnNames;
+use lvm_autoscaler::app;
+use lvm_autoscaler::engine::{self, Handle};
+use lvm_autoscaler::host::{Focus, Host, look};
+use lvm_autoscaler::http::{self, Context, ListenAddress};
+use lvm_autoscaler::inventory::Latest;
+use lvm_autoscaler::metrics::selection::Selection;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// A server on a world, until it is dropped.
+struct Server {
+    address: SocketAddr,
+    context: Arc<Context>,
+    stop: watch::Sender<bool>,
+    _runtime: Runtime,
+}
+
+impl Server {
+    fn start(world: &World) -> Server {
+        let server = Server::without_inventory(world, Some(engine::start(world.shared(false))));
+        let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+        server.context.latest.set(Some(inventory), Duration::from_millis(3));
+        server
+    }
+
+    fn without_inventory(world: &World, engine: Option<Handle>) -> Server {
+        let runtime = Runtime::new().expect("a runtime");
+        let latest = Arc::new(Latest::default());
+        let host = Arc::clone(&world.sim) as Arc<dyn Host>;
+        let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
+        let context = Arc::new(Context {
+            telemetry_path: "/metrics".to_owned(),
+            config: Arc::clone(&world.config),
+            own_names: OwnNames::new(["db1"]),
+            engine,
+            exposition: app::exposition(Selection::default(), &latest, host),
+            pages: http::Pages::default(),
+            latest,
+            metrics,
+            body_deadline: Duration::from_millis(300),
+            draining: AtomicBool::new(false),
+        });
+        let anywhere = ListenAddress("127.0.0.1:0".parse().expect("an address"));
+        let listeners = runtime.block_on(http::bind(&[anywhere])).expect("a port");
+        let address = listeners.addresses()[0];
+        let (stop, stopped) = watch::channel(false);
+        runtime.spawn(http::serve(listeners, Arc::clone(&context), stopped));
+        Server { address, context, stop, _runtime: runtime }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a deadline");
+        stream
+    }
+
+    /// Sends these bytes as they are.
+    fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        // A server that refuses early may close before everything is sent.
+        let _ = stream.write_all(request);
+        Answer::read(&mut stream)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+        self.raw(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "")
+    }
+
+    fn post(&self, body: &[u8]) -> Answer {
+        let head = format!(
+            "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    fn alerts(&self, alerts: Value) -> Answer {
+        self.post(json!({ "version": "4", "groupKey": "{}", "alerts": alerts }).to_string().as_bytes())
+    }
+
+    fn metric(&self, series: &str) -> Option<String> {
+        let page = self.get("/metrics").body;
+        page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
+    fn engine(&self) -> &Handle {
+        self.context.engine.as_ref().expect("there is one")
+    }
+
+    fn idle(&self) {
+        eventually("all are decided about", || {
+            let state = self.engine().shared().state();
+            state.pending.is_empty() && state.running.is_empty()
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(engine) = &self.context.engine {
+            engine.drain();
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn read(stream: &mut TcpStream) -> Answer {
+        let mut bytes = Vec::new();
+        // A reset after the answer is how a server closes while the client still sends.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn verdicts(&self) -> Vec<(String, String)> {
+        let body: Value = serde_json::from_str(&self.body).expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let alerts = body["alerts"].as_array().expect("a verdict per alert").iter();
+        alerts.map(|alert| (text(&alert["verdict"]), text(&alert["code"]))).collect()
+    }
+}
+
+fn firing(labels: Value) -> Value {
+    json!({ "status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "00aa00aa00aa00aa" })
+}
+
+#[test]
+fn metrics_come_in_the_format_that_was_asked_for() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let text = server.get("/metrics");
+    assert_eq!(text.status, 200);
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(text.body.contains("lvm_lv_size_bytes{vg=\"vg\",lv=\"data\"} 4294967296"), "{}", text.body);
+    assert!(text.body.contains("lvm_up 1") && !text.body.contains("# EOF"));
+    let open = server.ask("GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n");
+    assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(open.body.ends_with("# EOF\n"));
+    assert_eq!(server.ask("HEAD", "/metrics", "").body, "");
+}
+
+#[test]
+fn the_small_pages_answer() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let landing = server.get("/");
+    assert_eq!((landing.status, landing.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(landing.body.contains("3 targets may grow") && landing.body.contains("href=\"/metrics\""));
+    assert_eq!(server.get("/-/healthy").status, 200);
+    assert_eq!(server.get("/-/ready").body, "ready\n");
+    assert_eq!(server.get("/nothing").status, 404);
+    assert_eq!(server.get("/metrics/").status, 404);
+}
+
+#[test]
+fn only_what_changes_nothing_is_a_get_and_only_the_webhook_a_post() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "MADEUP"] {
+            let answer = server.ask(method, path, "Content-Length: 0\r\n");
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("get, head")), "{method} {path}");
+        }
+    }
+    for method in ["GET", "HEAD", "PUT"] {
+        let answer = server.ask(method, "/webhook/alertmanager", "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("post")), "{method}");
+    }
+    assert!(world.sim.changes().is_empty());
+}
+
+#[test]
+fn before_the_first_inventory_it_is_healthy_and_not_ready() {
+    let world = World::usual();
+    let server = Server::without_inventory(&world, None);
+    assert_eq!(server.get("/-/healthy").status, 200);
+    let ready = server.get("/-/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("lvm fullreport"), "{}", ready.body);
+    let metrics = server.get("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.contains("lvm_up 0"));
+}
+
+#[test]
+fn an_alert_is_on_disk_when_it_is_answered_and_grows_its_volume() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let answer = server.alerts(json!([
+        firing(json!({ "instance": "db1:9100", "device": "/dev/mapper/vg-data", "mountpoint": "/data", "fstype": "ext4" })),
+        firing(json!({ "instance": "db1:9100", "vg": "vg", "lv": "data" })),
+        firing(json!({ "instance": "db2:9100", "vg": "vg", "lv": "media" })),
+        firing(json!({ "instance": "db1:9100", "vg": "vg", "lv": "nothing" })),
+        firing(json!({ "instance": "db1:9100", "vg": "vg", "lv": "data", "mountpoint": "/media" })),
+        { "status": "resolved", "labels": { "instance": "db1", "vg": "vg", "lv": "media" } },
+    ]));
+    assert_eq!((answer.status, answer.header("content-type")), (202, Some("application/json")));
+    let verdicts = answer.verdicts();
+    let expected = [
+        ("accepted", ""),
+        ("coalesced", ""),
+        ("refused", "other_host"),
+        ("refused", "unknown_target"),
+        ("refused", "ambiguous_alert"),
+        ("resolved", ""),
+    ];
+    assert_eq!(verdicts, expected.map(|(verdict, code)| (verdict.to_owned(), code.to_owned())));
+    assert_eq!(world.state().last_number, 1, "written down before it was answered");
+    server.idle();
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+    assert_eq!(world.extents("vg/media"), BEFORE);
+    assert_eq!(server.metric("lvm_autoscaler_alerts_total{verdict=\"refused\"}").as_deref(), Some("3"));
+    assert_eq!(server.metric("lvm_autoscaler_webhook_requests_total{code=\"202\"}").as_deref(), Some("1"));
+    let grown = "lvm_autoscaler_operations_total{vg=\"vg\",lv=\"data\",outcome=\"grown\"}";
+    assert_eq!(server.metric(grown).as_deref(), Some("1"));
+}
+
+#[test]
+fn what_is_resolved_does_nothing() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let resolved = json!({ "status": "resolved", "labels": { "instance": "db1", "vg": "vg", "lv": "data" } });
+    let answer = server.alerts(json!([resolved]));
+    assert_eq!((answer.status, answer.verdicts()), (202, vec![("resolved".to_owned(), String::new())]));
+    assert_eq!(server.alerts(json!([])).status, 202);
+    assert_eq!(world.state().last_number, 0);
+    assert!(world.sim.changes().is_empty());
+}
+
+#[test]
+fn what_is_no_payload_is_a_400_that_says_why() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let deep = format!("{{\"version\":\"4\",\"x\":{}", "[".repeat(100_000));
+    for (body, says) in [
+        (&b""[..], "not an Alertmanager payload"),
+        (b"{}", "missing field"),
+        (b"\xff\xfe", "not an Alertmanager payload"),
+        (br#"{"version":"1","alerts":[]}"#, "expected \"4\""),
+        (br#"{"version":"4","alerts":[{"status":"firing","labels":{"a":["b"]}}]}"#, "expected a string"),
+        (deep.as_bytes(), "not an Alertmanager payload"),
+    ] {
+        let answer = server.post(body);
+        assert_eq!(answer.status, 400, "{}", String::from_utf8_lossy(&body[..body.len().min(60)]));
+        assert!(answer.body.contains(says), "{}", answer.body);
+    }
+}
+
+#[test]
+fn large_and_slow_bodies_are_cut_off() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    assert_eq!(server.post(&vec![b' '; 1 << 20]).status, 400, "as large as may be, and no JSON");
+    // The head alone tells; nothing of the body need be sent.
+    let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let announced = server.raw(format!("{head}Content-Length: 1048577\r\n\r\n").as_bytes());
+    assert_eq!(announced.status, 413, "{}", announced.head);
+    let mut chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+    for _ in 0..17 {
+        chunked.extend(b"10000\r\n");
+        chunked.extend([b' '; 0x10000]);
+        chunked.extend(b"\r\n");
+    }
+    assert_eq!(server.raw(&chunked).status, 413);
+    let slow = server.raw(format!("{head}Content-Length: 100\r\n\r\n{{\"version\":").as_bytes());
+    assert_eq!(slow.status, 408);
+    // Who goes away in the middle is no error of ours.
+    let mut gone = server.connect();
+    gone.write_all(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes()).expect("sent");
+    gone.shutdown(Shutdown::Write).expect("closed");
+    assert_eq!(Answer::read(&mut gone).status, 400);
+    assert_eq!(server.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
+    let alert = || json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }))]);
+
+    let world = World::usual();
+    let server = Server::start(&world);
+    server.engine().drain();
+    assert_eq!(server.alerts(alert()).status, 503, "draining");
+
+    let world = World::usual();
+    make_segments(world.folder.path(), 700);
+    let server = Server::start(&world);
+    let answer = server.alerts(alert());
+    assert_eq!((answer.status, answer.body.as_str()), (503, "the journal cannot be used\n"));
+    assert_eq!(server.get("/-/ready").body, "not ready: the journal cannot be written\n");
+    assert_eq!(server.metric("lvm_autoscaler_journal_writable").as_deref(), Some("0"));
+    assert!(world.sim.changes().is_empty());
+}
+
+#[test]
+fn a_full_queue_is_a_503_and_nothing_of_it_is_accepted() {
+    let targets: String =
+        (0..1001).map(|n| format!("    - {{ lv_path: /dev/vg/l{n}, mount_point: /m{n} }}\n")).collect();
+    let world = World::new(HOST, &format!("monitor:\n  targets:\n{targets}"));
+    let server = Server::start(&world);
+    let alert = |n| firing(json!({ "instance": "db1", "vg": "vg", "lv": format!("l{n}") }));
+    let answer = server.alerts((0..1001).map(alert).collect());
+    assert_eq!((answer.status, answer.body.as_str()), (503, "1000 requests wait already\n"));
+    assert_eq!(server.engine().waiting_count(), 0);
+    assert_eq!(world.state().last_number, 0);
+}
+
+#[test]
+fn labels_of_strangers_are_quoted_cut_and_never_run() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let long = "x".repeat(300_000);
+    let hostile = [
+        json!({ "instance": "db1", "vg": "/dev", "lv": "vg/data" }),
+        json!({ "instance": "db1", "vg": "vg/data", "lv": "" }),
+        json!({ "instance": "db1", "vg": "vg", "lv": "data; reboot" }),
+        json!({ "instance": "db1", "vg": "-f", "lv": "data" }),
+        json!({ "instance": "db1", "lv_path": "/dev/vg/../vg/data" }),
+        json!({ "instance": "db1", "device": "/dev/mapper/vg-data\n" }),
+        json!({ "instance": "db1", "mountpoint": "/data/../media" }),
+        json!({ "instance": "db1", "mountpoint": "\u{202e}/data" }),
+        json!({ "instance": "DB1\u{0}", "mountpoint": "/data" }),
+        json!({ "instance": "\u{ff24}b1", "mountpoint": "/data" }),
+        json!({ "instance": long, "mountpoint": "/data" }),
+        json!({ "instance": "", "mountpoint": "/data" }),
+        json!({ "instance": ":9100", "mountpoint": "/data" }),
+    ];
+    for labels in hostile {
+        let shown: String = labels.to_string().chars().take(80).collect();
+        let answer = server.alerts(json!([firing(labels)]));
+        assert_eq!(answer.status, 202, "{shown}");
+        assert_eq!(answer.verdicts()[0].0, "refused", "{shown}");
+        assert!(answer.body.len() < 4_000, "{} bytes answer {shown}", answer.body.len());
+    }
+    server.idle();
+    assert!(world.sim.changes().is_empty());
+    let longest = world.state().past.iter().map(|past| past.sentence.len()).max();
+    assert!(longest < Some(2_000), "a stranger's text fills the journal: {longest:?}");
+}
+
+/// What an alert may write into the journal is bounded, or strangers could fill it so that nothing else fits.
+#[test]
+fn a_request_full_of_alerts_for_others_does_not_stop_the_journal() {
+    let world = World::usual();
+    make_segments(world.folder.path(), 4 << 20);
+    let server = Server::start(&world);
+    let many: Vec<Value> = vec![json!({ "status": "firing" }); 45_000];
+    assert_eq!(server.alerts(Value::from(many)).status, 202);
+    assert_eq!(server.get("/-/ready").status, 200);
+    let answer = server.alerts(json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }))]));
+    assert_eq!(answer.verdicts()[0].0, "accepted");
+    server.idle();
+    assert_eq!(world.extents("vg/data"), AFTER);
+}
+
+#[test]
+fn requests_that_are_no_http_end_the_connection_and_nothing_else() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    for junk in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\0\0\0\0\r\n\r\n"] {
+        let answer = server.raw(junk);
+        assert!(answer.status == 400 || answer.status == 0 || answer.status == 505, "{}", answer.status);
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    assert!([400, 414, 431].contains(&server.raw(long.as_bytes()).status));
+    assert_eq!(server.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn a_server_that_stops_finishes_what_it_answers() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let mut kept = server.connect();
+    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let mut first = [0; 15];
+    kept.read_exact(&mut first).expect("answered");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    server.stop.send(true).expect("it runs");
+    eventually("it closes the idle connection", || {
+        let mut rest = Vec::new();
+        (&kept).read_to_end(&mut rest).is_ok()
+    });
+    eventually("it takes no new one", || TcpStream::connect(server.address).is_err());
+}
