@@ -44,16 +44,26 @@ pub struct Options {
     pub simulate: Option<PathBuf>,
 }
 
+/// It was called in a way that cannot work; the exit code is that of wrong usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
 /// Reads the config; without one nothing may grow.
-pub fn load_config(named: Option<&Path>) -> anyhow::Result<Config> {
-    match named {
-        Some(file) => Ok(config::load(file)?),
-        None if Path::new(DEFAULT_CONFIG).exists() => Ok(config::load(Path::new(DEFAULT_CONFIG))?),
+pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Config> {
+    let mut config = match named {
+        Some(file) => config::load(file)?,
+        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG))?,
         None => {
             tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
-            Ok(Config::default())
+            Config::default()
         }
+    };
+    if simulate.is_some() {
+        // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on with.
+        config.state_directory.push("simulated");
     }
+    Ok(config)
 }
 
 /// The machine to work on: this one, or a simulated one.
@@ -71,7 +81,7 @@ fn wall_clock() -> Timestamp {
 
 /// The daemon's life.
 pub fn serve(options: &Options) -> anyhow::Result<()> {
-    let config = Arc::new(load_config(options.config_file.as_deref())?);
+    let config = Arc::new(load_config(options.config_file.as_deref(), options.simulate.as_deref())?);
     check_listeners(&config, &options.listen)?;
     let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
@@ -156,11 +166,11 @@ fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<
         return Ok(());
     }
     if let Some(open) = listen.iter().find(|address| !address.is_loopback()) {
-        bail!(
+        bail!(UsageError(format!(
             "{} can be reached from the network and the webhook asks for no credentials: listen on 127.0.0.1, or remove \
              monitor.targets to have only metrics",
             open.0
-        );
+        )));
     }
     Ok(())
 }

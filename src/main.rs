@@ -4,9 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lvm_autoscaler::app::UsageError;
 use lvm_autoscaler::cli::Cli;
 use lvm_autoscaler::cli::exit::Exit;
 use lvm_autoscaler::config::ConfigError;
+use lvm_autoscaler::host::sim::SimError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -16,7 +18,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {error:#}");
-            if error.is::<ConfigError>() { Exit::Usage.into() } else { Exit::Unexpected.into() }
+            let usage = error.is::<ConfigError>() || error.is::<UsageError>() || error.is::<SimError>();
+            if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref())?;
+        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let host = app::open_host(&config, self.simulate.as_deref())?;
         let latest = Arc::new(Latest::default());
         let started = Instant::now();

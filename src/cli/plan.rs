@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::exit::Exit;
-use crate::app;
+use crate::app::{self, UsageError};
 use crate::config::{Config, Target};
 use crate::host::{Focus, look};
 use crate::journal::Journal;
@@ -30,7 +30,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref())?;
+        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
         let host = app::open_host(&config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
@@ -47,7 +47,7 @@ impl Plan {
 fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
     let Some(wanted) = wanted else {
         if config.targets.is_empty() {
-            bail!("there are no targets: add some to monitor.targets");
+            bail!(UsageError("there are no targets: add some to monitor.targets".to_owned()));
         }
         return Ok(config.targets.iter().collect());
     };
@@ -61,7 +61,7 @@ fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'
         Some(target) => Ok(vec![target]),
         None => {
             let known: Vec<String> = config.targets.iter().map(|target| target.lv.to_string()).collect();
-            bail!("{wanted:?} is not among the targets: {}", known.join(", "))
+            bail!(UsageError(format!("{wanted:?} is not among the targets: {}", known.join(", "))))
         }
     }
 }

@@ -1,0 +1,179 @@
+//! A file imports only from modules below its own. ARCHITECTURE.md says why; this test reads the `crate::` paths.
+
+use std::path::{Path, PathBuf};
+
+/// From top to bottom; what stands in one row may not import from the others in it.
+const ROWS: &[&[&str]] = &[
+    &["main"],
+    &["cli"],
+    &["app"],
+    &["http"],
+    &["engine"],
+    &["metrics", "journal", "host"],
+    &["alert"],
+    &["plan"],
+    &["config", "inventory"],
+    &["units", "name"],
+];
+
+/// Imports that go down and are still wrong: the edge to the network must not reach the machine.
+const FORBIDDEN: &[(&str, &str)] = &[("http", "host")];
+
+/// All that a module may import from the crate, where that is less than everything below it.
+const ONLY: &[(&str, &[&str])] = &[
+    ("plan", &["config", "inventory", "units", "name"]),
+    ("inventory", &["units", "name"]),
+    ("config", &["units", "name"]),
+    ("alert", &["plan", "config", "inventory", "units", "name"]),
+    ("journal", &["plan", "name", "units"]),
+    ("host", &["plan", "config", "inventory", "name", "units"]),
+    ("metrics", &["plan", "config", "inventory", "name", "units"]),
+];
+
+/// Enough for one subject; what is longer is two.
+const MOST_LINES: usize = 600;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 40, "only {} files were found", found.len());
+    found
+}
+
+/// `src/host/sim/model.rs` and `src/host/mod.rs` are of the module `host`.
+fn module_of(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("under src");
+    let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that code names as `crate::x`, or in `use crate::{x, y::z}`; what only tests use does not count.
+fn imports(text: &str) -> Vec<String> {
+    let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join(" ").replace("lvm_autoscaler::", "crate::");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => found.push(word(rest)),
+            Some(group) => {
+                let mut depth = 0;
+                let mut start = true;
+                for (at, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if start && c.is_alphanumeric() => {
+                            found.push(word(&group[at..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found.retain(|name| name != "chain");
+    found
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn row(module: &str) -> Option<usize> {
+    ROWS.iter().position(|row| row.contains(&module))
+}
+
+/// Why an import is wrong, if it is.
+fn objection(from: &str, to: &str) -> Option<String> {
+    if from == to {
+        return None;
+    }
+    let (Some(above), Some(below)) = (row(from), row(to)) else { return Some("a module that is in no row".to_owned()) };
+    if above >= below {
+        return Some("not below it".to_owned());
+    }
+    if FORBIDDEN.contains(&(from, to)) {
+        return Some("forbidden".to_owned());
+    }
+    let only = ONLY.iter().find(|(module, _)| *module == from)?.1;
+    (!only.contains(&to)).then(|| format!("it may import only {}", only.join(", ")))
+}
+
+#[test]
+fn every_file_imports_only_from_below() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        if module == "lib" {
+            continue;
+        }
+        for to in imports(&text) {
+            if let Some(why) = objection(&module, &to) {
+                wrong.push(format!("{} imports crate::{to}: {why}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_test_itself_sees_what_it_should() {
+    let text = "use crate::plan::{A, b::C};\nuse crate::{host, journal::{X, Y}, name};\n// crate::comment\n\
+        fn f() { crate::engine::run(lvm_autoscaler::cli::Cli) }\n#[cfg(test)]\nmod tests { use crate::http; }";
+    assert_eq!(imports(text), ["plan", "host", "journal", "name", "engine", "cli"]);
+    for (from, to) in [
+        ("http", "host"),
+        ("engine", "http"),
+        ("host", "journal"),
+        ("host", "metrics"),
+        ("host", "engine"),
+        ("journal", "host"),
+        ("journal", "engine"),
+        ("metrics", "host"),
+        ("plan", "host"),
+        ("plan", "journal"),
+        ("inventory", "config"),
+        ("name", "plan"),
+        ("units", "name"),
+        ("engine", "app"),
+        ("plan", "unheard_of"),
+    ] {
+        assert!(objection(from, to).is_some(), "{from} -> {to} must be refused");
+    }
+    for (from, to) in [("app", "http"), ("engine", "journal"), ("http", "engine"), ("plan", "plan"), ("host", "plan")] {
+        assert_eq!(objection(from, to), None);
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .collect();
+    assert!(long.is_empty(), "two files each: {long:?}");
+}
+
+#[test]
+fn every_module_says_what_it_decides() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
+    assert!(silent.is_empty(), "no module documentation: {silent:?}");
+}

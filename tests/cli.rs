@@ -1,0 +1,338 @@
+//! The program as it is called: exit codes, what goes to which stream, and how it starts and stops.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use common::{CONFIG, HOST, folder};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// A folder with a config and a simulated host.
+struct Place(TempDir);
+
+impl Place {
+    fn new(config: &str) -> Place {
+        let place = Place(folder());
+        place.write("config.yaml", &format!("{config}\nstate: {{ directory: {} }}\n", place.path("state").display()));
+        place.write("host.yaml", HOST);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test writes its input")]
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("writable");
+    }
+
+    fn config(&self) -> String {
+        format!("--config.file={}", self.path("config.yaml").display())
+    }
+
+    fn host(&self) -> String {
+        format!("--simulate={}", self.path("host.yaml").display())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let child = self.start(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        child.wait_with_output().expect("it ends")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the program under test is started")]
+    fn start(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(cargo_bin("lvm-autoscaler"));
+        command.args(arguments).env_remove("RUST_LOG").current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// `serve` on the simulated host, with whatever else is asked for.
+    fn serve(&self, more: &[&str]) -> Served {
+        let (config, host) = (self.config(), self.host());
+        let mut arguments = vec!["serve", &config, &host, "--web.listen-address=127.0.0.1:0"];
+        arguments.extend(more);
+        let mut child =
+            self.start(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut begun = String::new();
+        while !begun.contains("listening") {
+            assert!(log.read_line(&mut begun).expect("text") > 0, "it ended: {begun}");
+        }
+        Served { child, log, begun }
+    }
+}
+
+/// A daemon that listens; killed if a test fails.
+struct Served {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    begun: String,
+}
+
+impl Served {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
+    }
+
+    /// Exit code, standard output, the whole log.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        self.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "it does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let (mut out, mut log) = (String::new(), std::mem::take(&mut self.begun));
+        self.child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
+        self.log.read_to_string(&mut log).expect("text");
+        (status.code(), out, log)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+#[test]
+fn a_valid_config_is_told_on_standard_output() {
+    let place = Place::new(CONFIG);
+    let output = place.run(&["check-config", "config.yaml"]);
+    assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+    assert!(out(&output).starts_with("config.yaml: valid, 3 targets\n"), "{}", out(&output));
+}
+
+#[test]
+fn a_wrong_config_is_exit_code_2_and_file_line_and_column_on_standard_error() {
+    let place = Place::new("monitor:\n  interval_seconds: soon");
+    for arguments in [
+        &["check-config", "config.yaml"][..],
+        &["plan", "--config.file=config.yaml"],
+        &["serve", "--config.file=config.yaml"],
+    ] {
+        let output = place.run(arguments);
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()));
+        let told = err(&output);
+        assert!(told.contains("config.yaml:2:21: monitor.interval_seconds: \"soon\" is not a whole number"), "{told}");
+    }
+    let output = place.run(&["check-config", "nowhere.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(err(&output), "lvm-autoscaler: nowhere.yaml: cannot be read: No such file or directory (os error 2)\n");
+    // A folder can be opened and not be read.
+    assert_eq!(place.run(&["check-config", "/"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_plan_shows_guards_size_and_commands_and_runs_nothing() {
+    let place = Place::new(CONFIG);
+    for target in ["/data", "vg/data", "/dev/vg/data", "/dev/mapper/vg-data"] {
+        let output = place.run(&["plan", target, &place.config(), &place.host()]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let told = out(&output);
+        for part in [
+            "vg/data at /data",
+            "pass    below_threshold",
+            "1024 extents + 512 extents = 1536 extents (6 GiB)",
+            "lvm lvextend -l 1536 -- vg/data\n",
+            "resize2fs /dev/mapper/vg-data\n",
+        ] {
+            assert!(told.contains(part), "{part} is not in\n{told}");
+        }
+        assert!(!told.contains("vg/media"));
+    }
+    let all = out(&place.run(&["plan", &place.config(), &place.host()]));
+    assert!(all.contains("vg/data at") && all.contains("vg/media at") && all.contains("vg-2/logs at"));
+    assert!(!place.path("state").exists(), "a plan leaves nothing behind");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_says_what_to_do() {
+    let place = Place::new(CONFIG);
+    let (config, host) = (place.config(), place.host());
+    for (arguments, says) in [
+        (
+            &["plan", "/nothing", &config, &host][..],
+            "\"/nothing\" is not among the targets: vg/data, vg/media, vg-2/logs",
+        ),
+        (&["plan", &host], "there are no targets: add some to monitor.targets"),
+        (
+            &["serve", &config, &host, "--web.listen-address=0.0.0.0:0"],
+            "listen on 127.0.0.1, or remove monitor.targets",
+        ),
+        (&["serve", &config, &host, "--web.listen-address=:0"], "listen on 127.0.0.1, or remove monitor.targets"),
+        (&["serve", &config, "--simulate=nowhere.yaml"], "nowhere.yaml: cannot be read: No such file"),
+        (&["serve", "--web.listen-address=everywhere"], "expected IP:PORT such as 127.0.0.1:19845"),
+        (&["serve", "--web.telemetry-path=metrics"], "expected a path such as /metrics"),
+        (&["fly"], "unrecognized subcommand"),
+        (&[], "Usage: lvm-autoscaler"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()), "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(says), "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn what_is_taken_already_ends_the_start_and_names_it() {
+    let place = Place::new(CONFIG);
+    let first = place.serve(&[]);
+    let output = place.run(&["serve", &place.config(), &place.host(), "--web.listen-address=127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err(&output).contains("lock is locked: another lvm-autoscaler runs on this state directory"),
+        "{}",
+        err(&output)
+    );
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let other = Place::new(CONFIG);
+    let listen = format!("--web.listen-address={address}");
+    let output = other.run(&["serve", &other.config(), &other.host(), &listen]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains(&format!("cannot listen on {address}: Address already in use")), "{}", err(&output));
+    assert!(!other.path("state").exists(), "nothing was begun");
+    assert_eq!(first.end().0, Some(0));
+}
+
+#[test]
+fn a_lock_goes_with_its_process_however_that_ends() {
+    let place = Place::new(CONFIG);
+    let first = place.serve(&[]);
+    first.signal(Signal::SIGKILL);
+    drop(first);
+    assert_eq!(place.serve(&[]).end().0, Some(0));
+}
+
+#[test]
+fn both_logs_can_be_read_by_machines_and_standard_output_stays_empty() {
+    let place = Place::new(CONFIG);
+    let (code, printed, log) = place.serve(&["--log.format=json", "--log.level=debug"]).end();
+    assert_eq!((code, printed), (Some(0), String::new()));
+    for line in log.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(entry["level"].is_string() && entry["message"].is_string() && entry["timestamp"].is_string(), "{line}");
+    }
+    assert!(log.contains("\"message\":\"stopped\""));
+    let (code, printed, log) = place.serve(&["--dry-run"]).end();
+    assert_eq!((code, printed), (Some(0), String::new()));
+    for line in log.lines() {
+        assert!(is_logfmt(line), "{line}");
+    }
+    assert!(log.contains("message=stopped"), "{log}");
+}
+
+/// `key=value` or `key="value"`, separated by one space.
+fn is_logfmt(line: &str) -> bool {
+    let mut rest = line;
+    while !rest.is_empty() {
+        let Some((key, value)) = rest.split_once('=') else { return false };
+        if key.is_empty() || key.contains([' ', '"']) {
+            return false;
+        }
+        rest = match value.strip_prefix('"') {
+            None => value.split_once(' ').map_or("", |(_, rest)| rest),
+            Some(quoted) => {
+                let mut escaped = false;
+                let end = quoted.char_indices().find(|(_, c)| {
+                    let ends = *c == '"' && !escaped;
+                    escaped = *c == '\\' && !escaped;
+                    ends
+                });
+                match end.map(|(at, _)| &quoted[at + 1..]) {
+                    Some("") => "",
+                    Some(after) if after.starts_with(' ') => &after[1..],
+                    _ => return false,
+                }
+            }
+        };
+    }
+    true
+}
+
+#[test]
+fn without_a_config_it_is_an_exporter_and_may_listen_anywhere() {
+    let place = Place::new("");
+    place.write("empty.yaml", "# nothing\n");
+    let config = format!("--config.file={}", place.path("empty.yaml").display());
+    let arguments = ["serve", &config, &place.host(), "--web.listen-address=0.0.0.0:0"];
+    let mut child = place.start(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped"));
+    let mut begun = String::new();
+    while !begun.contains("listening") {
+        assert!(log.read_line(&mut begun).expect("text") > 0, "it ended: {begun}");
+    }
+    assert_eq!(Served { child, log, begun }.end().0, Some(0));
+    assert!(!Path::new("/var/lib/lvm-autoscaler/journal.0").exists());
+}
+
+/// `lvm-autoscaler plan | head -1`: the reader goes away.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let place = Place::new(CONFIG);
+    let (config, host) = (place.config(), place.host());
+    for arguments in [&["plan", &config, &host][..], &["check-config", "config.yaml"], &["--help"], &["metrics", &host]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let child = place.start(arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(!err(&output).contains("panicked"), "{arguments:?}: {}", err(&output));
+        assert!(output.status.code().is_some_and(|code| code < 2), "{arguments:?}: {}", output.status);
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    for format in ["--log.format=logfmt", "--log.format=json"] {
+        let place = Place::new(&CONFIG.replace("monitor:", "monitor:\n  interval_seconds: 1"));
+        let (config, host) = (place.config(), place.host());
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let arguments = ["serve", &config, &host, "--web.listen-address=127.0.0.1:0", format];
+        let child = place.start(&arguments).stdout(Stdio::piped()).stderr(writer).spawn().expect("it starts");
+        let (log, begun) = (empty_log(), String::new());
+        let mut served = Served { child, log, begun };
+        let state = place.path("state/simulated");
+        common::eventually("all three grew", || {
+            lvm_autoscaler::journal::Journal::peek(&state).is_ok_and(|state| state.last.len() == 3)
+        });
+        assert_eq!(served.child.try_wait().expect("a child"), None, "it still runs");
+        assert_eq!(served.end().0, Some(0), "{format}");
+    }
+}
+
+/// The log of a process of which there is none to read.
+#[expect(clippy::disallowed_methods, reason = "any process will do")]
+fn empty_log() -> BufReader<std::process::ChildStderr> {
+    let mut child = std::process::Command::new("true").stderr(Stdio::piped()).spawn().expect("it starts");
+    let log = child.stderr.take().expect("piped");
+    child.wait().expect("it ends");
+    BufReader::new(log)
+}
+
+#[test]
+fn a_simulation_leaves_the_journal_of_the_real_host_alone() {
+    let place = Place::new(CONFIG);
+    assert_eq!(place.serve(&[]).end().0, Some(0));
+    assert!(!place.path("state/journal.0").exists(), "a real start would go on with what was only simulated");
+}
