@@ -4,10 +4,11 @@
 #   make test            everything; with REQUIRE_ALL=1 what cannot run here is a failure, not a skip
 #   make check           format, lints, docs, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
+#   make bench           what a scrape costs beside one report of LVM, as a table
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test vm-test check fmt clippy docs deny shipped
+.PHONY: help demo test vm-test bench check fmt clippy docs deny shipped
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -20,6 +21,9 @@ test:
 
 vm-test:
 	tests/vm/run.sh $(FILTER)
+
+bench:
+	tests/bench/run.sh
 
 check: fmt clippy docs deny shipped
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::alert::target::OwnNames;
@@ -108,6 +108,11 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let listeners = runtime
         .block_on(http::bind(&options.listen))
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))?;
+    // Caught before anything is recovered too: the default of SIGTERM would end the daemon between two steps.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
     let (engine, _lock) = match config.targets.is_empty() {
         true => (None, None),
         false => {
@@ -127,7 +132,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         body_deadline: http::BODY_DEADLINE,
         draining: AtomicBool::new(false),
     });
-    runtime.block_on(run(listeners, context))?;
+    runtime.block_on(run(listeners, context, signals))?;
     if let Some(engine) = engine {
         tracing::info!("waiting for steps that run");
         engine.drain();
@@ -136,9 +141,20 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(listeners: http::Listeners, context: Arc<Context>) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Signals { terminate, interrupt, hangup: signal(SignalKind::hangup())? })
+    }
+}
+
+async fn run(listeners: http::Listeners, context: Arc<Context>, mut signals: Signals) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     for address in listeners.addresses() {
         tracing::info!(%address, "listening");
@@ -148,9 +164,9 @@ async fn run(listeners: http::Listeners, context: Arc<Context>) -> anyhow::Resul
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => tracing::warn!("SIGHUP: the config is read at start only, restart to have it read again"),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => tracing::warn!("SIGHUP: the config is read at start only, restart to have it read again"),
         }
     }
     tracing::info!("stopping");

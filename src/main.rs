@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     cli.start_log();
     match cli.run() {
         Ok(exit) => exit.into(),
+        // `plan | head`: the reader has what it wanted.
+        Err(error) if is_closed_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {error:#}");
@@ -22,4 +24,8 @@ fn main() -> ExitCode {
             if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

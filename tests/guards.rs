@@ -158,12 +158,17 @@ fn last(ago: u64) -> Last {
     Last { id: OperationId(7), at: at.into(), outcome: Outcome::Grown }
 }
 
-/// `used / (used + available)` of exactly this many percent; the volume is of 4 GiB, so that no rounding comes in.
-fn use_percent(case: &mut Case, percent: u64) {
+/// The threshold is exactly what is in use, or this many bytes are in use beyond it.
+fn use_threshold(case: &mut Case, beyond: u64) {
     let usage = case.fs().usage();
-    let visible = usage.size.0 - usage.size.0 / 20;
-    // Capacities of the simulated ext4 are multiples of 98; what is left over is given away.
-    case.fs().used.0 = visible * percent / 100;
+    let (used, visible) = (usage.used().0, usage.used().0 + usage.avail.0);
+    case.target().threshold = lvm_autoscaler::units::Percent::of(used, visible);
+    case.fs().used.0 += beyond;
+}
+
+/// About so many percent are in use.
+fn use_percent(case: &mut Case, percent: u64) {
+    case.fs().used.0 = case.fs().capacity().0 / 100 * percent;
 }
 
 type Change = fn(&mut Case);
@@ -226,7 +231,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
-    (Code::BelowThreshold, |c| { use_percent(c, 80); c.fs().used.0 += 1 << 20; }, |c| use_percent(c, 80)),
+    (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),
     (Code::BelowThreshold, |c| { use_percent(c, 50); c.fs().inodes_used = 91; }, |c| { use_percent(c, 50); c.fs().inodes_used = 90; }),
     (Code::BelowThreshold, |c| xfs(c, gib(4)), |c| { xfs(c, gib(4)); use_percent(c, 50); c.fs().inodes_used = 99; }),
     (Code::AtMaxSize, |c| c.target().max_size = Some(gib(5)), |c| c.target().max_size = Some(lvm_autoscaler::units::Bytes((5 << 30) - 1))),

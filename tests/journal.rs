@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::*;
 use jiff::Timestamp;
 use lvm_autoscaler::engine::{self, Request, Shared, SubmitError};
-use lvm_autoscaler::host::sim::Sim;
+use lvm_autoscaler::host::sim::{Fault, Harm, Sim};
 use lvm_autoscaler::host::{Host, Output, RunError};
 use lvm_autoscaler::inventory::{DeviceNumber, Usage};
 use lvm_autoscaler::journal::{Journal, Source};
@@ -107,6 +107,44 @@ fn no_command_runs_that_is_not_on_disk() {
         assert_eq!(world.names_of_changes().len(), 3 + repeated, "only a backup is made again");
         assert_eq!(world.extents("vg/media"), BEFORE);
     }
+}
+
+/// A disk that comes back: the daemon goes on by itself, without a restart.
+#[test]
+fn what_a_broken_journal_stopped_goes_on_when_it_can_be_written_again() {
+    let world = World::usual();
+    let (sim, folder) = (Arc::clone(&world.sim), world.folder.path().to_owned());
+    let host = Arc::new(Breaking { sim, command: "lvextend", folder, shared: OnceLock::new() });
+    let shared = world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false);
+    host.shared.set(Arc::downgrade(&shared)).expect("once");
+    let engine = engine::start(Arc::clone(&shared));
+    let wish = |name| vec![Request { lv: lv(name), source: Source::Alertmanager, fingerprint: String::new() }];
+    engine.submit(wish("vg/data")).expect("accepted");
+    eventually("the journal breaks", || !shared.journal().is_writable());
+    assert!(!world.fills("vg/data"), "nothing more is done");
+    engine.submit(wish("vg/media")).expect_err("nor accepted");
+
+    resize_segment(world.folder.path(), "journal.1", SEGMENT);
+    *shared.journal() = Journal::open(world.folder.path()).expect("the disk is back");
+    eventually("the rest is done", || shared.state().running.is_empty());
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+    assert_eq!(world.count("lvextend"), 1);
+    engine.drain();
+}
+
+/// A bug in one operation: the next request of the group still finds a worker.
+#[test]
+fn a_panic_in_a_worker_costs_one_operation() {
+    let world = World::usual();
+    let shared = world.shared(false);
+    let engine = engine::start(Arc::clone(&shared));
+    let wish = |name| vec![Request { lv: lv(name), source: Source::Alertmanager, fingerprint: String::new() }];
+    world.sim.inject(Fault::once("lvextend", Harm::CrashBefore));
+    engine.submit(wish("vg/data")).expect("accepted");
+    engine.submit(wish("vg/media")).expect("accepted");
+    eventually("the other is grown", || shared.state().last.contains_key(&lv("vg/media")));
+    assert_eq!((world.extents("vg/data"), shared.state().running.len()), (BEFORE, 1), "left for the next start");
+    engine.drain();
 }
 
 /// Small segments run full at every possible record: the checkpoint that would make room does not fit either.

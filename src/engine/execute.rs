@@ -10,7 +10,7 @@ use crate::host::{Focus, look};
 use crate::inventory::{Inventory, Lv};
 use crate::journal::{Event, JournalError};
 use crate::name::OperationId;
-use crate::plan::{Outcome, Plan, Step};
+use crate::plan::{Outcome, Plan, PlannedFs, Step};
 use crate::units::Bytes;
 
 /// How often to look again when LVM gives no report between two steps, and how long to wait in between.
@@ -132,7 +132,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
         let started = Instant::now();
         let said = run(shared, id, step)?;
         inventory = settled(shared, plan, step)?;
-        if !reached(shared, step, &inventory) {
+        if !reached(shared, plan, step, &inventory) {
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
         }
         shared.metrics.step_done(step.as_str(), started.elapsed());
@@ -147,7 +147,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
 fn settled(shared: &Shared, plan: &Plan, step: &Step) -> Result<Inventory, Stop> {
     let mut inventory = fresh(shared, plan)?;
     for _ in 0..SETTLE_LOOKS {
-        if reached(shared, step, &inventory) || shared.is_stopping() {
+        if reached(shared, plan, step, &inventory) || shared.is_stopping() {
             break;
         }
         shared.pause(SETTLE);
@@ -174,10 +174,16 @@ fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
     }
 }
 
-/// The goal of a backup is a file; of all others something that an inventory shows.
-fn reached(shared: &Shared, step: &Step, inventory: &Inventory) -> bool {
+/// The goal of a backup is a file; of all others something that an inventory shows. A file system must also be larger
+/// than before for whoever uses it.
+fn reached(shared: &Shared, plan: &Plan, step: &Step, inventory: &Inventory) -> bool {
+    let usable = |fs: &PlannedFs| inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
     match step {
         Step::BackupMetadata { file, .. } => shared.host.file_size(file).is_some_and(|size| size > 0),
+        Step::GrowFilesystem { .. } => {
+            let grew = plan.fs.as_ref().is_some_and(|fs| usable(fs) > Some(fs.usable_before));
+            grew && step.is_verified(inventory)
+        },
         other => other.is_verified(inventory),
     }
 }

@@ -4,9 +4,11 @@
 //! made again from the journal.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{Pipeline, Shared};
 use crate::journal::{Event, JournalError, Source};
@@ -14,6 +16,9 @@ use crate::name::{LvRef, OperationId, VgName};
 
 /// As many requests as may wait. There is at most one per target, so only a very large config reaches it.
 const MOST_WAITING: usize = 1000;
+
+/// How long to wait before what a journal that could not be written left open is tried again.
+const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Something asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,13 +201,35 @@ impl Handle {
     fn work(&self, vg: &VgName) {
         let pipeline = Pipeline(Arc::clone(&self.0.shared));
         while let Some(work) = self.next(vg) {
-            let result = match work {
-                Work::Resume { id } => pipeline.resume(id),
-                Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
-            };
-            if let Err(error) = result {
-                // What is open stays open in the journal and is taken up at the next start.
-                tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error));
+            // One bug in one operation must not leave the group without a worker while alerts are still accepted.
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&pipeline, work)));
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error));
+                    self.catch_up(&pipeline, vg);
+                }
+                Err(_) => tracing::error!(%vg, "an operation ended by a panic, it stays open until the next start"),
+            }
+        }
+    }
+
+    /// After the journal could not be written: what it has open in this group is taken up again until it can.
+    fn catch_up(&self, pipeline: &Pipeline, vg: &VgName) {
+        let shared = &self.0.shared;
+        while !shared.is_stopping() {
+            shared.pause(JOURNAL_AGAIN);
+            let state = shared.state();
+            let running = state.running.iter().filter(|(_, running)| &running.plan.lv.vg == vg);
+            let pending = state.pending.iter().filter(|(_, pending)| &pending.lv.vg == vg);
+            let resumes = running.map(|(id, _)| Work::Resume { id: *id });
+            let requests = pending.map(|(number, pending)| {
+                let (lv, source) = (pending.lv.clone(), pending.source);
+                Work::Request { number: Some(*number), lv, source }
+            });
+            match resumes.chain(requests).try_for_each(|work| run(pipeline, work)) {
+                Ok(()) => return,
+                Err(error) => tracing::error!(%vg, "still not: {}", crate::chain(&error)),
             }
         }
     }
@@ -222,5 +249,12 @@ impl Handle {
             }
             waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+fn run(pipeline: &Pipeline, work: Work) -> Result<(), JournalError> {
+    match work {
+        Work::Resume { id } => pipeline.resume(id),
+        Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
     }
 }

@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a row of calls may take when several hang. With the deadline of one this stays below a second, within which
@@ -66,15 +66,16 @@ impl Bounded {
         call: &Arc<impl Fn(&str) -> io::Result<T> + Send + Sync + 'static>,
         results: &mut Vec<io::Result<T>>,
     ) {
-        let (answer, answered) = mpsc::channel();
-        let (hanging, call, names) = (Arc::clone(&self.hanging), Arc::clone(call), keys.to_vec());
+        let row = Arc::new(Row::new());
+        let (hanging, call, names, filled) =
+            (Arc::clone(&self.hanging), Arc::clone(call), keys.to_vec(), Filled(Arc::clone(&row)));
         let job: Job = Box::new(move || {
             for name in names {
                 let known = hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(&name);
                 let result = if known { Err(hangs(&name)) } else { call(&name) };
-                let wanted = answer.send(result).is_ok();
-                if !known {
-                    // After the answer: whoever gave up in between has made the mark already, or finds the answer.
+                let wanted = filled.push(result);
+                if !wanted && !known {
+                    // It was given up and answered after all.
                     hanging.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                 }
                 if !wanted {
@@ -86,32 +87,83 @@ impl Bounded {
             *worker = None;
             return;
         }
-        for key in keys {
-            match answered.recv_timeout(self.deadline) {
-                Ok(result) => results.push(result),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.hanging().insert(key.clone());
-                    *worker = None;
-                    // It may have answered just before the mark was made.
-                    if let Ok(result) = answered.try_recv() {
-                        self.hanging().remove(key);
-                        results.push(result);
-                    } else {
-                        results.push(Err(hangs(key)));
-                    }
-                    return;
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    *worker = None;
-                    results.push(Err(io::Error::other("the call ended unexpectedly")));
-                    return;
-                }
-            }
+        let mut state = row.wait(self.deadline);
+        let count = state.results.len();
+        results.append(&mut state.results);
+        let Some(key) = keys.get(count) else { return };
+        *worker = None;
+        if state.ended {
+            results.push(Err(io::Error::other("the call ended unexpectedly")));
+        } else {
+            // Under the row's lock: the worker takes the mark away only when it sees that it was given up.
+            self.hanging().insert(key.clone());
+            state.given_up = true;
+            results.push(Err(hangs(key)));
         }
     }
 
-    fn hanging(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn hanging(&self) -> MutexGuard<'_, HashSet<String>> {
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The results of a row of calls. Whoever waits for them is woken once, at the end: a wake-up for each would cost more
+/// than most calls do.
+struct Row<T> {
+    state: Mutex<State<T>>,
+    over: Condvar,
+}
+
+struct State<T> {
+    results: Vec<io::Result<T>>,
+    /// When the call that runs began.
+    begun: Instant,
+    /// The worker makes no more of these calls.
+    ended: bool,
+    /// Nobody wants the results any more.
+    given_up: bool,
+}
+
+impl<T> Row<T> {
+    fn new() -> Row<T> {
+        let state = State { results: Vec::new(), begun: Instant::now(), ended: false, given_up: false };
+        Row { state: Mutex::new(state), over: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the worker is through or a call takes longer than the deadline.
+    fn wait(&self, deadline: Duration) -> MutexGuard<'_, State<T>> {
+        let mut state = self.state();
+        loop {
+            let left = deadline.saturating_sub(state.begun.elapsed());
+            if state.ended || left.is_zero() {
+                return state;
+            }
+            state = self.over.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The worker's end of a row; it ends also when a call panics.
+struct Filled<T>(Arc<Row<T>>);
+
+impl<T> Filled<T> {
+    /// Whether it is still wanted.
+    fn push(&self, result: io::Result<T>) -> bool {
+        let mut state = self.0.state();
+        state.results.push(result);
+        state.begun = Instant::now();
+        !state.given_up
+    }
+}
+
+impl<T> Drop for Filled<T> {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.over.notify_all();
     }
 }
 

@@ -14,6 +14,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// A full report of 5,000 volumes is 20 MB; what prints more is broken.
 pub(super) const MAX_OUTPUT: u64 = 64 << 20;
@@ -111,9 +113,12 @@ impl Run {
         Ok(Some(super::Output { code: status.code(), stdout: read(&mut self.stdout, MAX_OUTPUT)?, stderr }))
     }
 
-    /// A process in an uninterruptible sleep outlives SIGKILL for a while; nobody waits for it here.
+    /// With all that it started: `lvm` may be somebody's script. A process in an uninterruptible sleep outlives SIGKILL
+    /// for a while; nobody waits for it here.
     fn kill_and_leave(mut self) {
-        if self.child.kill().is_ok() {
+        // The group is its own and still there, for its leader was not waited for.
+        let group = i32::try_from(self.child.id()).map(Pid::from_raw);
+        if group.is_ok_and(|group| killpg(group, Signal::SIGKILL).is_ok()) {
             std::thread::spawn(move || self.child.wait());
         }
     }
@@ -121,7 +126,8 @@ impl Run {
 
 fn read(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
     file.rewind()?;
-    let mut bytes = Vec::new();
+    // All at once: a vector that doubles while megabytes are read leaves as much behind as it holds.
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize);
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

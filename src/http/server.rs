@@ -1,7 +1,7 @@
 //! Listening, accepting, and the limits every connection is under.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,9 +65,22 @@ impl Listeners {
 pub async fn bind(addresses: &[ListenAddress]) -> Result<Listeners, (SocketAddr, std::io::Error)> {
     let mut listeners = Vec::new();
     for ListenAddress(address) in addresses {
-        listeners.push(TcpListener::bind(address).await.map_err(|error| (*address, error))?);
+        let bound = match TcpListener::bind(address).await {
+            // `:PORT` means all addresses, and a kernel without IPv6 has only the older ones.
+            Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            }
+            bound => bound,
+        };
+        listeners.push(bound.map_err(|error| (*address, error))?);
     }
     Ok(Listeners(listeners))
+}
+
+fn lacks_ipv6(error: &std::io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }
 
 /// Serves until `stop` changes, then lets running answers end.

@@ -51,6 +51,10 @@ pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incomi
         Ok(payload) => payload,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
+    // Until the host was looked at, what a label means may not be known yet; a refusal now would be final.
+    if context.engine.is_some() && !context.latest.get().taken {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "this host was not looked at yet, try again\n");
+    }
     let context = Arc::clone(context);
     // Writing to the journal waits for the disk.
     match tokio::task::spawn_blocking(move || receive(&context, payload.alerts)).await {
@@ -103,6 +107,9 @@ fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, SubmitErro
     let alerts = named.into_iter().map(|(named, alert)| verdict(named, &alert, &mut accepted)).collect::<Vec<_>>();
     for verdict in &alerts {
         context.metrics.alert(verdict.verdict);
+        if let (Some(lv), "accepted") = (&verdict.target, verdict.verdict) {
+            tracing::info!(%lv, fingerprint = verdict.fingerprint, "an alert was accepted");
+        }
         if let Some(code) = verdict.code {
             context.metrics.refused(None, code);
         }

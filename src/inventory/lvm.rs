@@ -134,8 +134,8 @@ struct Section<'a> {
     rows: Vec<(Cow<'a, str>, Vec<Row<'a>>)>,
 }
 
-/// One row: strings by field name.
-struct Row<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+/// One row: strings by field name, without the empty ones.
+struct Row<'a>(Box<[(Cow<'a, str>, Cow<'a, str>)]>);
 
 /// A text borrowed from the document where it holds no escapes; other JSON values become text or nothing.
 struct Text<'a>(Cow<'a, str>);
@@ -173,11 +173,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
                 f.write_str("an object of strings")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
-                let mut fields = Vec::with_capacity(map.size_hint().unwrap_or(24));
+                let mut fields = Vec::with_capacity(24);
                 while let Some(key) = map.next_key::<Text<'de>>()? {
-                    fields.push((key.0, map.next_value::<Text<'de>>()?.0));
+                    let value = map.next_value::<Text<'de>>()?.0;
+                    // Most are empty, which means the same as not being there, and there are thousands of rows.
+                    if !value.is_empty() {
+                        fields.push((key.0, value));
+                    }
                 }
-                Ok(Row(fields))
+                Ok(Row(fields.into_boxed_slice()))
             }
         }
         deserializer.deserialize_map(RowVisitor)

@@ -11,7 +11,7 @@ mod process;
 pub mod superblock;
 pub mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -245,6 +245,15 @@ impl Inventory {
     /// The logical volume behind a device number.
     pub fn lv_by_device(&self, device: DeviceNumber) -> Option<&Lv> {
         only(self.lvs.iter().filter(|lv| lv.device == Some(device)))
+    }
+
+    /// The same for all devices at once, for who would ask hundreds of times on a host with thousands of volumes.
+    pub fn lvs_by_device(&self) -> HashMap<DeviceNumber, Option<&Lv>> {
+        let mut found = HashMap::new();
+        for (device, lv) in self.lvs.iter().filter_map(|lv| Some((lv.device?, lv))) {
+            found.entry(device).and_modify(|lv| *lv = None).or_insert(Some(lv));
+        }
+        found
     }
 
     /// What is mounted at that path. Mounts stack: the last one mounted over a path is the one that is seen there.

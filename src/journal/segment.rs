@@ -4,8 +4,8 @@
 //! that were written before succeeds where an append, a new file or even a write into `fallocate`d blocks may not.
 //!
 //! A segment is a header of one sector (magic, version, generation, checksum) and frames behind it: length, checksum,
-//! payload. The checksum covers generation and offset too, so that a frame left over from an earlier use of the file is
-//! not taken for one of this. The first frame that does not check is the end. When a segment is full, a checkpoint is
+//! payload. The checksum covers generation, offset and the frame before it too, so that a frame left over from an earlier
+//! use of the file, or from a write that failed, is not taken for one of this. The first frame that does not check is the end. When a segment is full, a checkpoint is
 //! written into the other one, whose header is written last: until then the old one is the newer.
 
 #![expect(clippy::disallowed_methods, reason = "the journal is one of the two places that write files")]
@@ -63,6 +63,8 @@ pub(super) struct Segments {
     current: usize,
     generation: u64,
     offset: u64,
+    /// The checksum of the last frame.
+    chain: u32,
     size: u64,
 }
 
@@ -84,13 +86,13 @@ impl Segments {
         let files = [(a.clone(), open(&a)?), (b.clone(), open(&b)?)];
         let size = files.iter().map(|(_, file)| file.metadata().map_or(0, |meta| meta.len())).min().unwrap_or(0);
         let found = [read(&files[0].0, &files[0].1)?, read(&files[1].0, &files[1].1)?];
-        if let Some((current, (generation, offset, payloads))) = newest(found) {
-            return Ok((Segments { files, current, generation, offset, size }, payloads));
+        if let Some((current, Content { generation, offset, chain, payloads })) = newest(found) {
+            return Ok((Segments { files, current, generation, offset, chain, size }, payloads));
         }
         if existed && !all_zero(&files) {
             return Err(SegmentError::Damaged { folder: folder.to_owned() });
         }
-        let mut segments = Segments { files, current: 1, generation: 0, offset: 0, size };
+        let mut segments = Segments { files, current: 1, generation: 0, offset: 0, chain: 0, size };
         segments.switch(first)?;
         Ok((segments, vec![first.to_owned()]))
     }
@@ -104,15 +106,18 @@ impl Segments {
     /// Writes payloads behind what was written, and returns when the disk has them. After an error nothing was
     /// appended: the next call writes to the same place.
     pub(super) fn append(&mut self, payloads: &[Vec<u8>]) -> Result<(), SegmentError> {
-        let mut frames = Vec::new();
+        let (mut frames, mut chain) = (Vec::new(), self.chain);
         for payload in payloads {
-            frames.extend(frame(self.generation, self.offset + frames.len() as u64, payload));
+            let offset = self.offset + frames.len() as u64;
+            chain = checksum(self.generation, offset, chain, payload);
+            frames.extend(frame(chain, payload));
         }
         if self.offset + frames.len() as u64 > self.size {
             return Err(SegmentError::TooLarge(frames.len()));
         }
         self.write(self.current, self.offset, &frames)?;
         self.offset += frames.len() as u64;
+        self.chain = chain;
         Ok(())
     }
 
@@ -120,14 +125,19 @@ impl Segments {
     pub(super) fn switch(&mut self, checkpoint: &[u8]) -> Result<(), SegmentError> {
         let other = 1 - self.current;
         let generation = self.generation + 1;
-        let frame = frame(generation, HEADER, checkpoint);
+        let chain = checksum(generation, HEADER, 0, checkpoint);
+        let frame = frame(chain, checkpoint);
         if HEADER + frame.len() as u64 > self.size {
             return Err(SegmentError::TooLarge(checkpoint.len()));
         }
+        // Should it fail, the new header may be on disk all the same, and what then went into the old segment would not be
+        // found again. So nothing fits there any more.
+        self.offset = self.size;
         self.write(other, HEADER, &frame)?;
         self.write(other, 0, &header(generation))?;
         self.current = other;
         self.generation = generation;
+        self.chain = chain;
         self.offset = HEADER + frame.len() as u64;
         Ok(())
     }
@@ -151,15 +161,20 @@ pub(super) fn peek(folder: &Path) -> Result<Option<Payloads>, SegmentError> {
             Err(source) => return Err(SegmentError::Io { file: path, doing: "cannot be opened", source }),
         }
     }
-    Ok(newest(found).map(|(_, (_, _, payloads))| payloads))
+    Ok(newest(found).map(|(_, content)| content.payloads))
 }
 
-/// What a segment holds: its generation, where it ends, and its payloads.
-type Content = (u64, u64, Payloads);
+/// What a segment holds, and where and with which checksum it ends.
+struct Content {
+    generation: u64,
+    offset: u64,
+    chain: u32,
+    payloads: Payloads,
+}
 
 fn newest(found: [Option<Content>; 2]) -> Option<(usize, Content)> {
     let whole = found.into_iter().enumerate().filter_map(|(index, content)| Some((index, content?)));
-    whole.max_by_key(|(_, (generation, ..))| *generation)
+    whole.max_by_key(|(_, content)| content.generation)
 }
 
 fn header(generation: u64) -> Vec<u8> {
@@ -172,19 +187,20 @@ fn header(generation: u64) -> Vec<u8> {
     header
 }
 
-fn frame(generation: u64, offset: u64, payload: &[u8]) -> Vec<u8> {
+fn frame(sum: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
     frame.extend(length.to_le_bytes());
-    frame.extend(checksum(generation, offset, payload).to_le_bytes());
+    frame.extend(sum.to_le_bytes());
     frame.extend(payload);
     frame
 }
 
-fn checksum(generation: u64, offset: u64, payload: &[u8]) -> u32 {
+fn checksum(generation: u64, offset: u64, before: u32, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&generation.to_le_bytes());
     hasher.update(&offset.to_le_bytes());
+    hasher.update(&before.to_le_bytes());
     hasher.update(payload);
     hasher.finalize()
 }
@@ -207,19 +223,21 @@ fn read(path: &Path, file: &File) -> Result<Option<Content>, SegmentError> {
         return Err(SegmentError::Newer { file: path.to_owned(), found: version });
     }
     let generation = bytes.get(12..20).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let mut payloads = Vec::new();
+    let (mut payloads, mut chain) = (Vec::new(), 0);
     let mut offset = HEADER as usize;
     while let (Some(length), Some(sum)) = (u32_at(offset), u32_at(offset + 4)) {
         let begin = offset + FRAME_HEAD;
         let Some(payload) = bytes.get(begin..begin.saturating_add(length as usize)) else { break };
-        if length == 0 || checksum(generation, offset as u64, payload) != sum {
+        if length == 0 || checksum(generation, offset as u64, chain, payload) != sum {
             break;
         }
         payloads.push(payload.to_owned());
+        chain = sum;
         offset = begin + payload.len();
     }
     // Without its checkpoint a segment means nothing.
-    Ok((!payloads.is_empty()).then_some((generation, offset as u64, payloads)))
+    let offset = offset as u64;
+    Ok((!payloads.is_empty()).then_some(Content { generation, offset, chain, payloads }))
 }
 
 /// A file of zeros that are really on disk, under its name only when it is whole.
@@ -328,6 +346,35 @@ mod tests {
         }
         std::fs::write(&file, &after).expect("writable");
         assert_eq!(reopen(folder.path()).1, ["a longer checkpoint"]);
+    }
+
+    /// Frames of a write that failed, or was torn, may be whole on disk behind the place where the next one is written.
+    #[test]
+    fn what_a_failed_write_left_behind_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ((mut failing, _), (mut segments, _)) = (reopen(folder.path()), reopen(folder.path()));
+        failing.append(&[b"first try".to_vec(), b"never accepted".to_vec()]).expect("fits");
+        // As if that had failed: the next write goes to the same place.
+        segments.append(&[b"secondtry".to_vec()]).expect("fits");
+        assert_eq!(reopen(folder.path()).1, ["first", "secondtry"]);
+    }
+
+    /// Its header may be on disk although the switch was reported as failed. What is written into the old segment after
+    /// that would be lost at the next start.
+    #[test]
+    fn after_a_switch_that_failed_nothing_is_written_to_the_old_segment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut segments, _) = reopen(folder.path());
+        segments.append(&[b"old".to_vec()]).expect("fits");
+        let sound =
+            std::mem::replace(&mut segments.files[1].1, File::open(folder.path().join("journal.1")).expect("there"));
+        segments.switch(b"second").expect_err("it cannot be written");
+        assert!(!segments.fits(&[b"x".to_vec()]), "only another switch leads on");
+        assert!(segments.append(&[b"x".to_vec()]).is_err());
+        segments.files[1].1 = sound;
+        segments.switch(b"second").expect("fits");
+        segments.append(&[b"x".to_vec()]).expect("fits");
+        assert_eq!(reopen(folder.path()).1, ["second", "x"]);
     }
 
     #[test]

@@ -42,6 +42,19 @@ struct Part {
     bytes: Arc<[u8]>,
 }
 
+impl Part {
+    /// Whether this is what would be written for that inventory. Most looks find what the last one found; then the part
+    /// goes on to stand for the newer inventory, so that the older one is not kept in memory.
+    fn is_of(&mut self, inventory: &Arc<Inventory>) -> bool {
+        let (old, new) = (&self.inventory, inventory);
+        let same = Arc::ptr_eq(old, new) || (old.vgs == new.vgs && old.lvs == new.lvs && old.pvs == new.pvs);
+        if same {
+            self.inventory = Arc::clone(inventory);
+        }
+        same
+    }
+}
+
 /// In which form a page is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -104,7 +117,7 @@ impl Exposition {
 
     fn lvm_part(&self, inventory: &Arc<Inventory>, shape: Shape) -> Result<Arc<[u8]>, fmt::Error> {
         let mut parts = self.lvm.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.retain(|part| Arc::ptr_eq(&part.inventory, inventory));
+        parts.retain_mut(|part| part.is_of(inventory));
         if let Some(part) = parts.iter().find(|part| part.shape == shape) {
             return Ok(Arc::clone(&part.bytes));
         }

@@ -74,8 +74,9 @@ impl FileSystems {
         });
         let mut seen: Vec<FileSystem> = seen.cloned().collect();
         seen.reverse();
+        let volumes = inventory.lvs_by_device();
         let mounted = usage(seen).into_iter().filter_map(|fs| {
-            let lv = inventory.lv_by_device(fs.mount.device)?;
+            let lv = (*volumes.get(&fs.mount.device)?)?;
             let shown = selection.vgs.shows(lv.name.vg.as_str()) && selection.lvs.shows(&lv.name.to_string());
             let (vg, lv_name) = (lv.name.vg.to_string(), lv.name.lv.to_string());
             shown.then_some(Mounted { fs, vg, lv: lv_name, volume: lv.size })

@@ -6,7 +6,7 @@ use super::filesystem::FILESYSTEM;
 use super::health::{COLLECTOR, HEALTH};
 use super::lvm::{LV, PV, VG};
 use super::process::PROCESS;
-use super::target::TARGET;
+use super::target::{RESERVE, TARGET};
 
 /// How the metrics of prometheus-lvm-exporter are called here, where they are not called the same.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -50,6 +50,7 @@ pub fn page() -> String {
     section(&mut page, "Physical volumes", "`vg`, `pv`; `lvm_pv_info` also `pv_name`, `pv_uuid`, `device`, `tags`", PV);
     section(&mut page, "File systems on logical volumes", "`vg`, `lv`, `mountpoint`, `fstype`, `device`", FILESYSTEM);
     section(&mut page, "Targets", "`vg`, `lv`, `mountpoint`", TARGET);
+    section(&mut page, "Volume groups of the config", "`vg`", RESERVE);
     page.push_str("\n## What the autoscaler does\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
     for family in FAMILIES {
         let total = if family.kind == "counter" { "_total" } else { "" };

@@ -1,4 +1,4 @@
-//! What may grow, and how far.
+//! What may grow, how far, and what a person must do before it grows again.
 
 use std::fmt;
 
@@ -23,6 +23,14 @@ pub struct TargetView {
     breaker_open: bool,
     paused: bool,
     extensions_left: u32,
+    needs_attention: bool,
+}
+
+/// What a volume group keeps for people.
+#[derive(Debug)]
+pub struct Reserve {
+    vg: String,
+    reserve: Option<f64>,
 }
 
 /// Of targets.
@@ -55,11 +63,23 @@ pub const TARGET: &[Column<TargetView>] = &[
         "How many extensions are left of the target's budget and its group's.",
         |t| Some(f64::from(t.extensions_left)),
     ),
+    column(
+        "lvm_autoscaler_target_needs_attention",
+        "Whether an operation stopped half-way and the target is closed until a person has finished it.",
+        |t| flag(Some(t.needs_attention)),
+    ),
 ];
 
-/// The targets as series.
+/// Of volume groups in the config.
+pub const RESERVE: &[Column<Reserve>] = &[column(
+    "lvm_autoscaler_vg_reserve_bytes",
+    "Free space of the volume group that is never handed out, as the config has it.",
+    |r| r.reserve,
+)];
+
+/// The targets and reserves as series.
 #[derive(Debug)]
-pub struct Targets(Vec<TargetView>);
+pub struct Targets(Vec<TargetView>, Vec<Reserve>);
 
 impl Targets {
     /// All targets of a config, on the host that the inventory shows.
@@ -77,15 +97,25 @@ impl Targets {
             breaker_open: history.breaker_is_open(target),
             paused: history.paused.since(&target.lv).is_some(),
             extensions_left: history.extensions_left(target, config, now),
+            needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
-        Targets(views.collect())
+        let reserves = config.volume_groups.iter().map(|group| Reserve {
+            vg: group.name.to_string(),
+            reserve: inventory
+                .vg(&group.name)
+                .and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
+        });
+        Targets(views.collect(), reserves.collect())
     }
 }
 
 impl Collector for Targets {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let items: Vec<(&TargetView, Labels<'_>)> = self.0.iter().map(|target| (target, labels(target))).collect();
-        TARGET.iter().try_for_each(|column| family(&mut encoder, column, &items))
+        TARGET.iter().try_for_each(|column| family(&mut encoder, column, &items))?;
+        let reserves: Vec<(&Reserve, Labels<'_>)> =
+            self.1.iter().map(|reserve| (reserve, vec![("vg", (&*reserve.vg).into())])).collect();
+        RESERVE.iter().try_for_each(|column| family(&mut encoder, column, &reserves))
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) fn program() -> PathBuf {
 
 /// A config with these targets that grow by 32 MiB (8 extents); `more` is put in front.
 pub(crate) fn config(group: &Group, targets: &[&Volume], more: &str) -> String {
-    let mut text = format!("{more}\nstate: {{ directory: {} }}\nmonitor:\n  targets:\n", path(&group.dir.join("state")));
+    let mut text =
+        format!("{more}\nstate: {{ directory: {} }}\nmonitor:\n  targets:\n", path(&group.dir.join("state")));
     for target in targets {
         text.push_str(&format!(
             "    - lv_path: {}\n      mount_point: {:?}\n      increment: 32MiB\n",
@@ -37,7 +38,7 @@ pub(crate) fn config(group: &Group, targets: &[&Volume], more: &str) -> String {
 }
 
 /// The labels that our own rule's alerts carry.
-pub(crate) fn labels<'a>(volume: &'a Volume) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn labels(volume: &Volume) -> Vec<(&str, &str)> {
     vec![
         ("alertname", "LvmFileSystemFilling"),
         ("instance", "vm:19845"),
@@ -80,7 +81,9 @@ impl Daemon {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().expect("no panic").push(line)));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| kept.lock().expect("no panic").push(line))
+        });
         let mut daemon = Daemon { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), state, log };
         daemon.address = daemon.wait_for("the daemon to listen", |daemon| {
             let log = daemon.log();
@@ -208,7 +211,8 @@ impl Drop for Daemon {
 
 /// A body as Alertmanager 0.25 sends it.
 pub(crate) fn payload(labels: &[(&str, &str)]) -> String {
-    let labels: serde_json::Map<_, _> = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    let labels: serde_json::Map<_, _> =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
     serde_json::json!({
         "receiver": "lvm-autoscaler", "status": "firing", "groupLabels": labels, "commonLabels": labels,
         "commonAnnotations": {}, "externalURL": "http://vm:9093", "version": "4",

@@ -1,12 +1,15 @@
 //! The exporter on real devices: changes made by hand are seen at once, and what hangs costs only itself.
 
 use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::daemon::{Daemon, config};
+use crate::exposition::Prometheus;
 use crate::storage::{Group, path, sh};
 
 /// A daemon that looks at LVM by itself once an hour: whatever it shows sooner, an event told it.
@@ -104,4 +107,77 @@ fn a_file_system_that_never_answers_costs_only_its_own_series() {
     assert_eq!(metric("lvm_filesystem_device_error", "good"), 0.0);
     assert_eq!(metric("lvm_filesystem_size_bytes", "good"), good.df_size() as f64);
     assert!(path(&bad.mount_point).starts_with("/tmp/"));
+}
+
+/// What a stranger may call a folder: a quote, a backslash, a newline, letters from anywhere.
+const HOSTILE: &str = "a\"b\\c\nd {x=\"1\"} é漢";
+
+/// Passes requests on and has them ask for the older format, which no Prometheus of this release can be told to prefer.
+fn asking_for_text(daemon: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut request = vec![0; 4096];
+            let Ok(length) = client.read(&mut request) else { continue };
+            let path = String::from_utf8_lossy(&request[..length]).split(' ').nth(1).unwrap_or("/").to_owned();
+            let mut server = TcpStream::connect(daemon).expect("the daemon listens");
+            write!(
+                server,
+                "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n"
+            )
+            .expect("sends");
+            let mut answer = Vec::new();
+            let _ = server.read_to_end(&mut answer);
+            let _ = client.write_all(&answer);
+        }
+    });
+    address
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_hostile_mount_point_reaches_prometheus_unharmed_in_both_formats() {
+    let group = Group::new("vmt_hostile", &["1G"]);
+    let mut volume = group.lv("data", "64M");
+    volume.mkfs("ext4");
+    volume.mount_point = group.dir.join(HOSTILE);
+    group.mount(&volume, &[]);
+    let daemon = Daemon::start(&group, &config(&group, &[], ""));
+    for scraped in [daemon.address, asking_for_text(daemon.address)] {
+        let prometheus = Prometheus::scraping(&group, scraped);
+        let found = daemon.wait_for("the file system in Prometheus", |_| {
+            let answer = prometheus.query("/api/v1/query?query=lvm_filesystem_size_bytes")?;
+            answer["data"]["result"][0].as_object().cloned()
+        });
+        assert_eq!(found["metric"]["mountpoint"], path(&volume.mount_point));
+        assert_eq!(found["value"][1], volume.df_size().to_string());
+    }
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn queries_for_prometheus_lvm_exporter_give_the_same_answer() {
+    let group = Group::new("vmt_join", &["1G"]);
+    let (data, logs) = (group.lv("data", "64M"), group.lv("logs", "128M"));
+    let daemon = Daemon::start_with(&group, &config(&group, &[], ""), &["--collector.uuid-labels"]);
+    let prometheus = Prometheus::start(&group, &daemon);
+    let query =
+        "/api/v1/query?query=lvm_lv_size_bytes%7Bvg=%22vmt_join%22%7D*on(lv_uuid)group_left(lv_name)lvm_lv_info";
+    let sizes = daemon.wait_for("both volumes", |_| {
+        let answer = prometheus.query(query)?;
+        let series = answer["data"]["result"].as_array()?.clone();
+        (series.len() == 2).then_some(series)
+    });
+    for volume in [&data, &logs] {
+        let of = |name: &str| {
+            sizes.iter().find(|series| series["metric"]["lv_name"] == name).map(|series| &series["value"][1])
+        };
+        assert_eq!(of(&volume.lv), Some(&volume.lvs("lv_size").into()));
+    }
+    let groups = prometheus.query(
+        "/api/v1/query?query=lvm_vg_free_bytes%7Bvg=%22vmt_join%22%7D*on(vg_uuid)group_left(vg_name)lvm_vg_info",
+    );
+    let groups = groups.expect("an answer");
+    assert_eq!(groups["data"]["result"][0]["metric"]["vg_name"], group.name.as_str(), "{groups}");
 }

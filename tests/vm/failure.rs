@@ -24,7 +24,8 @@ fn an_lvextend_that_fails_changes_nothing() {
         assert!(past.sentence.contains(part), "{}", past.sentence);
     }
     daemon.wait_for("the counter", |daemon| {
-        (daemon.metric("lvm_autoscaler_operations_total", &[("lv", "data"), ("outcome", "failed")]) == 1.0).then_some(())
+        (daemon.metric("lvm_autoscaler_operations_total", &[("lv", "data"), ("outcome", "failed")]) == 1.0)
+            .then_some(())
     });
     assert_eq!(daemon.metric("lvm_autoscaler_grown_bytes_total", &[]), 0.0);
     // It is not tried again at once.
@@ -41,7 +42,8 @@ fn a_group_locked_by_another_command_is_waited_for() {
     volume.fill(88.0);
     let (extents, df_size) = (volume.extents(), volume.df_size());
     let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
-    let mut holder = Command::new("flock").args(["/run/lock/lvm/V_vmt_lock", "sleep", "4"]).spawn().expect("flock runs");
+    let mut holder =
+        Command::new("flock").args(["/run/lock/lvm/V_vmt_lock", "sleep", "4"]).spawn().expect("flock runs");
     std::thread::sleep(Duration::from_millis(500));
     daemon.alert(&labels(&volume));
     std::thread::sleep(Duration::from_secs(1));
@@ -108,8 +110,10 @@ fn a_second_daemon_on_the_same_state_refuses_to_start() {
         try_sh("timeout", &["20", path(&program()), "serve", "--web.listen-address=127.0.0.1:0", &file]);
     assert!(!ok && complaint.contains("another lvm-autoscaler runs on this state directory"), "{complaint}");
     // The same with the state directory by another name, and with the address in use.
-    let (ok, _, complaint) =
-        try_sh("timeout", &["20", path(&program()), "serve", &format!("--web.listen-address={}", daemon.address), &file]);
+    let (ok, _, complaint) = try_sh(
+        "timeout",
+        &["20", path(&program()), "serve", &format!("--web.listen-address={}", daemon.address), &file],
+    );
     assert!(!ok && complaint.contains("cannot listen on"), "{complaint}");
     assert_eq!(daemon.get("/-/ready").status, 200, "the first one is not disturbed");
 }

@@ -41,7 +41,8 @@ fn one_alert_grows(kind: &str, group: &str) {
     assert!(past.sentence.contains(&format!("{} grew from", volume.name())), "{}", past.sentence);
     let of = [("vg", volume.vg.as_str()), ("lv", "data")];
     daemon.wait_for("the counters", |daemon| {
-        (daemon.metric("lvm_autoscaler_operations_total", &[&of[..], &[("outcome", "grown")]].concat()) == 1.0).then_some(())
+        (daemon.metric("lvm_autoscaler_operations_total", &[&of[..], &[("outcome", "grown")]].concat()) == 1.0)
+            .then_some(())
     });
     assert_eq!(daemon.metric("lvm_autoscaler_grown_bytes_total", &of), (32 * MIB) as f64);
 
@@ -134,7 +135,9 @@ fn a_volume_that_was_extended_by_hand_has_only_its_file_system_grown() {
         daemon.wait_for("growable to be 0", |daemon| {
             let series = format!("lv=\"{kind}\"");
             let body = daemon.get("/metrics").body;
-            let line = body.lines().find(|line| line.starts_with("lvm_filesystem_growable_bytes{") && line.contains(&series))?;
+            let line = body
+                .lines()
+                .find(|line| line.starts_with("lvm_filesystem_growable_bytes{") && line.contains(&series))?;
             line.ends_with(" 0.0").then_some(())
         });
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -33,7 +32,7 @@ pub(crate) fn request(address: SocketAddr, head: &str, body: &str) -> std::io::R
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(odd)?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { joined(body) } else { body.to_owned() };
-    Ok(Answer { status, head: head.to_owned(), body })
+    Ok(Answer { status, body })
 }
 
 /// The chunks of a body put together; Go's servers send large answers so.

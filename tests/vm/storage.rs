@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lvm_autoscaler::inventory::mounts;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
 
 /// The size of an extent in every group made here, LVM's own default.
@@ -114,6 +116,13 @@ impl Group {
         [vg, lvs, table.join("\n"), mounts.join("\n"), sizes.join("\n")].join("\n")
     }
 
+    /// Keeps udev from making volumes active again whenever a command has written to one of the disks. LVM 2.03.11 has
+    /// neither this option nor that rule.
+    pub(crate) fn no_autoactivation(&self) {
+        try_sh("vgchange", &["-qq", "--setautoactivation", "n", &self.name]);
+        sh("udevadm", &["settle"]);
+    }
+
     /// Detaches a disk, as if it had been pulled out.
     pub(crate) fn lose_disk(&self, number: usize) {
         sh("losetup", &["-d", &self.loops[number]]);
@@ -124,22 +133,22 @@ impl Group {
 impl Drop for Group {
     /// Takes away what can be taken away; on the way out of a panic there is nobody to tell about the rest.
     fn drop(&mut self) {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let dir = format!("{}/", path(&self.dir));
-        let inside = |line: &str| {
-            let place = line.split(' ').nth(1)?.replace("\\040", " ");
-            (place.starts_with(&dir) || self.mounts.borrow().contains(&place.clone().into())).then_some(place)
-        };
-        for place in mounts.lines().rev().filter_map(inside) {
-            try_sh("umount", &["-l", &place]);
+        let (mounts, _) = mounts::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        for place in mounts.iter().rev().map(|mount| mount.mount_point.as_path()) {
+            if place.starts_with(&self.dir) || self.mounts.borrow().iter().any(|own| own == place) {
+                let _ = umount2(place, MntFlags::MNT_DETACH);
+            }
         }
         try_sh("vgchange", &["-qq", "-an", "--", &self.name]);
         // What LVM does not let go of (a lost disk, a suspended volume), device-mapper does; the topmost layer first.
         let prefix = self.name.replace('-', "--") + "-";
         for _ in 0..4 {
             let names = try_sh("dmsetup", &["ls"]).1;
-            let ours: Vec<&str> =
-                names.lines().filter_map(|line| line.split_whitespace().next()).filter(|n| n.starts_with(&prefix)).collect();
+            let ours: Vec<&str> = names
+                .lines()
+                .filter_map(|line| line.split_whitespace().next())
+                .filter(|n| n.starts_with(&prefix))
+                .collect();
             if ours.is_empty() {
                 break;
             }
