@@ -198,11 +198,7 @@ fn start_engine(
     sampler: &Sampler,
     options: &Options,
 ) -> anyhow::Result<(Handle, Flock<std::fs::File>)> {
-    let folder = &config.state_directory;
-    make_folder(folder)?;
-    make_folder(&folder.join(BACKUP_FOLDER))?;
-    let lock = lock(&folder.join("lock"))?;
-    let journal = Journal::open(folder)?;
+    let (journal, lock) = own_journal(&config.state_directory)?;
     let sampler = sampler.clone();
     let shared = Shared {
         host: Arc::clone(host),
@@ -214,6 +210,14 @@ fn start_engine(
         refresh: Box::new(move || sampler.refresh()),
     };
     Ok((engine::start(Arc::new(shared)), lock))
+}
+
+/// The journal, for this process alone as long as the lock is held.
+pub fn own_journal(folder: &Path) -> anyhow::Result<(Journal, Flock<std::fs::File>)> {
+    make_folder(folder)?;
+    make_folder(&folder.join(BACKUP_FOLDER))?;
+    let lock = lock(&folder.join("lock"))?;
+    Ok((Journal::open(folder)?, lock))
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {

@@ -12,12 +12,13 @@ use common::*;
 use jiff::SignedDuration;
 use lvm_autoscaler::alert::target::{OwnNames, resolve};
 use lvm_autoscaler::config::{self, Config};
-use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimVg};
+use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimPool, SimVg};
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::inventory::Inventory;
+use lvm_autoscaler::inventory::{Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
-use lvm_autoscaler::plan::history::{Last, Open};
+use lvm_autoscaler::plan::history::{Extension, Last, Open};
 use lvm_autoscaler::plan::{Code, History, Outcome, Plan, Refusal, plan};
+use lvm_autoscaler::units::{Bytes, Extents};
 
 const HOST: &str = "
 names: [db1]
@@ -78,7 +79,63 @@ impl Case {
 }
 
 fn read(config: &str) -> Config {
-    config::parse(config, Path::new("config.yaml")).expect("a config")
+    let config = config::parse(config, Path::new("config.yaml")).expect("a config");
+    Config { time_zone: jiff::tz::TimeZone::UTC, ..config }
+}
+
+/// So many extensions of 2 GiB, the oldest a day ago but for a second.
+fn extended(case: &mut Case, name: &str, times: u64) {
+    let at = |number: u64| epoch() - SignedDuration::from_secs(86399 - number as i64 * 60);
+    let all = (0..times).map(|number| Extension { at: at(number).into(), bytes: gib(2) });
+    case.history.extensions.insert(lv(name), all.collect());
+}
+
+fn window(case: &mut Case, window: &str) {
+    let config = CONFIG.replace("increment", &format!("window: {window}, increment"));
+    case.config = read(&config);
+}
+
+fn group_budget(case: &mut Case, budget: &str) {
+    case.config.volume_groups = read(&format!("volume_groups: [{{ name: vg, budget: {budget} }}]")).volume_groups;
+}
+
+/// The volume lies in a thin pool of 8 GiB, a quarter of it and of its metadata used.
+fn thin(case: &mut Case) -> &mut SimLv {
+    let mut pool = case.lv().clone();
+    (pool.name, pool.minor, pool.kind, pool.fs) = (lv("vg/pool"), 8, "thin-pool".into(), None);
+    pool.extents.0 = 2048;
+    pool.thin_pool = Some(SimPool { metadata: Extents(2), data_used: gib(2), metadata_used: Bytes(2 << 20) });
+    let data = case.lv();
+    (data.kind, data.pool) = ("thin".into(), Some("pool".into()));
+    case.model.lvs.push(pool);
+    case.model.lvs.last_mut().expect("just pushed")
+}
+
+/// Another volume of the pool, of so many GiB.
+fn promised(case: &mut Case, size: u64) {
+    thin(case);
+    let mut other = case.lv().clone();
+    (other.name, other.minor, other.fs, other.extents.0) = (lv("vg/promised"), 9, None, size * 256);
+    case.model.lvs.push(other);
+}
+
+fn superblock(inventory: &mut Inventory) -> &mut Superblock {
+    inventory.filesystems[0].superblock.as_mut().expect("there")
+}
+
+/// As mkfs made it without 64bit, on a volume of this many GiB.
+fn old_ext4(inventory: &mut Inventory, gib_: u64) {
+    if let Superblock::Ext(ext) = superblock(inventory) {
+        (ext.has_64bit, ext.has_resize_inode, ext.block_size) = (false, false, 1024);
+        ext.blocks = gib_ << 20;
+    }
+    lvs(inventory).size = Some(gib(gib_));
+}
+
+fn xfs(case: &mut Case, first: Bytes) {
+    let fs = case.fs();
+    (fs.kind, fs.first_size) = ("xfs".into(), first);
+    fs.used.0 = fs.capacity().0 / 100 * 90;
 }
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -98,7 +155,7 @@ fn snapshot(case: &mut Case, origin: &str) {
 
 fn last(ago: u64) -> Last {
     let at = epoch() - SignedDuration::from_secs(ago as i64);
-    Last { id: OperationId(7), at, outcome: Outcome::Grown }
+    Last { id: OperationId(7), at: at.into(), outcome: Outcome::Grown }
 }
 
 /// The threshold is exactly what is in use, or this many bytes are in use beyond it.
@@ -107,6 +164,11 @@ fn use_threshold(case: &mut Case, beyond: u64) {
     let (used, visible) = (usage.used().0, usage.used().0 + usage.avail.0);
     case.target().threshold = lvm_autoscaler::units::Percent::of(used, visible);
     case.fs().used.0 += beyond;
+}
+
+/// About so many percent are in use.
+fn use_percent(case: &mut Case, percent: u64) {
+    case.fs().used.0 = case.fs().capacity().0 / 100 * percent;
 }
 
 type Change = fn(&mut Case);
@@ -122,13 +184,27 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::OtherHost, |c| { c.labels.insert("instance".into(), "DB1.:9100".into()); }, |c| { c.labels.insert("instance".into(), "db10:9100".into()); }),
     (Code::OtherHost, |_| (), |c| { c.labels.remove("instance"); }),
     (Code::AmbiguousAlert, |c| { c.labels.insert("mountpoint".into(), "/data".into()); }, |c| { c.labels.insert("mountpoint".into(), "/other".into()); }),
+    (Code::ModeOff, |c| c.target().mode = config::Mode::Recommend, |c| c.target().mode = config::Mode::Off),
+    (Code::Paused, |c| { c.history.paused.targets.insert(lv("vg/other"), epoch()); }, |c| { c.history.paused.targets.insert(lv("vg/data"), epoch()); }),
+    (Code::Paused, |_| (), |c| c.history.paused.all = Some(epoch())),
+    // A Thursday at midnight.
+    (Code::OutsideWindow, |c| window(c, "{ from: \"00:00\", to: \"04:00\" }"), |c| window(c, "{ from: \"00:01\", to: \"04:00\" }")),
+    (Code::OutsideWindow, |c| window(c, "{ days: [wed], from: \"22:00\", to: \"00:01\" }"), |c| window(c, "{ days: [thu], from: \"22:00\", to: \"04:00\" }")),
     (Code::OperationInProgress, |_| (), |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: None }); }),
     (Code::OperationInProgress, |c| { c.history.open.insert(lv("vg/other"), Open { id: OperationId(7), since: epoch(), attention: None }); },
         |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: Some("resize2fs exited with 1; when that is mended, run: resize2fs /dev/mapper/vg-data".into()) }); }),
+    (Code::BreakerOpen, |c| { c.history.failures.insert(lv("vg/data"), 2); }, |c| { c.history.failures.insert(lv("vg/data"), 3); }),
     (Code::Cooldown, |c| { c.history.last.insert(lv("vg/data"), last(600)); }, |c| { c.history.last.insert(lv("vg/data"), last(599)); }),
+    (Code::Cooldown, |c| { c.history.recommended.insert(lv("vg/data"), last(1)); }, |c| { c.target().mode = config::Mode::Recommend; c.history.recommended.insert(lv("vg/data"), last(1)); }),
+    (Code::BudgetExhausted, |c| extended(c, "vg/data", 5), |c| extended(c, "vg/data", 6)),
+    (Code::BudgetExhausted, |c| { c.target().budget.bytes = Some(gib(5)); extended(c, "vg/data", 2) }, |c| { c.target().budget.bytes = Some(Bytes((5 << 30) - 1)); extended(c, "vg/data", 2) }),
+    (Code::BudgetExhausted, |c| { group_budget(c, "{ extensions: 5 }"); extended(c, "vg/other", 4) }, |c| { group_budget(c, "{ extensions: 5 }"); extended(c, "vg/other", 5) }),
+    (Code::BudgetExhausted, |c| group_budget(c, "{ bytes: 1GiB }"), |c| group_budget(c, "{ bytes: 1020MiB }")),
     (Code::VgPartial, |_| (), |c| c.vg().partial = true),
     (Code::VgPartial, |_| (), |c| c.report = |i| i.vgs[0].partial = None),
     (Code::VgExported, |_| (), |c| c.vg().exported = true),
+    (Code::VgForeign, |c| { c.vg().system_id = "db1".into(); c.model.system_id = "db1".into(); }, |c| { c.vg().system_id = "db2".into(); c.model.system_id = "db1".into(); }),
+    (Code::VgForeign, |_| (), |c| c.vg().system_id = "db2".into()),
     (Code::VgShared, |_| (), |c| c.report = |i| i.vgs[0].shared = Some(true)),
     (Code::VgReadOnly, |_| (), |c| c.vg().read_only = true),
     (Code::LvInactive, |_| (), |c| c.lv().active = false),
@@ -137,9 +213,15 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).merging = Some(true)),
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).move_pv = Some("/dev/sdb".into())),
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).converting = None),
+    (Code::LvBusy, |c| c.report = |i| lvs(i).sync_percent = "7.5".parse().ok(), |c| c.report = |i| { lvs(i).layout.push("raid".into()); lvs(i).sync_percent = "99.9".parse().ok(); }),
     (Code::LvUnhealthy, |_| (), |c| c.lv().health = "refresh needed".into()),
+    (Code::LvUnhealthy, |c| { thin(c); }, |c| thin(c).health = "out_of_data".into()),
     (Code::SnapshotOrigin, |c| snapshot(c, "other"), |c| snapshot(c, "data")),
-    (Code::LayeredDevice, |c| c.lv().kind = "striped".into(), |c| c.lv().kind = "raid1".into()),
+    (Code::LayeredDevice, |c| c.lv().kind = "striped".into(), |c| c.lv().kind = "cache".into()),
+    (Code::LayeredDevice, |_| (), |c| { c.fs().mounted = false; c.lv().holders = vec!["luks-data (dm-crypt)".into()]; }),
+    (Code::LayeredDevice, |_| (), |c| { c.lv().fs = None; c.lv().is_swap = true; }),
+    (Code::LayeredDevice, |c| c.lv().is_open = true, |c| { c.fs().mounted = false; c.lv().is_open = true; }),
+    (Code::LayeredDevice, |_| (), |c| c.report = |i| i.users = None),
     (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
     (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
     (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
@@ -150,10 +232,22 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
     (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),
+    (Code::BelowThreshold, |c| { use_percent(c, 50); c.fs().inodes_used = 91; }, |c| { use_percent(c, 50); c.fs().inodes_used = 90; }),
+    (Code::BelowThreshold, |c| xfs(c, gib(4)), |c| { xfs(c, gib(4)); use_percent(c, 50); c.fs().inodes_used = 99; }),
     (Code::AtMaxSize, |c| c.target().max_size = Some(gib(5)), |c| c.target().max_size = Some(lvm_autoscaler::units::Bytes((5 << 30) - 1))),
+    // 2^32 blocks of 1 KiB are 4 TiB.
+    (Code::FsLimit, |c| c.report = |i| old_ext4(i, 4094), |c| c.report = |i| old_ext4(i, 4095)),
+    (Code::FsLimit, |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { ext.reserved_gdt_blocks = 1 },
+        |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { (ext.reserved_gdt_blocks, ext.desc_size) = (0, 4096) }),
+    (Code::FsLimit, |c| xfs(c, Bytes(55 << 20)), |c| xfs(c, Bytes(50 << 20))),
+    (Code::FsLimit, |c| { xfs(c, Bytes(50 << 20)); if let config::What::FileSystem(fs) = &mut c.target().what { fs.allow_large_xfs_growth = true } }, |c| xfs(c, Bytes(1 << 20))),
     (Code::VgReserve, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 6GiB }]").volume_groups, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 55% }]").volume_groups),
     (Code::InsufficientSpace, |c| c.vg().pvs[0].allocatable = false, |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 257; }),
     (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),
+    (Code::InsufficientSpace, |c| c.vg().policy = "anywhere".into(), |c| c.vg().policy = "unheard_of".into()),
+    (Code::PoolSpace, |c| promised(c, 3), |c| promised(c, 4)),
+    (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5500 << 20), |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5900 << 20)),
+    (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6710886), |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6720000)),
 ];
 
 #[test]

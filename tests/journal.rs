@@ -49,6 +49,14 @@ impl Host for Breaking {
     fn now(&self) -> Timestamp {
         self.sim.now()
     }
+    fn moment(&self) -> lvm_autoscaler::plan::Moment {
+        self.sim.moment()
+    }
+
+    fn users(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::DeviceUsers> {
+        self.sim.users(device)
+    }
+
     fn sleep(&self, duration: Duration) {
         self.sim.sleep(duration);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use common::*;
 use lvm_autoscaler::host::Host;
 use lvm_autoscaler::host::sim::{Fault, Harm, Model};
-use lvm_autoscaler::journal::Journal;
+use lvm_autoscaler::journal::{Event, Journal};
 use lvm_autoscaler::plan::Outcome;
 
 const SCHEDULES: u64 = 300;
@@ -233,13 +233,17 @@ impl Run {
         let daemon = world.daemon();
         daemon.recover().expect("the journal can be written");
         for name in TARGETS {
-            let fine = ["below_threshold", "at_max_size", "vg_reserve", "insufficient_space"];
+            let fine = ["below_threshold", "budget_exhausted", "at_max_size", "vg_reserve", "insufficient_space"];
             let mut last = String::new();
             for _ in 0..12 {
                 world.minutes(11);
                 last = word(&daemon.alert(name)).to_owned();
                 if fine.contains(&last.as_str()) {
                     break;
+                }
+                if last == "breaker_open" {
+                    let reset = Event::Reset { lv: Some(lv(name)) };
+                    daemon.0.journal().append(world.sim.moment(), vec![reset]).expect("writable");
                 }
                 if last == "operation_in_progress" {
                     world.sim.with(|model| grow_by_hand(model, name));

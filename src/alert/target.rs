@@ -128,7 +128,7 @@ fn by_device(device: &str, inventory: &Inventory) -> Result<LvRef, Refusal> {
 fn by_mount_point(path: &str, others: bool, config: &Config, inventory: &Inventory) -> Result<LvRef, Refusal> {
     let unknown = |why: String| Refusal::new(Code::UnknownTarget, format!("mountpoint: {why}"));
     let point: MountPoint = path.parse().map_err(|error| unknown(format!("{error}")))?;
-    if let Some(target) = config.targets.iter().find(|target| target.mount_point == point) {
+    if let Some(target) = config.targets.iter().find(|target| target.mount_point() == Some(&point)) {
         return Ok(target.lv.clone());
     }
     // One volume may be mounted at several places; the config names one of them and an alert may name another.

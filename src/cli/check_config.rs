@@ -23,8 +23,12 @@ impl CheckConfig {
         writeln!(out, "{}: valid, {} targets", self.file.display(), config.targets.len())?;
         for target in &config.targets {
             let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
-            let (lv, point) = (&target.lv, &target.mount_point);
-            writeln!(out, "  {lv} at {point}: above {} by {}, {limit}", target.threshold, target.increment)?;
+            let lv = match target.mount_point() {
+                Some(point) => format!("{} at {point}", target.lv),
+                None => format!("thin pool {}", target.lv),
+            };
+            let mode = target.mode.as_str();
+            writeln!(out, "  {lv} ({mode}): above {} by {}, {limit}", target.threshold, target.increment)?;
         }
         Ok(Exit::Done)
     }

@@ -46,7 +46,7 @@ impl Metrics {
             true => None,
             false => {
                 let history = Journal::peek(&config.state_directory)?.history(false);
-                Some(Targets::new(&config, &latest.get().inventory, &history))
+                Some(Targets::new(&config, &latest.get().inventory, &history, &host.moment()))
             }
         };
         let exposition = app::exposition(self.collectors.selection(), &latest, host);

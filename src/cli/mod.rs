@@ -3,6 +3,7 @@
 mod check_config;
 pub mod exit;
 mod metrics;
+mod pause;
 mod plan;
 mod selection;
 mod serve;
@@ -31,6 +32,15 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Show for every target what would be done now and why, without doing it.
     Plan(plan::Plan),
+    /// Stop acting on a target, or on all, until `resume`.
+    #[command(after_help = "Example: lvm-autoscaler pause /data")]
+    Pause(pause::Word),
+    /// Act again on a target, or on all.
+    #[command(after_help = "Example: lvm-autoscaler resume /data")]
+    Resume(pause::Word),
+    /// Close the open breaker of a target, or of all.
+    #[command(after_help = "Example: lvm-autoscaler reset /data")]
+    Reset(pause::Word),
 }
 
 /// Of the log on standard error.
@@ -97,6 +107,9 @@ impl Cli {
             Command::Metrics(metrics) => metrics.run(),
             Command::CheckConfig(check) => check.run(),
             Command::Plan(plan) => plan.run(),
+            Command::Pause(word) => word.pause(),
+            Command::Resume(word) => word.resume(),
+            Command::Reset(word) => word.reset(),
         }
     }
 }

@@ -5,15 +5,16 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::exit::Exit;
 use crate::app::{self, UsageError};
-use crate::config::{Config, Target};
+use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
-use crate::plan::{Evaluation, plan};
+use crate::plan::{Evaluation, Step, plan};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler plan /data")]
@@ -26,6 +27,15 @@ pub(super) struct Plan {
     /// Plan for the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
+    /// For people, or for programs.
+    #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 impl Plan {
@@ -35,16 +45,24 @@ impl Plan {
         let host = app::open_host(&config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
         let mut out = std::io::stdout().lock();
+        let mut documents = Vec::new();
         for target in targets {
             let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
-            let evaluation = plan(target, &inventory, &config, &history, host.now());
-            writeln!(out, "{}", render(target, &evaluation))?;
+            let evaluation = plan(target, &inventory, &config, &history, host.moment());
+            match self.format {
+                Format::Text => writeln!(out, "{}", render(target, &evaluation))?,
+                Format::Json => documents.push(document(target, &evaluation)),
+            }
+        }
+        if self.format == Format::Json {
+            serde_json::to_writer_pretty(&mut out, &documents)?;
+            writeln!(out)?;
         }
         Ok(Exit::Done)
     }
 }
 
-fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
+pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
     let Some(wanted) = wanted else {
         if config.targets.is_empty() {
             bail!(UsageError("there are no targets: add some to monitor.targets".to_owned()));
@@ -53,10 +71,9 @@ fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'
     };
     let volume = wanted.parse().ok();
     let point = wanted.parse().ok();
-    let found = config
-        .targets
-        .iter()
-        .find(|target| Some(&target.lv) == volume.as_ref() || Some(&target.mount_point) == point.as_ref());
+    let found = config.targets.iter().find(|target| {
+        Some(&target.lv) == volume.as_ref() || point.is_some() && target.mount_point() == point.as_ref()
+    });
     match found {
         Some(target) => Ok(vec![target]),
         None => {
@@ -66,9 +83,35 @@ fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'
     }
 }
 
+/// The same as the text, for programs.
+fn document(target: &Target, evaluation: &Evaluation) -> serde_json::Value {
+    let guards = evaluation.verdicts.iter().map(|(code, verdict)| {
+        let (verdict, sentence) = match verdict {
+            Verdict::Pass => ("pass", None),
+            Verdict::Refuse(sentence) => ("refuse", Some(sentence)),
+            Verdict::NotAsked => ("not_asked", None),
+        };
+        json!({ "code": code, "verdict": verdict, "sentence": sentence })
+    });
+    let guards: Vec<serde_json::Value> = guards.collect();
+    let (plan, refusal) = (evaluation.decision.as_ref().ok(), evaluation.decision.as_ref().err());
+    let commands: Vec<Vec<String>> = plan.map_or(vec![], |plan| {
+        let words =
+            |command: crate::plan::Command| [vec![command.tool.as_str().to_owned()], command.arguments].concat();
+        plan.steps.iter().filter_map(Step::command).map(words).collect()
+    });
+    json!({
+        "vg": target.lv.vg, "lv": target.lv.lv, "mount_point": target.mount_point(), "mode": target.mode,
+        "guards": guards, "size": evaluation.size, "refusal": refusal, "plan": plan, "commands": commands,
+    })
+}
+
 /// What an operator reads before trusting the tool.
 fn render(target: &Target, evaluation: &Evaluation) -> String {
-    let mut text = format!("{} at {}\n", target.lv, target.mount_point);
+    let mut text = match target.mount_point() {
+        Some(point) => format!("{} at {point}\n", target.lv),
+        None => format!("{}, a thin pool\n", target.lv),
+    };
     for (code, verdict) in &evaluation.verdicts {
         let line = match verdict {
             Verdict::Pass => format!("  pass    {code}"),
@@ -84,7 +127,8 @@ fn render(target: &Target, evaluation: &Evaluation) -> String {
     match &evaluation.decision {
         Err(refusal) => text.push_str(&format!("  would do nothing: {refusal}\n")),
         Ok(plan) => {
-            text.push_str(&format!("  would run, because {}\n", plan.reason));
+            let verb = if target.mode == Mode::Recommend { "would recommend" } else { "would run" };
+            text.push_str(&format!("  {verb}, because {}\n", plan.reason));
             for step in &plan.steps {
                 let command = step.command().map_or_else(|| format!("({step})"), |command| command.to_string());
                 text.push_str(&format!("    {command}\n"));

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
 use super::locate::{Step, locate, show};
-use super::{Config, Target, ToolPaths, VolumeGroup, raw};
+use super::{Config, FileSystem, Target, ToolPaths, VolumeGroup, What, raw};
+use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
 /// Larger files are refused: a config is a page or two, and YAML's nesting is quadratic to read.
@@ -107,22 +109,26 @@ fn validate(file: raw::File) -> Result<Config, Wrong> {
         let at = vec![Step::Key("monitor"), Step::Key("targets"), Step::Item(index)];
         let target = target(raw, &file.defaults, &at)?;
         if targets.iter().any(|other| other.lv == target.lv) {
-            return wrong([at, vec![Step::Key("lv_path")]].concat(), format!("{} is named twice", target.lv));
+            let key = if target.file_system().is_some() { "lv_path" } else { "thin_pool" };
+            return wrong([at, vec![Step::Key(key)]].concat(), format!("{} is named twice", target.lv));
         }
-        if targets.iter().any(|other| other.mount_point == target.mount_point) {
-            let at = [at, vec![Step::Key("mount_point")]].concat();
-            return wrong(at, format!("{} is named twice", target.mount_point));
+        if let Some(point) = target.mount_point()
+            && targets.iter().any(|other| other.mount_point() == Some(point))
+        {
+            return wrong([at, vec![Step::Key("mount_point")]].concat(), format!("{point} is named twice"));
         }
         targets.push(target);
     }
     let mut volume_groups: Vec<VolumeGroup> = Vec::new();
     for (index, raw) in file.volume_groups.into_iter().enumerate() {
-        let at = [Step::Key("volume_groups"), Step::Item(index), Step::Key("name")];
+        let at = |key| [Step::Key("volume_groups"), Step::Item(index), Step::Key(key)];
         if volume_groups.iter().any(|other| other.name == raw.name) {
-            return wrong(at, format!("{} is named twice", raw.name));
+            return wrong(at("name"), format!("{} is named twice", raw.name));
         }
         let reserve = raw.reserve.unwrap_or(Amount::Size(Bytes::ZERO));
-        volume_groups.push(VolumeGroup { name: raw.name, reserve });
+        let unset = Budget { extensions: MOST_EXTENSIONS, bytes: None, ..Budget::TARGET };
+        let budget = raw.budget.map(|own| budget(Some(own), None, unset, &at("budget"))).transpose()?;
+        volume_groups.push(VolumeGroup { name: raw.name, reserve, budget });
     }
     let state_directory = file.state.directory.unwrap_or(unset.state_directory);
     check_absolute(&state_directory, &[Step::Key("state"), Step::Key("directory")])?;
@@ -136,11 +142,16 @@ fn validate(file: raw::File) -> Result<Config, Wrong> {
         inventory_interval: at_least_a_second(file.inventory.interval, unset.inventory_interval, &at("interval"))?,
         inventory_timeout: at_least_a_second(file.inventory.timeout, unset.inventory_timeout, &at("timeout"))?,
         tools: tools(file.tools)?,
+        time_zone: unset.time_zone,
     })
 }
 
 fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
-    let names = [("lv_path", defaults.lv_path.is_some()), ("mount_point", defaults.mount_point.is_some())];
+    let names = [
+        ("lv_path", defaults.lv_path.is_some()),
+        ("mount_point", defaults.mount_point.is_some()),
+        ("thin_pool", defaults.thin_pool.is_some()),
+    ];
     for (key, given) in names {
         if given {
             return wrong([Step::Key("defaults"), Step::Key(key)], "names a target, it cannot be a default");
@@ -151,25 +162,124 @@ fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
 
 fn target(raw: raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<Target, Wrong> {
     check_sizes(&raw, Some(defaults), at)?;
-    let Some(lv) = raw.lv_path else {
-        return wrong(at, "lv_path is missing, expected a path such as /dev/storage_vg/data_lv");
-    };
-    let Some(mount_point) = raw.mount_point else {
-        return wrong(at, "mount_point is missing, expected an absolute path such as /data");
-    };
+    let (lv, what) = named(&raw, defaults, at)?;
     // A target's own increment, in either spelling, replaces the default's, in either spelling.
     let own = raw.increment.or(raw.increment_gb.map(Amount::Size));
     let default = defaults.increment.or(defaults.increment_gb.map(Amount::Size));
+    let increment = own.or(default).unwrap_or_else(|| Amount::Share(Percent::of(10, 100)));
+    // Nobody who asks for steps of 300 GiB means that none of them is ever made.
+    let unset = match increment {
+        Amount::Size(step) => Budget { bytes: Budget::TARGET.bytes.max(Some(step)), ..Budget::TARGET },
+        Amount::Share(_) => Budget::TARGET,
+    };
+    let key = |key| [at, &[Step::Key(key)]].concat();
+    let of_data = raw.data_threshold_percent.or(defaults.data_threshold_percent);
+    let of_space = raw.threshold_percent.or(defaults.threshold_percent);
+    let threshold = if matches!(what, What::ThinPool { .. }) { of_data } else { of_space };
+    let (own_window, of_defaults) = (raw.window.clone(), || defaults.window.clone());
+    let hours = match own_window {
+        Some(own) => Some(window(own, &key("window"))?),
+        None => of_defaults().map(|unset| window(unset, &[Step::Key("defaults"), Step::Key("window")])).transpose()?,
+    };
     Ok(Target {
         lv,
-        mount_point,
-        threshold: raw.threshold_percent.or(defaults.threshold_percent).unwrap_or_else(|| Percent::of(80, 100)),
-        increment: own.or(default).unwrap_or_else(|| Amount::Share(Percent::of(10, 100))),
+        what,
+        threshold: threshold.unwrap_or_else(|| Percent::of(80, 100)),
+        increment,
         min_increment: raw.min_increment.or(defaults.min_increment),
         max_increment: raw.max_increment.or(defaults.max_increment),
         max_size: raw.max_size.or(defaults.max_size),
         cooldown: raw.cooldown.or(defaults.cooldown).unwrap_or(Duration::from_secs(600)),
+        budget: budget(raw.budget, defaults.budget, unset, &key("budget"))?,
+        breaker_failures: raw.breaker_failures.or(defaults.breaker_failures).unwrap_or(3),
+        window: hours,
+        mode: raw.mode.or(defaults.mode).unwrap_or_default(),
     })
+}
+
+/// Which volume a target is about, and what of it grows.
+fn named(raw: &raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<(LvRef, What), Wrong> {
+    let key = |key| [at, &[Step::Key(key)]].concat();
+    let of_pool = [
+        ("data_threshold_percent", raw.data_threshold_percent.is_some()),
+        ("metadata_threshold_percent", raw.metadata_threshold_percent.is_some()),
+    ];
+    let of_file_system = [
+        ("lv_path", raw.lv_path.is_some()),
+        ("mount_point", raw.mount_point.is_some()),
+        ("threshold_percent", raw.threshold_percent.is_some()),
+        ("inode_threshold_percent", raw.inode_threshold_percent.is_some()),
+        ("allow_large_xfs_growth", raw.allow_large_xfs_growth.is_some()),
+        ("max_overprovision", raw.max_overprovision.is_some()),
+        ("min_pool_free_data", raw.min_pool_free_data.is_some()),
+        ("min_pool_free_metadata", raw.min_pool_free_metadata.is_some()),
+    ];
+    let out_of_place: &[(&'static str, bool)] = if raw.thin_pool.is_some() { &of_file_system } else { &of_pool };
+    if let Some((name, _)) = out_of_place.iter().find(|(_, given)| *given) {
+        let other = if raw.thin_pool.is_some() { "file systems" } else { "thin pools" };
+        return wrong(key(name), format!("is for {other}, this target is none"));
+    }
+    let eighty = || Percent::of(80, 100);
+    if let Some(pool) = &raw.thin_pool {
+        let threshold = raw.metadata_threshold_percent.or(defaults.metadata_threshold_percent);
+        return Ok((pool.clone(), What::ThinPool { metadata_threshold: threshold.unwrap_or_else(eighty) }));
+    }
+    let Some(lv) = raw.lv_path.clone() else {
+        return wrong(at, "lv_path is missing, expected a path such as /dev/storage_vg/data_lv, or thin_pool");
+    };
+    let Some(mount_point) = raw.mount_point.clone() else {
+        return wrong(at, "mount_point is missing, expected an absolute path such as /data");
+    };
+    let unset = PoolLimits::default();
+    let pool = PoolLimits {
+        max_overprovision: raw.max_overprovision.or(defaults.max_overprovision).unwrap_or(unset.max_overprovision),
+        min_free_data: raw.min_pool_free_data.or(defaults.min_pool_free_data).unwrap_or(unset.min_free_data),
+        min_free_metadata: raw
+            .min_pool_free_metadata
+            .or(defaults.min_pool_free_metadata)
+            .unwrap_or(unset.min_free_metadata),
+    };
+    let inodes = raw.inode_threshold_percent.or(defaults.inode_threshold_percent);
+    let large = raw.allow_large_xfs_growth.or(defaults.allow_large_xfs_growth);
+    let fs = FileSystem {
+        mount_point,
+        inode_threshold: inodes.unwrap_or_else(|| Percent::of(90, 100)),
+        allow_large_xfs_growth: large.unwrap_or(false),
+        pool,
+    };
+    Ok((lv, What::FileSystem(fs)))
+}
+
+/// What a budget leaves open is taken from the defaults, key by key.
+fn budget(
+    own: Option<raw::Budget>,
+    defaults: Option<raw::Budget>,
+    unset: Budget,
+    at: &[Step],
+) -> Result<Budget, Wrong> {
+    let (own, defaults) = (own.unwrap_or_default(), defaults.unwrap_or_default());
+    let budget = Budget {
+        extensions: own.extensions.or(defaults.extensions).unwrap_or(unset.extensions),
+        bytes: own.bytes.or(defaults.bytes).or(unset.bytes),
+        per: own.per.or(defaults.per).unwrap_or(unset.per),
+    };
+    let key = |key| [at, &[Step::Key(key)]].concat();
+    if budget.bytes == Some(Bytes::ZERO) {
+        return wrong(key("bytes"), "is 0, expected more");
+    }
+    if budget.per < Duration::from_secs(1) || budget.per > LONGEST_BUDGET {
+        return wrong(key("per"), "is not between 1s and 31days");
+    }
+    Ok(budget)
+}
+
+fn window(raw: raw::Window, at: &[Step]) -> Result<Window, Wrong> {
+    let raw::Window { days, from, to } = raw;
+    if from == to {
+        let message = "is the same as `from`, so it would never be open: leave out the window to allow any time";
+        return wrong([at, &[Step::Key("to")]].concat(), message);
+    }
+    Ok(Window { days: days.into_iter().map(|day| day.0).collect(), from, to })
 }
 
 /// Sizes that contradict one another; what the target leaves open is taken from the defaults.
@@ -231,6 +341,7 @@ fn tools(raw: raw::Tools) -> Result<ToolPaths, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Mode;
     use crate::units::GIB;
 
     fn error(yaml: &str) -> String {
@@ -245,10 +356,35 @@ mod tests {
         assert_eq!(config.interval, Some(Duration::from_secs(60)));
         let target = &config.targets[0];
         assert_eq!(target.lv.to_string(), "storage_vg/data_lv");
-        assert_eq!(target.mount_point.as_str(), "/data");
+        assert_eq!(target.mount_point().map(|point| point.as_str()), Some("/data"));
         assert_eq!(target.threshold.value(), 80.0);
         assert_eq!(target.increment, Amount::Size(Bytes(2 * GIB)));
         assert_eq!(target.max_size, None);
+        assert_eq!((target.budget, target.breaker_failures), (Budget::TARGET, 3));
+        assert_eq!((target.window.clone(), target.mode), (None, Mode::Act));
+    }
+
+    #[test]
+    fn what_a_target_leaves_open_comes_from_the_defaults() {
+        let yaml = "
+defaults: { budget: { extensions: 2, per: 1h }, mode: recommend, window: { from: \"22:00\", to: \"04:00\" }, increment: 300GiB }
+monitor:
+  targets:
+    - { lv_path: /dev/a/b, mount_point: /b, budget: { extensions: 9 }, mode: act }
+    - { thin_pool: a/p, metadata_threshold_percent: 50, increment: 20%, window: { days: [sat, sun], from: \"08:00\", to: \"20:00\" } }
+volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
+";
+        let config = parse(yaml, Path::new("c.yaml")).expect("valid");
+        let [fs, pool] = config.targets.as_slice() else { panic!("two targets") };
+        assert_eq!(fs.budget, Budget { extensions: 9, bytes: Some(Bytes(300 * GIB)), per: Duration::from_secs(3600) });
+        assert_eq!((fs.mode, pool.mode), (Mode::Act, Mode::Recommend));
+        assert_eq!(fs.window.as_ref().map(ToString::to_string).as_deref(), Some("every day from 22:00 to 04:00"));
+        assert_eq!(pool.window.as_ref().map(ToString::to_string).as_deref(), Some("sat, sun from 08:00 to 20:00"));
+        assert_eq!(pool.what, What::ThinPool { metadata_threshold: Percent::of(50, 100) });
+        assert_eq!(
+            config.volume_groups[0].budget.map(|budget| budget.to_string()).as_deref(),
+            Some("12 extensions in 1day")
+        );
     }
 
     #[test]
@@ -305,6 +441,56 @@ mod tests {
                 "monitor:\n  targets:\n    - lv_path: /dev/a/b\n      mount_point: data\n",
                 "c.yaml:4:20: monitor.targets[0].mount_point: \"data\" is not a mount point",
             ),
+            (
+                &format!("{target}mode: auto"),
+                "c.yaml:5:13: monitor.targets[0].mode: unknown variant `auto`, expected one of `act`",
+            ),
+            (
+                &format!("{target}budget: {{ extensions: 0 }}"),
+                "c.yaml:5:29: monitor.targets[0].budget.extensions: 0 is not a whole number from 1 to 100",
+            ),
+            (
+                &format!("{target}budget: {{ per: 90days }}"),
+                "c.yaml:5:22: monitor.targets[0].budget.per: is not between",
+            ),
+            (
+                &format!("{target}breaker_failures: 1.5"),
+                "monitor.targets[0].breaker_failures: 1.5 is not a whole number",
+            ),
+            (
+                &format!("{target}window: {{ from: \"8\", to: \"20:00\" }}"),
+                "monitor.targets[0].window.from: \"8\" is not a time such as \"08:00\", in quotes",
+            ),
+            (
+                &format!("{target}window: {{ days: [monday], from: \"08:00\", to: \"20:00\" }}"),
+                "\"monday\" is not a day: mon, tue",
+            ),
+            (
+                &format!("{target}window: {{ from: \"08:00\", to: \"08:00\" }}"),
+                "c.yaml:5:36: monitor.targets[0].window.to: is the same as `from`",
+            ),
+            (&format!("{target}max_overprovision: 0.5"), "max_overprovision: 0.5 is not a number from 1 to 1000"),
+            (
+                &format!("{target}min_pool_free_data: 100%"),
+                "min_pool_free_data: 100 is not a percentage from 0% to 99%",
+            ),
+            (
+                &format!("{target}data_threshold_percent: 80"),
+                "c.yaml:5:31: monitor.targets[0].data_threshold_percent: is for thin pools, this target is none",
+            ),
+            (
+                "monitor:\n  targets:\n    - { thin_pool: a/p, mount_point: /b }",
+                "c.yaml:3:38: monitor.targets[0].mount_point: is for file systems, this target is none",
+            ),
+            (
+                "monitor:\n  targets:\n    - { thin_pool: a/p }\n    - { thin_pool: a/p }",
+                "c.yaml:4:20: monitor.targets[1].thin_pool: a/p is named twice",
+            ),
+            (
+                "volume_groups:\n  - { name: a, budget: { per: 0s } }",
+                "c.yaml:2:31: volume_groups[0].budget.per: is not between",
+            ),
+            ("defaults:\n  thin_pool: a/p", "c.yaml:2:14: defaults.thin_pool: names a target"),
             (
                 &format!("{target}threshold_percent: 80\n    - lv_path: a/b\n      mount_point: /c"),
                 "c.yaml:6:16: monitor.targets[1].lv_path: a/b is named twice",

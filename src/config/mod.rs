@@ -3,6 +3,7 @@
 //! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
 //! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
 
+mod limits;
 mod load;
 mod locate;
 mod raw;
@@ -10,10 +11,12 @@ mod raw;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
+pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
 pub use load::{ConfigError, load, parse};
 
 /// The whole configuration.
@@ -35,16 +38,20 @@ pub struct Config {
     pub inventory_timeout: Duration,
     /// Programs to use instead of those found.
     pub tools: ToolPaths,
+    /// Windows are in this zone's time: the host's.
+    #[serde(skip)]
+    pub time_zone: TimeZone,
 }
 
-/// One file system on one logical volume that may grow.
+/// One file system on one logical volume, or one thin pool, that may grow.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Target {
-    /// The volume.
+    /// The volume, or the pool.
     pub lv: LvRef,
-    /// Where its file system must be mounted.
-    pub mount_point: MountPoint,
-    /// Grow when usage, as `df` counts it, is above this.
+    /// Which of the two.
+    #[serde(flatten)]
+    pub what: What,
+    /// Grow when usage is above this: of a file system as `df` counts it, of a pool that of its data.
     pub threshold: Percent,
     /// By how much.
     pub increment: Amount,
@@ -56,6 +63,40 @@ pub struct Target {
     pub max_size: Option<Bytes>,
     /// How long to wait after an operation before the next.
     pub cooldown: Duration,
+    /// How much it may grow in a span of time.
+    pub budget: Budget,
+    /// So many failures in a row close the target until a person resets it.
+    pub breaker_failures: u32,
+    /// When it may grow; `None`: at any time.
+    pub window: Option<Window>,
+    /// What is done with a decision to grow.
+    pub mode: Mode,
+}
+
+/// What of a volume grows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum What {
+    /// The volume and the file system on it.
+    FileSystem(FileSystem),
+    /// A thin pool: its data and its metadata.
+    ThinPool {
+        /// Grow the metadata when they are fuller than this.
+        metadata_threshold: Percent,
+    },
+}
+
+/// Of a target that is a file system.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FileSystem {
+    /// Where it must be mounted.
+    pub mount_point: MountPoint,
+    /// Grow when a larger share of the inodes of an ext4 is used.
+    pub inode_threshold: Percent,
+    /// Let an XFS grow to more than 100 times its first size.
+    pub allow_large_xfs_growth: bool,
+    /// If the volume is thin: what its pool must be able to carry.
+    pub pool: PoolLimits,
 }
 
 /// Settings of one volume group.
@@ -65,6 +106,8 @@ pub struct VolumeGroup {
     pub name: VgName,
     /// How much of it is never handed out; a percentage is of the group's size.
     pub reserve: Amount,
+    /// How much all its targets together may grow in a span of time; `None`: each has only its own.
+    pub budget: Option<Budget>,
 }
 
 /// Absolute paths that override the search.
@@ -85,6 +128,24 @@ const MIN_INCREMENT: Bytes = Bytes(GIB);
 const MAX_INCREMENT: Bytes = Bytes(100 * GIB);
 
 impl Target {
+    /// Of a target that is a file system.
+    pub fn file_system(&self) -> Option<&FileSystem> {
+        match &self.what {
+            What::FileSystem(fs) => Some(fs),
+            What::ThinPool { .. } => None,
+        }
+    }
+
+    /// Where the file system must be mounted; a pool is mounted nowhere.
+    pub fn mount_point(&self) -> Option<&MountPoint> {
+        self.file_system().map(|fs| &fs.mount_point)
+    }
+
+    /// What people call it: `/data`, or `the data of vg/pool`.
+    pub fn usage_name(&self) -> String {
+        self.mount_point().map_or_else(|| format!("the data of {}", self.lv), ToString::to_string)
+    }
+
     /// The size of one step for a volume of that size, before it is rounded to extents.
     pub fn step(&self, volume: Bytes) -> Bytes {
         match self.increment {
@@ -114,6 +175,7 @@ impl Default for Config {
             inventory_interval: Duration::from_secs(15),
             inventory_timeout: Duration::from_secs(30),
             tools: ToolPaths::default(),
+            time_zone: TimeZone::system(),
         }
     }
 }
@@ -126,7 +188,11 @@ impl Config {
 
     /// What of a volume group of that size is never handed out.
     pub fn reserve(&self, vg: &VgName, size: Bytes) -> Bytes {
-        let settings = self.volume_groups.iter().find(|settings| &settings.name == vg);
-        settings.map_or(Bytes::ZERO, |settings| settings.reserve.resolve(size))
+        self.volume_group(vg).map_or(Bytes::ZERO, |settings| settings.reserve.resolve(size))
+    }
+
+    /// The settings of a volume group, if it has any.
+    pub fn volume_group(&self, vg: &VgName) -> Option<&VolumeGroup> {
+        self.volume_groups.iter().find(|settings| &settings.name == vg)
     }
 }

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use serde::de::{self, Deserializer, Visitor};
 
+use jiff::civil::{Time, Weekday};
+
+use super::limits::{self, Mode};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -40,8 +43,16 @@ pub(super) struct Target {
     pub lv_path: Option<LvRef>,
     #[serde(deserialize_with = "optional_mount_point")]
     pub mount_point: Option<MountPoint>,
+    #[serde(deserialize_with = "optional_pool")]
+    pub thin_pool: Option<LvRef>,
     #[serde(deserialize_with = "optional_percent")]
     pub threshold_percent: Option<Percent>,
+    #[serde(deserialize_with = "optional_percent")]
+    pub inode_threshold_percent: Option<Percent>,
+    #[serde(deserialize_with = "optional_percent")]
+    pub data_threshold_percent: Option<Percent>,
+    #[serde(deserialize_with = "optional_percent")]
+    pub metadata_threshold_percent: Option<Percent>,
     #[serde(deserialize_with = "optional_amount")]
     pub increment: Option<Amount>,
     #[serde(deserialize_with = "optional_gib")]
@@ -54,6 +65,55 @@ pub(super) struct Target {
     pub max_size: Option<Bytes>,
     #[serde(deserialize_with = "optional_duration")]
     pub cooldown: Option<Duration>,
+    pub budget: Option<Budget>,
+    #[serde(deserialize_with = "optional_count")]
+    pub breaker_failures: Option<u32>,
+    pub window: Option<Window>,
+    pub mode: Option<Mode>,
+    pub allow_large_xfs_growth: Option<bool>,
+    #[serde(deserialize_with = "optional_ratio")]
+    pub max_overprovision: Option<f64>,
+    #[serde(deserialize_with = "optional_share")]
+    pub min_pool_free_data: Option<Percent>,
+    #[serde(deserialize_with = "optional_share")]
+    pub min_pool_free_metadata: Option<Percent>,
+}
+
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Budget {
+    #[serde(deserialize_with = "optional_count")]
+    pub extensions: Option<u32>,
+    #[serde(deserialize_with = "optional_size")]
+    pub bytes: Option<Bytes>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub per: Option<Duration>,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    #[serde(default)]
+    pub days: Vec<Day>,
+    #[serde(deserialize_with = "time_of_day")]
+    pub from: Time,
+    #[serde(deserialize_with = "time_of_day")]
+    pub to: Time,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Day(pub Weekday);
+
+impl<'de> serde::Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Day, D::Error> {
+        const EXPECTED: &str = "a day: mon, tue, wed, thu, fri, sat or sun";
+        let scalar = Scalar {
+            expected: EXPECTED,
+            text: |t| limits::day(t).map(Day).ok_or_else(|| format!("{t:?} is not {EXPECTED}")),
+            number: |n| Err(not_a(n, EXPECTED)),
+        };
+        deserializer.deserialize_any(scalar)
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -63,6 +123,8 @@ pub(super) struct VolumeGroup {
     pub name: VgName,
     #[serde(default, deserialize_with = "optional_amount")]
     pub reserve: Option<Amount>,
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -202,6 +264,58 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
         number: |n| Err(no_unit(n, EXPECTED)),
     };
     deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_pool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRef>, D::Error> {
+    const EXPECTED: &str = "the name of a thin pool such as storage_vg/pool0";
+    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    const EXPECTED: &str = "a whole number from 1 to 100";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
+        number: |n| {
+            let fits = (1.0..=f64::from(limits::MOST_EXTENSIONS)).contains(&n) && n.fract() == 0.0;
+            fits.then_some(n as u32).ok_or_else(|| not_a(n, EXPECTED))
+        },
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    const EXPECTED: &str = "a number from 1 to 1000 such as 1.5";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
+        number: |n| (1.0..=1000.0).contains(&n).then_some(n).ok_or_else(|| not_a(n, EXPECTED)),
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
+    const EXPECTED: &str = "a percentage from 0% to 99%";
+    fn inside(percent: Percent) -> Result<Percent, String> {
+        (percent.value() <= 99.0).then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
+    }
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| t.parse().and_then(inside),
+        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(inside),
+    };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    const EXPECTED: &str = "a time such as \"08:00\", in quotes";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Time::strptime("%H:%M", t).map_err(|_| format!("{t:?} is not {EXPECTED}")),
+        number: |n| Err(not_a(n, EXPECTED)),
+    };
+    deserializer.deserialize_any(scalar)
 }
 
 fn shown(error: impl fmt::Display) -> String {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::host::{Focus, look};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Lv};
 use crate::journal::{Event, JournalError};
 use crate::name::OperationId;
-use crate::plan::{Outcome, Plan, Step};
+use crate::plan::{Outcome, Plan, PlannedFs, Step};
 use crate::units::Bytes;
 
 /// How often to look again when LVM gives no report between two steps, and how long to wait in between.
@@ -45,7 +45,9 @@ pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Ou
         return Ok(None);
     };
     let plan = running.plan;
-    let (outcome, sentence) = if running.dry_run {
+    let (outcome, sentence) = if running.recommend {
+        (Outcome::Recommended, recommendation(&plan))
+    } else if running.dry_run {
         (Outcome::DryRun, dry_run(id, &plan))
     } else {
         let result = steps(shared, id, &plan);
@@ -73,13 +75,14 @@ fn finish(
     outcome: Outcome,
     sentence: String,
 ) -> Result<(), JournalError> {
-    let now = shared.host.now();
+    let now = shared.host.moment();
     shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone() }])?;
     let grown = if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO };
-    shared.metrics.finished(&plan.lv, outcome, grown, now);
+    shared.metrics.finished(&plan.lv, outcome, grown, now.at);
     let (lv, outcome_name) = (plan.lv.to_string(), outcome.as_str());
     match outcome {
         Outcome::Grown | Outcome::DryRun => tracing::info!(operation = %id, lv, outcome = outcome_name, "{sentence}"),
+        Outcome::Recommended => tracing::warn!(operation = %id, lv, outcome = outcome_name, "{sentence}"),
         Outcome::Failed | Outcome::NeedsAttention => {
             tracing::error!(operation = %id, lv, outcome = outcome_name, "{sentence}")
         }
@@ -88,9 +91,21 @@ fn finish(
     Ok(())
 }
 
+fn recommendation(plan: &Plan) -> String {
+    format!(
+        "would grow by {}, because {}; the mode is recommend, so a person runs: {}",
+        plan.growth(),
+        plan.reason,
+        commands(plan).join("; ")
+    )
+}
+
+fn commands(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect()
+}
+
 fn dry_run(id: OperationId, plan: &Plan) -> String {
-    let commands: Vec<String> =
-        plan.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect();
+    let commands = commands(plan);
     for command in &commands {
         tracing::info!(operation = %id, lv = %plan.lv, command, "would run");
     }
@@ -108,12 +123,12 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
         // A backup made after the extension would overwrite the one from before it.
         let too_late = matches!(step, Step::BackupMetadata { .. }) && !plan.has_not_begun(&inventory);
         if too_late || step.is_done(&inventory) {
-            shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
+            shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
             tracing::info!(operation = %id, step = step.as_str(), "already done: {step}");
             continue;
         }
         shared.metrics.step_started(&plan.lv, step.as_str());
-        shared.journal().append(shared.host.now(), vec![Event::Started { id, step: number }])?;
+        shared.journal().append(shared.host.moment(), vec![Event::Started { id, step: number }])?;
         let started = Instant::now();
         let said = run(shared, id, step)?;
         inventory = settled(shared, plan, step)?;
@@ -121,7 +136,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
         }
         shared.metrics.step_done(step.as_str(), started.elapsed());
-        shared.journal().append(shared.host.now(), vec![Event::Done { id, step: number }])?;
+        shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
         tracing::info!(operation = %id, step = step.as_str(), "done: {step}");
     }
     Ok(inventory)
@@ -162,10 +177,13 @@ fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
 /// The goal of a backup is a file; of all others something that an inventory shows. A file system must also be larger
 /// than before for whoever uses it.
 fn reached(shared: &Shared, plan: &Plan, step: &Step, inventory: &Inventory) -> bool {
-    let usable = || inventory.filesystem_at(&plan.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
+    let usable = |fs: &PlannedFs| inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
     match step {
         Step::BackupMetadata { file, .. } => shared.host.file_size(file).is_some_and(|size| size > 0),
-        Step::GrowFilesystem { .. } => step.is_verified(inventory) && usable() > Some(plan.usable_before),
+        Step::GrowFilesystem { .. } => {
+            let grew = plan.fs.as_ref().is_some_and(|fs| usable(fs) > Some(fs.usable_before));
+            grew && step.is_verified(inventory)
+        },
         other => other.is_verified(inventory),
     }
 }
@@ -199,27 +217,34 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     if lv.uuid != plan.lv_uuid {
         return stop(format!("{} is another volume than the one planned for, its UUID is {}", plan.lv, lv.uuid));
     }
-    match inventory.mount_at(&plan.mount_point) {
-        None => stop(format!("nothing is mounted at {} any more", plan.mount_point)),
+    let Some(fs) = &plan.fs else {
+        let is_pool = lv.is_layout("pool") && lv.active == Some(true);
+        return if is_pool { Ok(()) } else { stop(format!("{} is no active thin pool any more", plan.lv)) };
+    };
+    let point = &fs.mount_point;
+    match inventory.mount_at(point) {
+        None => stop(format!("nothing is mounted at {point} any more")),
         Some(mount) if Some(mount.device) != lv.device => {
-            stop(format!("{} is mounted at {} now, not {}", mount.source, plan.mount_point, plan.lv))
+            stop(format!("{} is mounted at {point} now, not {}", mount.source, plan.lv))
         }
-        Some(mount) if mount.fs_type != plan.kind.as_str() => {
-            stop(format!("{} is now a {}, not {}", plan.mount_point, mount.fs_type, plan.kind.as_str()))
+        Some(mount) if mount.fs_type != fs.kind.as_str() => {
+            stop(format!("{point} is now a {}, not {}", mount.fs_type, fs.kind.as_str()))
         }
-        Some(mount) if mount.read_only => stop(format!("{} is mounted read-only now", plan.mount_point)),
+        Some(mount) if mount.read_only => stop(format!("{point} is mounted read-only now")),
         Some(_) => Ok(()),
     }
 }
 
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
 fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, String) {
-    let size =
-        look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok().and_then(|inventory| inventory.lv(&plan.lv)?.size);
+    let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
+    let seen = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
     let before = plan.before.bytes(plan.extent_size);
+    let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
+    let extends = plan.growth() > Bytes::ZERO;
     let left = plan.steps.iter().rev().find_map(Step::command).map_or_else(String::new, |command| command.to_string());
-    match size {
-        Some(size) if size <= before && plan.after > plan.before => {
+    match seen {
+        Some((lv, size)) if size <= before && extends && same_metadata(lv) => {
             (Outcome::Failed, format!("{sentence}; nothing was changed"))
         }
         Some(_) => (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {left}")),
@@ -231,15 +256,18 @@ fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, Str
 }
 
 fn grown(plan: &Plan, inventory: &Inventory) -> String {
-    let usage = inventory.filesystem_at(&plan.mount_point).and_then(|fs| fs.usage);
-    let (size, percent) =
-        usage.map_or((Bytes::ZERO, "?".to_owned()), |usage| (usage.size, usage.percent().to_string()));
-    format!(
-        "{} grew from {} to {}, {} from {} to {size}, now {percent} full",
-        plan.lv,
-        plan.before.bytes(plan.extent_size),
-        inventory.lv(&plan.lv).and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size)),
-        plan.mount_point,
-        plan.usable_before,
-    )
+    let lv = inventory.lv(&plan.lv);
+    let now = lv.and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size));
+    let mut sentence = format!("{} grew from {} to {now}", plan.lv, plan.before.bytes(plan.extent_size));
+    if let Some(metadata) = plan.metadata {
+        let now = lv.and_then(|lv| lv.metadata_size).unwrap_or(metadata.after);
+        sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
+    }
+    if let Some(fs) = &plan.fs {
+        let usage = inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage);
+        let (size, percent) =
+            usage.map_or((Bytes::ZERO, "?".to_owned()), |usage| (usage.size, usage.percent().to_string()));
+        sentence.push_str(&format!(", {} from {} to {size}, now {percent} full", fs.mount_point, fs.usable_before));
+    }
+    sentence
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Handle, Request, Shared};
-use crate::config::Target;
+use crate::config::{Mode, Target, What};
+use crate::host::{Focus, look};
 use crate::journal::Source;
+use crate::units::Percent;
 
 /// Looks at all targets once per interval until the daemon stops.
 pub(super) fn watch(handle: &Handle, interval: Duration) {
@@ -23,13 +25,28 @@ pub(super) fn watch(handle: &Handle, interval: Duration) {
     }
 }
 
-/// A cheap first look, one `statvfs`. Whether it is the right file system is for the guards to see.
+/// A cheap first look: one `statvfs`, or one report about a pool. Whether it is the right thing is for the guards to see.
 fn is_over(shared: &Shared, target: &Target) -> bool {
-    match shared.host.usage(&target.mount_point) {
-        Ok((usage, _)) => usage.percent().value() > target.threshold.value(),
-        Err(error) => {
-            tracing::debug!(lv = %target.lv, mount_point = %target.mount_point, "usage cannot be read: {error}");
-            false
+    if target.mode == Mode::Off {
+        return false;
+    }
+    let over = |percent: Option<Percent>, threshold: Percent| percent.is_some_and(|p| p.value() > threshold.value());
+    match &target.what {
+        What::FileSystem(fs) => match shared.host.usage(&fs.mount_point) {
+            Ok((usage, _)) => {
+                over(Some(usage.percent()), target.threshold) || over(usage.inode_percent(), fs.inode_threshold)
+            }
+            Err(error) => {
+                tracing::debug!(lv = %target.lv, mount_point = %fs.mount_point, "usage cannot be read: {error}");
+                false
+            }
+        },
+        What::ThinPool { metadata_threshold } => {
+            let inventory = look(shared.host.as_ref(), Focus::Volume(&target.lv));
+            let pool = inventory.as_ref().ok().and_then(|inventory| inventory.lv(&target.lv));
+            pool.is_some_and(|pool| {
+                over(pool.data_percent, target.threshold) || over(pool.metadata_percent, *metadata_threshold)
+            })
         }
     }
 }

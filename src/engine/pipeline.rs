@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, execute};
-use crate::config::Target;
+use crate::config::{Mode, Target};
 use crate::host::{Focus, look};
 use crate::inventory::Inventory;
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
 use crate::plan::{Code, Outcome, Plan, Refusal, Step, plan};
+use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -41,7 +42,7 @@ impl Pipeline {
         self.clear_if_mended(lv, &inventory)?;
         match self.decide(target, &inventory) {
             Err(refusal) => self.refuse(request, lv, source, refusal),
-            Ok(plan) => self.carry_out(request, plan),
+            Ok(plan) => self.carry_out(request, plan, target.mode == Mode::Recommend),
         }
     }
 
@@ -50,9 +51,12 @@ impl Pipeline {
     pub fn resume(&self, id: OperationId) -> Result<(), JournalError> {
         let shared = &self.0;
         let Some(running) = shared.journal().state().running.get(&id).cloned() else { return Ok(()) };
-        if shared.dry_run && !running.dry_run {
+        if shared.dry_run && !running.dry_run && !running.recommend {
             tracing::warn!(operation = %id, "a real operation was interrupted; a dry run leaves it to the next real start");
             return Ok(());
+        }
+        if running.recommend {
+            return execute::execute(shared, id).map(drop);
         }
         let plan = running.plan;
         let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
@@ -71,12 +75,18 @@ impl Pipeline {
         let Some(target) = shared.config.target(&plan.lv) else {
             return Err(format!("{} is not among monitor.targets any more", plan.lv));
         };
+        if target.mode != Mode::Act {
+            return Err(format!("the mode of {} is {} now", plan.lv, target.mode.as_str()));
+        }
         let mut history = shared.journal().state().history(shared.dry_run);
         history.open.remove(&plan.lv);
-        match crate::plan::plan(target, inventory, &shared.config, &history, shared.host.now()).decision {
+        let point = |plan: &Plan| plan.fs.as_ref().map(|fs| fs.mount_point.clone());
+        let metadata = |plan: &Plan| plan.metadata.map_or(Bytes::ZERO, |metadata| metadata.after);
+        match crate::plan::plan(target, inventory, &shared.config, &history, shared.host.moment()).decision {
             Err(refusal) => Err(refusal.to_string()),
-            Ok(now) if now.mount_point != plan.mount_point || now.after < plan.after => {
-                Err(format!("{} at {} would be decided now", now.after, now.mount_point))
+            Ok(now) if point(&now) != point(plan) || now.after < plan.after || metadata(&now) < metadata(plan) => {
+                let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
+                Err(format!("{}{place} would be decided now", now.after))
             }
             Ok(_) => Ok(()),
         }
@@ -85,17 +95,18 @@ impl Pipeline {
     fn decide(&self, target: &Target, inventory: &Inventory) -> Result<Plan, Refusal> {
         let shared = &self.0;
         let history = shared.journal().state().history(shared.dry_run);
-        plan(target, inventory, &shared.config, &history, shared.host.now()).decision
+        plan(target, inventory, &shared.config, &history, shared.host.moment()).decision
     }
 
-    fn carry_out(&self, request: Option<u64>, plan: Plan) -> Result<Ended, JournalError> {
+    fn carry_out(&self, request: Option<u64>, plan: Plan, recommend: bool) -> Result<Ended, JournalError> {
         let shared = &self.0;
         tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
+        plan.warnings.iter().for_each(|warning| tracing::warn!(lv = %plan.lv, "{warning}"));
         let id = {
             let mut journal = shared.journal();
             let id = OperationId(journal.next_number());
-            let planned = Event::Planned { id, request, plan: Box::new(plan), dry_run: shared.dry_run };
-            journal.append(shared.host.now(), vec![planned])?;
+            let planned = Event::Planned { id, request, plan: Box::new(plan), dry_run: shared.dry_run, recommend };
+            journal.append(shared.host.moment(), vec![planned])?;
             id
         };
         Ok(execute::execute(shared, id)?.map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
@@ -117,7 +128,7 @@ impl Pipeline {
         }
         tracing::warn!(%lv, code = refusal.code.as_str(), ?source, "refused: {}", refusal.sentence);
         let event = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone() };
-        shared.journal().append(shared.host.now(), vec![event])?;
+        shared.journal().append(shared.host.moment(), vec![event])?;
         Ok(Ended::Refused(refusal))
     }
 
@@ -142,14 +153,15 @@ impl Pipeline {
         let parked = shared.journal().state().parked.get(lv).cloned();
         if parked.is_some_and(|parked| is_mended(&parked, inventory)) {
             tracing::info!(lv = %lv, "what needed attention was finished by hand");
-            shared.journal().append(shared.host.now(), vec![Event::Cleared { lv: lv.clone() }])?;
+            shared.journal().append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
         }
         Ok(())
     }
 }
 
 /// The file system is sound and fills its volume. How large that is does not matter: a person may have decided otherwise,
-/// and if the volume was never extended nothing is half-done.
+/// and if the volume was never extended nothing is half-done. Neither is a pool: its data and metadata do not depend on one
+/// another.
 fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     let goals = |step: &&Step| matches!(step, Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. });
     let plan = &parked.plan;

@@ -137,7 +137,7 @@ impl Handle {
             return Err(SubmitError::Full);
         }
         if !events.is_empty() {
-            journal.append(shared.host.now(), events)?;
+            journal.append(shared.host.moment(), events)?;
         }
         drop(journal);
         waiting.volumes.extend(taken);
@@ -154,7 +154,7 @@ impl Handle {
     pub fn refuse(&self, events: Vec<Event>) -> Result<(), SubmitError> {
         let shared = &self.0.shared;
         if !events.is_empty() {
-            shared.journal().append(shared.host.now(), events)?;
+            shared.journal().append(shared.host.moment(), events)?;
         }
         Ok(())
     }

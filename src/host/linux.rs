@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::time::{ClockId, clock_gettime};
 
 use super::bounded::Bounded;
 use super::exec::{self, Ended, MAX_OUTPUT};
 use super::{Host, Output, RunError};
 use crate::config::ToolPaths;
-use crate::inventory::{DeviceNumber, Usage, superblock};
+use crate::inventory::{DeviceNumber, DeviceUsers, Usage, superblock};
 use crate::name::MountPoint;
-use crate::plan::{Command, Tool};
+use crate::plan::{Command, Moment, Tool};
 use crate::units::Bytes;
 
 /// Where programs are looked for, in this order; never in `PATH`, which is not ours.
@@ -55,6 +56,14 @@ impl Host for Linux {
     #[expect(clippy::disallowed_methods, reason = "the one source of time")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn moment(&self) -> Moment {
+        let up = clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from);
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // The first 64 bits of a random number tell the boots of one host apart.
+        let id: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        Moment { at: self.now(), boot: u64::from_str_radix(&id, 16).ok().zip(up) }
     }
 
     fn sleep(&self, duration: Duration) {
@@ -118,6 +127,15 @@ impl Host for Linux {
         std::fs::read_to_string(format!("/sys/fs/ext4/{name}/errors_count")).ok()?.trim().parse().ok()
     }
 
+    fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers> {
+        let mut holders = Vec::new();
+        for entry in std::fs::read_dir(format!("/sys/dev/block/{device}/holders"))? {
+            holders.push(holder(&entry?.path()));
+        }
+        holders.sort();
+        Ok(DeviceUsers { holders, is_swap: is_swap(&std::fs::read_to_string("/proc/swaps")?, device) })
+    }
+
     fn file_size(&self, file: &Path) -> Option<u64> {
         std::fs::metadata(file).ok().map(|meta| meta.len())
     }
@@ -125,6 +143,27 @@ impl Host for Linux {
     fn missing_tools(&self) -> Vec<Tool> {
         Tool::ALL.into_iter().filter(|tool| !self.tools.contains_key(tool)).collect()
     }
+}
+
+/// What device-mapper or the driver calls it, and what it is where that is known.
+fn holder(path: &Path) -> String {
+    let kernel = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    let read = |file: &str| std::fs::read_to_string(path.join("dm").join(file)).ok().map(|text| text.trim().to_owned());
+    let Some(name) = read("name") else { return kernel };
+    match read("uuid").unwrap_or_default().split('-').next() {
+        Some("CRYPT") => format!("{name} (dm-crypt)"),
+        Some("LVM") => format!("{name} (LVM)"),
+        Some("mpath") => format!("{name} (multipath)"),
+        _ => format!("{name} (device-mapper)"),
+    }
+}
+
+/// The first column names a device or a file; a path with blanks is no device of ours.
+fn is_swap(proc_swaps: &str, device: DeviceNumber) -> bool {
+    let paths = proc_swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    paths
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .any(|meta| meta.rdev() != 0 && device_number(meta.rdev()) == device)
 }
 
 fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {

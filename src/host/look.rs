@@ -47,6 +47,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     inventory.mounts = all;
     inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
     inventory.filesystems = filesystems(host, &inventory, focus);
+    if let Focus::Volume(lv) = focus {
+        around(host, &mut inventory, lv);
+    }
     inventory.taken_at = host.now();
     Ok(inventory)
 }
@@ -69,6 +72,38 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
         return Err(LookError::Failed(output.complaint()));
     }
     Ok(lvm::parse(&output.stdout, host.now())?)
+}
+
+/// What beside LVM and the mounts decides about one volume. What cannot be read stays unknown, which the guards refuse.
+fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
+    let Some(lv) = inventory.lv(name) else { return };
+    let (device, is_pool) = (lv.device, lv.is_layout("pool"));
+    let has_owner = inventory.vg(&name.vg).is_some_and(|vg| !vg.system_id.is_empty());
+    inventory.users = device.and_then(|device| host.users(device).ok());
+    inventory.system_id = has_owner.then(|| system_id(host)).flatten();
+    inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();
+}
+
+fn ask_lvm(host: &dyn Host, arguments: &[&str]) -> Option<String> {
+    let output = host.run(&Command::report(Tool::Lvm, arguments.iter().copied()), &|| ()).ok()?;
+    output.succeeded().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// `  system ID: db1`, nothing behind the colon where the host has none.
+fn system_id(host: &dyn Host) -> Option<String> {
+    let said = ask_lvm(host, &["systemid"])?;
+    said.split_once(':').map(|(_, id)| id.trim().to_owned())
+}
+
+/// Above how many percent dmeventd extends pools; 100 is off, and so is a pool that it does not watch. What cannot be read is
+/// taken for the most eager setting there is.
+fn autoextends(host: &dyn Host, pool: &LvRef) -> Option<u64> {
+    const MOST_EAGER: u64 = 50;
+    let setting = ask_lvm(host, &["lvmconfig", "--typeconfig", "full", "activation/thin_pool_autoextend_threshold"]);
+    let threshold = setting.and_then(|text| text.split_once('=')?.1.trim().parse().ok()).unwrap_or(MOST_EAGER);
+    // Only now, for this question can make LVM start its dmeventd.
+    let watched = || ask_lvm(host, &["lvs", "--noheadings", "-o", "seg_monitor", "--", &pool.to_string()]);
+    (threshold < 100 && watched().is_none_or(|said| said != "not monitored")).then_some(threshold)
 }
 
 fn filesystems(host: &dyn Host, inventory: &Inventory, focus: Focus<'_>) -> Vec<FileSystem> {

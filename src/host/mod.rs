@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::inventory::{DeviceNumber, Usage};
+use crate::inventory::{DeviceNumber, DeviceUsers, Usage};
 use crate::name::MountPoint;
-use crate::plan::{Command, Tool};
+use crate::plan::{Command, Moment, Tool};
 pub use look::{Focus, LookError, look};
 pub use sampler::Sampler;
 
@@ -26,6 +26,9 @@ pub use sampler::Sampler;
 pub trait Host: Send + Sync {
     /// The time.
     fn now(&self) -> Timestamp;
+
+    /// The time, with what a clock that is set cannot falsify.
+    fn moment(&self) -> Moment;
 
     /// Waits. The simulated host's time passes faster.
     fn sleep(&self, duration: Duration);
@@ -53,6 +56,9 @@ pub trait Host: Send + Sync {
 
     /// The number of errors the kernel has counted on an ext4; `None` if there is no counter.
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64>;
+
+    /// Who uses a block device, beside file systems.
+    fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers>;
 
     /// The size of a file of ours, `None` if it is not there.
     fn file_size(&self, file: &Path) -> Option<u64>;

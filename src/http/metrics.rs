@@ -58,7 +58,7 @@ fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
             journal.state().history(engine.shared().dry_run)
         };
         context.metrics.queue_length.set(engine.waiting_count() as i64);
-        Targets::new(&context.config, &context.latest.get().inventory, &history)
+        Targets::new(&context.config, &context.latest.get().inventory, &history, &engine.shared().host.moment())
     });
     context.exposition.page(shape, targets, Some(&context.metrics.registry))
 }

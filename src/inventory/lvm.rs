@@ -25,7 +25,7 @@ const NEEDED: [(&str, &str); 5] = [
         "lv",
         "lv_uuid,lv_name,lv_path,lv_dm_path,lv_layout,lv_role,lv_size,lv_active_locally,lv_suspended,lv_permissions,\
          lv_device_open,lv_health_status,lv_kernel_major,lv_kernel_minor,lv_merging,lv_converting,origin,pool_lv,move_pv,\
-         data_percent,metadata_percent,sync_percent",
+         data_percent,metadata_percent,sync_percent,lv_allocation_policy,lv_metadata_size,lv_check_needed",
     ),
     ("pv", "pv_uuid,pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing"),
     ("seg", "lv_uuid,segtype,stripes,seg_start_pe,seg_size_pe,seg_pe_ranges"),
@@ -38,7 +38,7 @@ const SHOWN: [(&str, &str); 3] = [
     ("vg", "vg_extendable,vg_seqno,vg_tags,vg_mda_free,vg_mda_size"),
     (
         "lv",
-        "lv_tags,lv_metadata_size,origin_size,lv_snapshot_invalid,lv_check_needed,raid_mismatch_count,raid_sync_action,\
+        "lv_tags,origin_size,lv_snapshot_invalid,raid_mismatch_count,raid_sync_action,\
          cache_total_blocks,cache_used_blocks,cache_dirty_blocks,cache_read_hits,cache_read_misses,cache_write_hits,\
          cache_write_misses,vdo_used_size,vdo_saving_percent,vdo_operating_mode",
     ),
@@ -69,7 +69,8 @@ pub fn report_arguments(vg: Option<&VgName>, columns: Columns) -> Vec<String> {
         arguments.extend(["--configreport", report, "-o", &fields].map(str::to_owned));
     }
     if let Some(vg) = vg {
-        arguments.extend(["--".to_owned(), vg.to_string()]);
+        // A group of another host is left out otherwise, and would look as if it were not there.
+        arguments.extend(["--foreign".to_owned(), "--".to_owned(), vg.to_string()]);
     }
     arguments
 }
@@ -364,6 +365,7 @@ impl Reader {
             ),
             open: self.flag(row, "lv_device_open"),
             health: row.text("lv_health_status").to_owned(),
+            allocation_policy: row.text("lv_allocation_policy").to_owned(),
             device: self.device(row),
             origin: row.name("origin"),
             pool: row.name("pool_lv"),

@@ -42,6 +42,12 @@ pub struct Inventory {
     pub filesystems: Vec<FileSystem>,
     /// Programs that were not found.
     pub missing_tools: Vec<String>,
+    /// Who uses the volume that was looked at, beside file systems; `None` if that cannot be read, or all were looked at.
+    pub users: Option<DeviceUsers>,
+    /// This host's LVM system ID; asked only where a group has one.
+    pub system_id: Option<String>,
+    /// Above how many percent dmeventd extends the pool that was looked at by itself, if it does.
+    pub autoextends: Option<u64>,
     /// Values of LVM's report that were not understood, one sentence each.
     pub oddities: Vec<String>,
     /// Fields of LVM's report that were not asked for and are not known here, each counted once.
@@ -94,6 +100,7 @@ pub struct Lv {
     pub read_only: Option<bool>,
     pub open: Option<bool>,
     pub health: String,
+    pub allocation_policy: String,
     pub device: Option<DeviceNumber>,
     pub origin: Option<String>,
     pub pool: Option<String>,
@@ -186,6 +193,15 @@ pub struct FileSystem {
     pub signature: Option<String>,
 }
 
+/// Who uses a block device, beside file systems.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceUsers {
+    /// Devices that lie on it, in a few words each: `luks-data (dm-crypt)`.
+    pub holders: Vec<String>,
+    /// It is swap space in use.
+    pub is_swap: bool,
+}
+
 /// A block device number, `254:0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "String")]
@@ -207,6 +223,9 @@ impl Inventory {
             mounts: vec![],
             filesystems: vec![],
             missing_tools: vec![],
+            users: None,
+            system_id: None,
+            autoextends: None,
             oddities: vec![],
             unknown_fields: BTreeSet::new(),
         }
@@ -251,6 +270,36 @@ impl Inventory {
     /// The mounts of one logical volume.
     pub fn filesystems_on<'a>(&'a self, lv: &'a Lv) -> impl Iterator<Item = &'a FileSystem> {
         self.filesystems.iter().filter(|fs| lv.device == Some(fs.mount.device))
+    }
+
+    /// The pool of a thin volume.
+    pub fn pool_of(&self, lv: &Lv) -> Option<&Lv> {
+        let name = lv.pool.as_deref().filter(|_| lv.is_layout("thin"))?;
+        self.lvs.iter().find(|pool| pool.name.vg == lv.name.vg && pool.name.lv.as_str() == name)
+    }
+
+    /// The volumes of a thin pool.
+    pub fn volumes_of<'a>(&'a self, pool: &'a Lv) -> impl Iterator<Item = &'a Lv> {
+        self.lvs.iter().filter(|lv| {
+            lv.name.vg == pool.name.vg && lv.is_layout("thin") && lv.pool.as_deref() == Some(pool.name.lv.as_str())
+        })
+    }
+
+    /// The hidden volume that holds the data of a thin pool.
+    pub fn pool_data(&self, pool: &Lv) -> Option<&Lv> {
+        self.part_of_pool(pool, "_tdata", "data")
+    }
+
+    /// The hidden volume that holds the metadata of a thin pool.
+    pub fn pool_metadata(&self, pool: &Lv) -> Option<&Lv> {
+        self.part_of_pool(pool, "_tmeta", "metadata")
+    }
+
+    /// LVM names them after their pool, and renames them with it.
+    fn part_of_pool(&self, pool: &Lv, suffix: &str, role: &str) -> Option<&Lv> {
+        let name = format!("{}{suffix}", pool.name.lv);
+        let is_part = |lv: &&Lv| lv.name.vg == pool.name.vg && lv.name.lv.as_str() == name;
+        self.lvs.iter().find(is_part).filter(|lv| lv.is_role("pool") && lv.is_role(role))
     }
 
     /// Snapshots, old-style ("thick") ones, that have this volume as their origin. A thin snapshot does not hold its origin.

@@ -32,6 +32,7 @@ pub struct Ext {
     pub reserved_gdt_blocks: u64,
     pub desc_size: u64,
     pub has_64bit: bool,
+    pub has_resize_inode: bool,
 }
 
 /// Of an XFS superblock.
@@ -73,6 +74,7 @@ fn parse_ext(head: &[u8]) -> Option<Ext> {
         reserved_gdt_blocks: le16(0xCE),
         desc_size: if has_64bit { le16(0xFE).max(32) } else { 32 },
         has_64bit,
+        has_resize_inode: le32(0x5C) & 0x10 != 0,
     };
     (ext.blocks > 0 && ext.blocks_per_group > 0 && ext.blocks < u64::MAX / ext.block_size).then_some(ext)
 }
@@ -110,6 +112,22 @@ impl Ext {
         Bytes(self.blocks * self.block_size)
     }
 
+    /// How many blocks it can have at most, and why; `None`: more than a volume can be.
+    ///
+    /// Without `64bit` a block number has 32 bits. With `resize_inode` there is room for so many group descriptors; newer
+    /// kernels can go on behind that, in a way (`meta_bg`) in which errors were found until lately.
+    pub fn most_blocks(&self) -> Option<(u64, &'static str)> {
+        let numbers =
+            (!self.has_64bit).then_some((u64::from(u32::MAX), "because it was made without the feature 64bit"));
+        let per_block = (self.block_size / self.desc_size.max(32)).max(1);
+        let groups = self.blocks.div_ceil(self.blocks_per_group);
+        let room = groups.div_ceil(per_block).saturating_add(self.reserved_gdt_blocks);
+        let blocks = room.saturating_mul(per_block).saturating_mul(self.blocks_per_group);
+        let why = "because no more blocks are reserved for its group descriptors";
+        let descriptors = self.has_resize_inode.then_some((blocks, why));
+        numbers.into_iter().chain(descriptors).min_by_key(|(blocks, _)| *blocks)
+    }
+
     /// e2fsprogs (`adjust_fs_info`) leaves out a last block group that could hold no more than its own metadata and 50
     /// blocks of data.
     fn slack(&self) -> Bytes {
@@ -121,7 +139,18 @@ impl Ext {
     }
 }
 
+/// The most an allocation group can be (`XFS_AG_MAX_BYTES`).
+const LARGEST_GROUP: u64 = 1 << 40;
+
 impl Xfs {
+    /// About how large it was made: mkfs.xfs makes four allocation groups, and their size stays. `None` where they are as
+    /// large as can be, so that their number says nothing.
+    pub fn first_size(&self) -> Option<Bytes> {
+        let group = self.ag_blocks.saturating_mul(self.block_size);
+        // The largest is a few blocks short of the power of two.
+        (group < LARGEST_GROUP - LARGEST_GROUP / 1024).then_some(Bytes(group.saturating_mul(4)))
+    }
+
     /// The size of the internal log, which `statvfs` does not count.
     pub fn log_bytes(&self) -> Bytes {
         Bytes(self.internal_log_blocks * self.block_size)
@@ -140,6 +169,7 @@ pub fn render(superblock: &Superblock) -> Vec<u8> {
             put(0x28, &(ext.inodes_per_group as u32).to_le_bytes());
             put(0x38, &0xEF53u16.to_le_bytes());
             put(0x58, &(ext.inode_size as u16).to_le_bytes());
+            put(0x5C, &(if ext.has_resize_inode { 0x10u32 } else { 0 }).to_le_bytes());
             put(0x60, &(if ext.has_64bit { 0x80u32 } else { 0 }).to_le_bytes());
             put(0xCE, &(ext.reserved_gdt_blocks as u16).to_le_bytes());
             put(0xFE, &(ext.desc_size as u16).to_le_bytes());
@@ -174,6 +204,7 @@ mod tests {
             reserved_gdt_blocks: 1024,
             desc_size: 64,
             has_64bit: true,
+            has_resize_inode: true,
         });
         let xfs = Superblock::Xfs(Xfs { block_size: 4096, ag_blocks: 65536, ag_count: 4, internal_log_blocks: 16384 });
         for superblock in [ext, xfs] {
@@ -186,6 +217,31 @@ mod tests {
         assert_eq!(parse(&[0; LENGTH]), None);
         assert_eq!(parse(b"XFSB"), None);
         assert_eq!(parse(&[]), None);
+    }
+
+    #[test]
+    fn the_most_blocks_an_ext_can_have() {
+        let ext = Ext {
+            block_size: 4096,
+            blocks: 1 << 20,
+            blocks_per_group: 32768,
+            inodes_per_group: 8192,
+            inode_size: 256,
+            reserved_gdt_blocks: 0,
+            desc_size: 32,
+            has_64bit: false,
+            has_resize_inode: false,
+        };
+        // 16 TiB at 4 KiB, 4 TiB at 1 KiB.
+        assert_eq!(ext.most_blocks().map(|(blocks, _)| blocks), Some(u64::from(u32::MAX)));
+        // 32 groups need a quarter of a block of descriptors, one block holds 128 of them, and three more are reserved.
+        let reserved = Ext { has_resize_inode: true, reserved_gdt_blocks: 3, ..ext.clone() };
+        assert_eq!(reserved.most_blocks().map(|(blocks, _)| blocks), Some(4 * 128 * 32768));
+        assert_eq!(
+            Ext { has_64bit: true, desc_size: 64, ..reserved }.most_blocks().map(|(blocks, _)| blocks),
+            Some(4 * 64 * 32768)
+        );
+        assert_eq!(Ext { has_64bit: true, ..ext }.most_blocks(), None);
     }
 
     proptest! {

@@ -32,6 +32,11 @@ impl Usage {
         let used = self.used().0;
         Percent::of(used, used.saturating_add(self.avail.0))
     }
+
+    /// The share of the inodes that is used; `None` where there is no fixed number of them.
+    pub fn inode_percent(&self) -> Option<Percent> {
+        (self.files > 0).then(|| Percent::of(self.files.saturating_sub(self.files_free), self.files))
+    }
 }
 
 #[cfg(test)]

@@ -9,14 +9,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LvRef, OperationId};
-use crate::plan::history::{Last, Open};
-use crate::plan::{History, Outcome, Plan, Refusal};
+use crate::plan::history::{Extension, Last, Open, Paused, remember};
+use crate::plan::{History, Moment, Outcome, Plan, Refusal};
+use crate::units::Bytes;
 
 /// One record: when, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When it was written.
-    pub at: Timestamp,
+    pub at: Moment,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
@@ -69,6 +70,9 @@ pub enum Event {
         plan: Box<Plan>,
         /// The commands that change something are left out.
         dry_run: bool,
+        /// The same because the target's mode is `recommend`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        recommend: bool,
     },
     /// A step's command is about to run.
     Started {
@@ -98,6 +102,21 @@ pub enum Event {
         /// The target.
         lv: LvRef,
     },
+    /// A person stopped a target.
+    Paused {
+        /// The target; none: all of them.
+        lv: Option<LvRef>,
+    },
+    /// A person let a target go on.
+    Resumed {
+        /// The target; none: all of them.
+        lv: Option<LvRef>,
+    },
+    /// A person closed the breaker of a target.
+    Reset {
+        /// The target; none: all of them.
+        lv: Option<LvRef>,
+    },
 }
 
 /// A request that waits to be decided.
@@ -118,6 +137,9 @@ pub struct Running {
     pub plan: Plan,
     /// Commands that change something are left out.
     pub dry_run: bool,
+    /// The same because the target's mode is `recommend`.
+    #[serde(default)]
+    pub recommend: bool,
     /// The steps whose command was started.
     pub started: Vec<usize>,
     /// The steps whose goal was reached.
@@ -172,12 +194,24 @@ pub struct State {
     pub last_refusal: BTreeMap<LvRef, Refusal>,
     /// What ended lately, the oldest first.
     pub past: VecDeque<Past>,
+    /// The last recommendation, by target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_recommended: BTreeMap<LvRef, Last>,
+    /// The extensions that budgets count, by target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<LvRef, Vec<Extension>>,
+    /// Failures in a row, by target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<LvRef, u32>,
+    /// What a person stopped.
+    #[serde(default, skip_serializing_if = "Paused::is_none")]
+    pub paused: Paused,
 }
 
 impl State {
     /// Takes one entry in.
     pub fn apply(&mut self, entry: &Entry) {
-        let at = entry.at;
+        let at = entry.at.at;
         match &entry.event {
             Event::Received { request, lv, source, .. } => {
                 self.last_number = self.last_number.max(*request);
@@ -192,14 +226,15 @@ impl State {
                 }
                 self.remember(at, lv.clone(), refusal.code.as_str(), &refusal.sentence);
             }
-            Event::Planned { id, request, plan, dry_run } => {
+            Event::Planned { id, request, plan, dry_run, recommend } => {
                 self.last_number = self.last_number.max(id.0);
                 if let Some(request) = request {
                     self.pending.remove(request);
                 }
                 self.last_refusal.remove(&plan.lv);
-                let (plan, dry_run) = ((**plan).clone(), *dry_run);
-                self.running.insert(*id, Running { since: at, plan, dry_run, started: vec![], done: vec![] });
+                let (plan, dry_run, recommend) = ((**plan).clone(), *dry_run, *recommend);
+                self.running
+                    .insert(*id, Running { since: at, plan, dry_run, recommend, started: vec![], done: vec![] });
             }
             Event::Started { id, step } => {
                 if let Some(running) = self.running.get_mut(id) {
@@ -211,21 +246,51 @@ impl State {
                     running.done.push(*step);
                 }
             }
-            Event::Finished { id, outcome, sentence } => self.finish(at, *id, *outcome, sentence),
+            Event::Finished { id, outcome, sentence } => self.finish(entry.at, *id, *outcome, sentence),
             Event::Cleared { lv } => {
                 self.parked.remove(lv);
+            }
+            Event::Paused { lv: None } => self.paused.all = Some(at),
+            Event::Paused { lv: Some(lv) } => {
+                self.paused.targets.insert(lv.clone(), at);
+            }
+            Event::Resumed { lv: None } => self.paused = Paused::default(),
+            Event::Resumed { lv: Some(lv) } => {
+                self.paused.targets.remove(lv);
+            }
+            Event::Reset { lv: None } => self.failures.clear(),
+            Event::Reset { lv: Some(lv) } => {
+                self.failures.remove(lv);
             }
         }
     }
 
-    fn finish(&mut self, at: Timestamp, id: OperationId, outcome: Outcome, sentence: &str) {
+    fn finish(&mut self, at: Moment, id: OperationId, outcome: Outcome, sentence: &str) {
         let Some(running) = self.running.remove(&id) else { return };
         let lv = running.plan.lv.clone();
-        let last = if running.dry_run { &mut self.last_dry_run } else { &mut self.last };
+        let last = match outcome {
+            Outcome::DryRun => &mut self.last_dry_run,
+            Outcome::Recommended => &mut self.last_recommended,
+            Outcome::Grown | Outcome::Failed | Outcome::NeedsAttention if running.dry_run => &mut self.last_dry_run,
+            Outcome::Grown | Outcome::Failed | Outcome::NeedsAttention => &mut self.last,
+        };
         last.insert(lv.clone(), Last { id, at, outcome });
-        self.remember(at, Some(lv.clone()), outcome.as_str(), sentence);
+        self.remember(at.at, Some(lv.clone()), outcome.as_str(), sentence);
+        match outcome {
+            Outcome::Grown => {
+                self.failures.remove(&lv);
+            }
+            Outcome::Failed | Outcome::NeedsAttention if running.dry_run => {}
+            Outcome::Failed | Outcome::NeedsAttention => *self.failures.entry(lv.clone()).or_default() += 1,
+            Outcome::DryRun | Outcome::Recommended => {}
+        }
+        // What needs attention was extended, or may have been: it counts.
+        if matches!(outcome, Outcome::Grown | Outcome::NeedsAttention) && running.plan.growth() > Bytes::ZERO {
+            let new = Extension { at, bytes: running.plan.growth() };
+            remember(self.extensions.entry(lv.clone()).or_default(), new);
+        }
         if outcome == Outcome::NeedsAttention {
-            self.parked.insert(lv, Parked { id, since: at, plan: running.plan, sentence: sentence.to_owned() });
+            self.parked.insert(lv, Parked { id, since: at.at, plan: running.plan, sentence: sentence.to_owned() });
         }
     }
 
@@ -249,6 +314,13 @@ impl State {
         if dry_run {
             last.extend(self.last_dry_run.iter().map(|(lv, dry)| (lv.clone(), *dry)));
         }
-        History { open: parked.chain(running).collect(), last }
+        History {
+            open: parked.chain(running).collect(),
+            last,
+            recommended: self.last_recommended.clone(),
+            extensions: self.extensions.clone(),
+            failures: self.failures.clone(),
+            paused: self.paused.clone(),
+        }
     }
 }

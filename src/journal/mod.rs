@@ -6,8 +6,7 @@ mod segment;
 
 use std::path::Path;
 
-use jiff::Timestamp;
-
+use crate::plan::Moment;
 pub use entry::{Entry, Event, Parked, Past, Pending, Running, Source, State};
 pub use segment::SegmentError;
 use segment::Segments;
@@ -68,7 +67,8 @@ impl Journal {
     }
 
     /// Writes events down, all or none, and returns when the disk has them.
-    pub fn append(&mut self, at: Timestamp, events: Vec<Event>) -> Result<(), JournalError> {
+    pub fn append(&mut self, at: impl Into<Moment>, events: Vec<Event>) -> Result<(), JournalError> {
+        let at = at.into();
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { at, event }).collect();
         let payloads: Vec<Vec<u8>> = entries.iter().map(encode).collect();
         let written = self.write(&payloads);

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::name::LvRef;
-use crate::plan::{Code, Outcome};
+use crate::plan::{Code, Outcome, Step};
 use crate::units::Bytes;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -239,7 +239,7 @@ impl Metrics {
 
     /// No step of this volume runs any more.
     pub fn step_ended(&self, lv: &LvRef) {
-        for step in ["backup_metadata", "extend_lv", "check_filesystem", "grow_filesystem"] {
+        for step in Step::LABELS {
             let Volume { vg, lv } = volume(lv);
             self.in_progress.remove(&VolumeStep { vg, lv, step });
         }

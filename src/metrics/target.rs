@@ -9,7 +9,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::{Column, Labels, column, family, flag};
 use crate::config::Config;
 use crate::inventory::Inventory;
-use crate::plan::{History, headroom};
+use crate::plan::{History, Moment, headroom};
 
 /// One target.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub struct TargetView {
     threshold: f64,
     headroom: Option<f64>,
     cooldown_until: Option<f64>,
+    breaker_open: bool,
+    paused: bool,
+    extensions_left: u32,
     needs_attention: bool,
 }
 
@@ -48,6 +51,19 @@ pub const TARGET: &[Column<TargetView>] = &[
         |t| t.cooldown_until,
     ),
     column(
+        "lvm_autoscaler_target_breaker_open",
+        "Whether the target failed so often in a row that only a reset opens it again.",
+        |t| flag(Some(t.breaker_open)),
+    ),
+    column("lvm_autoscaler_target_paused", "Whether a person paused the target, or all of them.", |t| {
+        flag(Some(t.paused))
+    }),
+    column(
+        "lvm_autoscaler_target_budget_remaining_extensions",
+        "How many extensions are left of the target's budget and its group's.",
+        |t| Some(f64::from(t.extensions_left)),
+    ),
+    column(
         "lvm_autoscaler_target_needs_attention",
         "Whether an operation stopped half-way and the target is closed until a person has finished it.",
         |t| flag(Some(t.needs_attention)),
@@ -67,17 +83,20 @@ pub struct Targets(Vec<TargetView>, Vec<Reserve>);
 
 impl Targets {
     /// All targets of a config, on the host that the inventory shows.
-    pub fn new(config: &Config, inventory: &Inventory, history: &History) -> Targets {
+    pub fn new(config: &Config, inventory: &Inventory, history: &History, now: &Moment) -> Targets {
         let views = config.targets.iter().map(|target| TargetView {
             vg: target.lv.vg.to_string(),
             lv: target.lv.lv.to_string(),
-            mount_point: target.mount_point.to_string(),
+            mount_point: target.mount_point().map_or(String::new(), ToString::to_string),
             threshold: target.threshold.value() / 100.0,
             headroom: headroom(target, inventory, config).map(|bytes| bytes.0 as f64),
-            cooldown_until: history.last.get(&target.lv).and_then(|last| {
-                let until = last.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
+            cooldown_until: history.last_of(target).and_then(|last| {
+                let until = last.at.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
                 Some(until.as_millisecond() as f64 / 1000.0)
             }),
+            breaker_open: history.breaker_is_open(target),
+            paused: history.paused.since(&target.lv).is_some(),
+            extensions_left: history.extensions_left(target, config, now),
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
         let reserves = config.volume_groups.iter().map(|group| Reserve {

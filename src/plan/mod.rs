@@ -1,22 +1,27 @@
 //! What do we decide? One pure function: no clock, no file, no program. The daemon, `plan`, `--dry-run`, the status page
 //! and the simulator all ask the same one, so what is shown is what would be done.
 
+mod allocation;
 pub mod guard;
 pub mod history;
+mod limit;
+pub mod moment;
+mod pool;
 pub mod refusal;
 pub mod size;
 pub mod step;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Target};
+use crate::config::{Config, Target, What};
 use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint};
 use crate::units::{Bytes, Extents};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
+pub use moment::Moment;
 pub use refusal::{Code, Refusal};
+use size::Size;
 pub use size::headroom;
 pub use step::{Command, FsKind, Step, Tool};
 
@@ -30,10 +35,9 @@ pub struct Plan {
     pub lv: LvRef,
     /// Its UUID, so that a volume of the same name made later is never taken for it.
     pub lv_uuid: String,
-    /// Where its file system is mounted.
-    pub mount_point: MountPoint,
-    /// Of which kind it is.
-    pub kind: FsKind,
+    /// The file system on it; none for a thin pool.
+    #[serde(flatten)]
+    pub fs: Option<PlannedFs>,
     /// Why, in a sentence.
     pub reason: String,
     /// The volume before.
@@ -42,27 +46,57 @@ pub struct Plan {
     pub after: Extents,
     /// The group's extent size.
     pub extent_size: Bytes,
-    /// The file system before, as `df` shows its size.
-    pub usable_before: Bytes,
+    /// The metadata of a pool, if they grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// What a person should know although it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What to do, in this order.
     pub steps: Vec<Step>,
 }
 
+/// The file system of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFs {
+    /// Where it is mounted.
+    pub mount_point: MountPoint,
+    /// Of which kind it is.
+    pub kind: FsKind,
+    /// How large it was before, as `df` shows it.
+    pub usable_before: Bytes,
+}
+
+/// The metadata of a thin pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Before.
+    pub before: Bytes,
+    /// Afterwards.
+    pub after: Bytes,
+}
+
 impl Plan {
-    /// By how much the volume grows.
+    /// By how much the volume grows, the metadata of a pool included.
     pub fn growth(&self) -> Bytes {
-        Extents(self.after.0.saturating_sub(self.before.0)).bytes(self.extent_size)
+        let data = Extents(self.after.0.saturating_sub(self.before.0)).bytes(self.extent_size);
+        let metadata = self.metadata.map_or(Bytes::ZERO, |metadata| metadata.after.saturating_sub(metadata.before));
+        Bytes(data.0.saturating_add(metadata.0))
     }
 
-    /// Whether the volume is seen to be smaller than planned, so that the operation can still be left without a trace.
+    /// Whether it is seen that nothing was extended, so that the operation can still be left without a trace.
     pub fn has_not_begun(&self, inventory: &Inventory) -> bool {
-        let size = inventory.lv(&self.lv).and_then(|lv| lv.size);
-        self.after > self.before && size.is_some_and(|size| size < self.after.bytes(self.extent_size))
+        let Some(lv) = inventory.lv(&self.lv) else { return false };
+        let data = self.after > self.before;
+        let data_is_small = lv.size.is_some_and(|size| size < self.after.bytes(self.extent_size));
+        let metadata_are_small =
+            self.metadata.is_none_or(|metadata| lv.metadata_size.is_some_and(|size| size < metadata.after));
+        (data || self.metadata.is_some()) && (!data || data_is_small) && metadata_are_small
     }
 }
 
 /// A decision with everything that led to it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Each guard's answer, in order.
     pub verdicts: Vec<(Code, Verdict)>,
@@ -72,8 +106,18 @@ pub struct Evaluation {
     pub decision: Result<Plan, Refusal>,
 }
 
+/// The codes that the computation of the size decides, in order.
+const OF_SIZE: [Code; 5] = [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::InsufficientSpace, Code::PoolSpace];
+
 /// Decides about one target.
-pub fn plan(target: &Target, inventory: &Inventory, config: &Config, history: &History, now: Timestamp) -> Evaluation {
+pub fn plan(
+    target: &Target,
+    inventory: &Inventory,
+    config: &Config,
+    history: &History,
+    now: impl Into<Moment>,
+) -> Evaluation {
+    let now = now.into();
     let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], decision: Err(refusal) };
     let (Some(vg), Some(lv)) = (inventory.vg(&target.lv.vg), inventory.lv(&target.lv)) else {
         let sentence =
@@ -81,56 +125,100 @@ pub fn plan(target: &Target, inventory: &Inventory, config: &Config, history: &H
         let verdicts = vec![(Code::UnknownTarget, Verdict::Refuse(sentence.clone()))];
         return refused(verdicts, Refusal::new(Code::UnknownTarget, sentence));
     };
-    let fs = inventory.filesystem_at(&target.mount_point);
+    let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
     let subject = Subject { target, config, inventory, vg, lv, fs, history, now };
     let mut verdicts = vec![(Code::UnknownTarget, Verdict::Pass)];
     verdicts.extend(guard::ask_all(&subject));
     if let Some(refusal) = guard::first_refusal(&verdicts) {
         return refused(verdicts, refusal);
     }
-    let Some((fs, usage, kind)) = fs.and_then(|fs| Some((fs, fs.usage?, FsKind::from_name(&fs.mount.fs_type)?))) else {
-        // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
-        let sentence = format!("the file system at {} cannot be read", target.mount_point);
-        return refused(verdicts, Refusal::new(Code::NotMounted, sentence));
-    };
-    let sized = size::size(&subject, fs, usage);
-    for code in [Code::AtMaxSize, Code::VgReserve, Code::InsufficientSpace] {
-        let verdict = match &sized {
-            Err(refusal) if refusal.code == code => Verdict::Refuse(refusal.sentence.clone()),
-            Err(refusal) if refusal.code < code => Verdict::NotAsked,
-            _ => Verdict::Pass,
-        };
-        verdicts.push((code, verdict));
+    let sized = sized(&subject);
+    let refusal = sized.as_ref().err();
+    for code in OF_SIZE {
+        verdicts.push((code, if refusal.is_some_and(|no| no.code < code) { Verdict::NotAsked } else { Verdict::Pass }));
     }
-    let size = match sized {
-        Ok(size) => size,
+    // A budget is asked about by a guard, and again when the size is known.
+    if let Some(no) = refusal
+        && let Some((_, verdict)) = verdicts.iter_mut().find(|(code, _)| *code == no.code)
+    {
+        *verdict = Verdict::Refuse(no.sentence.clone());
+    }
+    let (size, planned_fs) = match sized {
+        Ok(sized) => sized,
         Err(refusal) => return refused(verdicts, refusal),
     };
     let plan = Plan {
         lv: target.lv.clone(),
         lv_uuid: lv.uuid.clone(),
-        mount_point: target.mount_point.clone(),
-        kind,
-        reason: format!("{} is {} full, above {}", target.mount_point, usage.percent(), target.threshold),
+        reason: reason(&subject),
         before: size.before,
         after: size.after,
         extent_size: size.extent_size,
-        usable_before: usage.size,
-        steps: steps(target, config, now, kind, &size),
+        metadata: size.metadata,
+        warnings: size.warnings.clone(),
+        steps: steps(target, config, &now, planned_fs.as_ref(), &size),
+        fs: planned_fs,
     };
     Evaluation { verdicts, size: size.lines, decision: Ok(plan) }
 }
 
-fn steps(target: &Target, config: &Config, now: Timestamp, kind: FsKind, size: &size::Size) -> Vec<Step> {
-    let (lv, mount_point) = (target.lv.clone(), target.mount_point.clone());
+fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
+    let point = match &s.target.what {
+        What::ThinPool { metadata_threshold } => return Ok((pool::size(s, *metadata_threshold)?, None)),
+        What::FileSystem(fs) => &fs.mount_point,
+    };
+    let Some((fs, usage, kind)) = s.fs.and_then(|fs| Some((fs, fs.usage?, FsKind::from_name(&fs.mount.fs_type)?)))
+    else {
+        // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
+        return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
+    };
+    let planned = PlannedFs { mount_point: point.clone(), kind, usable_before: usage.size };
+    Ok((size::size(s, fs, usage)?, Some(planned)))
+}
+
+fn reason(s: &Subject<'_>) -> String {
+    let (target, threshold) = (s.target, s.target.threshold);
+    match &target.what {
+        What::ThinPool { metadata_threshold } => {
+            let shown =
+                |percent: Option<crate::units::Percent>| percent.map_or("?".to_owned(), |percent| percent.to_string());
+            format!(
+                "the data of {} are {} full and its metadata {}, they grow above {threshold} and {metadata_threshold}",
+                target.lv,
+                shown(s.lv.data_percent),
+                shown(s.lv.metadata_percent)
+            )
+        }
+        What::FileSystem(fs) => {
+            let Some(usage) = s.fs.and_then(|fs| fs.usage) else { return String::new() };
+            match usage.inode_percent() {
+                Some(inodes) if usage.percent().value() <= threshold.value() => {
+                    format!("{inodes} of the inodes at {} are used, above {}", fs.mount_point, fs.inode_threshold)
+                }
+                _ => format!("{} is {} full, above {threshold}", fs.mount_point, usage.percent()),
+            }
+        }
+    }
+}
+
+fn steps(target: &Target, config: &Config, now: &Moment, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
+    let lv = target.lv.clone();
     let mut steps = Vec::new();
-    if size.after > size.before {
-        let file = format!("{}-{}.vg", lv.vg, now.strftime("%Y%m%dT%H%M%SZ"));
+    if size.after > size.before || size.metadata.is_some() {
+        let file = format!("{}-{}.vg", lv.vg, now.at.strftime("%Y%m%dT%H%M%SZ"));
         let file = config.state_directory.join(BACKUP_FOLDER).join(file);
         steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file });
+    }
+    if let Some(metadata) = size.metadata {
+        steps.push(Step::ExtendPoolMetadata { lv: lv.clone(), size: metadata.after });
+    }
+    if size.after > size.before {
         steps.push(Step::ExtendLv { lv: lv.clone(), extents: size.after, extent_size: size.extent_size });
     }
-    steps.push(Step::CheckFilesystem { kind, mount_point: mount_point.clone() });
-    steps.push(Step::GrowFilesystem { kind, lv, mount_point });
+    if let Some(PlannedFs { kind, mount_point, .. }) = fs {
+        let (kind, mount_point) = (*kind, mount_point.clone());
+        steps.push(Step::CheckFilesystem { kind, mount_point: mount_point.clone() });
+        steps.push(Step::GrowFilesystem { kind, lv, mount_point });
+    }
     steps
 }

@@ -27,10 +27,16 @@ codes! {
     UnknownTarget => "unknown_target",
     OtherHost => "other_host",
     AmbiguousAlert => "ambiguous_alert",
+    ModeOff => "mode_off",
+    Paused => "paused",
+    OutsideWindow => "outside_window",
     OperationInProgress => "operation_in_progress",
+    BreakerOpen => "breaker_open",
     Cooldown => "cooldown",
+    BudgetExhausted => "budget_exhausted",
     VgPartial => "vg_partial",
     VgExported => "vg_exported",
+    VgForeign => "vg_foreign",
     VgShared => "vg_shared",
     VgReadOnly => "vg_read_only",
     LvInactive => "lv_inactive",
@@ -47,8 +53,10 @@ codes! {
     FsErrors => "fs_errors",
     BelowThreshold => "below_threshold",
     AtMaxSize => "at_max_size",
+    FsLimit => "fs_limit",
     VgReserve => "vg_reserve",
     InsufficientSpace => "insufficient_space",
+    PoolSpace => "pool_space",
 }
 
 /// A refusal: what stood in the way.

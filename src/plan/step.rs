@@ -141,6 +141,13 @@ pub enum Step {
         /// The group's extent size, to compare with the volume's size.
         extent_size: Bytes,
     },
+    /// Make the metadata of a thin pool this large.
+    ExtendPoolMetadata {
+        /// The pool.
+        lv: LvRef,
+        /// Their size afterwards, whole extents.
+        size: Bytes,
+    },
     /// The kernel has counted no error on the file system.
     CheckFilesystem {
         /// Of which kind; XFS shuts itself down on an error and has no counter.
@@ -160,11 +167,16 @@ pub enum Step {
 }
 
 impl Step {
+    /// All labels that [`Step::as_str`] gives.
+    pub const LABELS: [&str; 5] =
+        ["backup_metadata", "extend_lv", "extend_pool_metadata", "check_filesystem", "grow_filesystem"];
+
     /// The label `step` in metrics, journal and answers.
     pub fn as_str(&self) -> &'static str {
         match self {
             Step::BackupMetadata { .. } => "backup_metadata",
             Step::ExtendLv { .. } => "extend_lv",
+            Step::ExtendPoolMetadata { .. } => "extend_pool_metadata",
             Step::CheckFilesystem { .. } => "check_filesystem",
             Step::GrowFilesystem { .. } => "grow_filesystem",
         }
@@ -184,6 +196,10 @@ impl Step {
                 let extents = extents.0.to_string();
                 Some(Command::mutating(Tool::Lvm, ["lvextend", "-l", &extents, "--", &lv.to_string()]))
             }
+            Step::ExtendPoolMetadata { lv, size } => {
+                let size = format!("{}b", size.0);
+                Some(Command::mutating(Tool::Lvm, ["lvextend", "--poolmetadatasize", &size, "--", &lv.to_string()]))
+            }
             Step::CheckFilesystem { .. } => None,
             // Neither is given a size: both then grow to the end of the volume, and neither shrinks a mounted file system.
             Step::GrowFilesystem { kind: FsKind::Ext4, lv, .. } => {
@@ -202,6 +218,9 @@ impl Step {
             Step::BackupMetadata { .. } => false,
             Step::ExtendLv { lv, extents, extent_size } => {
                 inventory.lv(lv).and_then(|lv| lv.size).is_some_and(|size| size >= extents.bytes(*extent_size))
+            }
+            Step::ExtendPoolMetadata { lv, size } => {
+                inventory.lv(lv).and_then(|lv| lv.metadata_size).is_some_and(|now| now >= *size)
             }
             Step::CheckFilesystem { kind, mount_point } => {
                 let errors = inventory.filesystem_at(mount_point).map(|fs| fs.errors);
@@ -236,6 +255,7 @@ impl fmt::Display for Step {
             Step::ExtendLv { lv, extents, extent_size } => {
                 write!(f, "extend {lv} to {extents} ({})", extents.bytes(*extent_size))
             }
+            Step::ExtendPoolMetadata { lv, size } => write!(f, "extend the metadata of {lv} to {size}"),
             Step::CheckFilesystem { kind, mount_point } => {
                 write!(f, "check that the kernel counts no error on the {} at {mount_point}", kind.as_str())
             }
@@ -257,6 +277,8 @@ mod tests {
         let shown = |step: Step| step.command().map(|command| command.to_string());
         let extend = Step::ExtendLv { lv: lv.clone(), extents: Extents(1536), extent_size: Bytes(4 << 20) };
         assert_eq!(shown(extend).as_deref(), Some("lvm lvextend -l 1536 -- my-vg/data_lv"));
+        let metadata = Step::ExtendPoolMetadata { lv: lv.clone(), size: Bytes(16 << 20) };
+        assert_eq!(shown(metadata).as_deref(), Some("lvm lvextend --poolmetadatasize 16777216b -- my-vg/data_lv"));
         let backup = Step::BackupMetadata { vg: lv.vg.clone(), file: "/s/a b.vg".into() };
         assert_eq!(shown(backup).as_deref(), Some("lvm vgcfgbackup -f '/s/a b.vg' -- my-vg"));
         let ext4 = Step::GrowFilesystem { kind: FsKind::Ext4, lv: lv.clone(), mount_point: mount_point.clone() };

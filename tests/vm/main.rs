@@ -8,6 +8,7 @@
 )]
 
 mod daemon;
+mod decisions;
 mod http;
 mod storage;
 

@@ -15,6 +15,12 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
         (Tool::Lvm, ["fullreport", rest @ ..]) => fullreport(model, rest),
         (Tool::Lvm, ["vgcfgbackup", "-f", file, "--", vg]) => vgcfgbackup(model, file, vg),
         (Tool::Lvm, ["lvextend", "-l", extents, "--", lv]) => lvextend(model, extents, lv),
+        (Tool::Lvm, ["lvextend", "--poolmetadatasize", size, "--", pool]) => extend_metadata(model, size, pool),
+        (Tool::Lvm, ["systemid"]) => succeeds(format!("  system ID: {}\n", model.system_id)),
+        (Tool::Lvm, ["lvmconfig", .., "activation/thin_pool_autoextend_threshold"]) => {
+            succeeds(format!("thin_pool_autoextend_threshold={}\n", model.autoextend_threshold))
+        }
+        (Tool::Lvm, ["lvs", "--noheadings", "-o", "seg_monitor", "--", _]) => succeeds("  monitored\n"),
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
@@ -46,12 +52,14 @@ fn section(model: &Model, vg: &SimVg) -> Value {
     let lvs: Vec<&SimLv> = model.lvs.iter().filter(|lv| lv.name.vg == vg.name).collect();
     let flag = |value: bool| if value { "1" } else { "0" };
     let bytes = |extents: Extents| extents.bytes(vg.extent_size).0.to_string();
+    let hidden = hidden(vg, &lvs);
+    let segments = segments(vg, &lvs, &hidden);
     let snapshots = lvs.iter().filter(|lv| lv.origin.is_some()).count();
     json!({
         "vg": [{
             "vg_uuid": uuid(vg.name.as_str()), "vg_name": vg.name, "vg_permissions": if vg.read_only { "read-only" } else { "writeable" },
-            "vg_exported": flag(vg.exported), "vg_partial": flag(vg.partial), "vg_allocation_policy": "normal", "vg_shared": "0",
-            "vg_size": bytes(vg.extents()), "vg_free": bytes(vg.free()), "vg_systemid": "",
+            "vg_exported": flag(vg.exported), "vg_partial": flag(vg.partial), "vg_allocation_policy": vg.policy, "vg_shared": "0",
+            "vg_size": bytes(vg.extents()), "vg_free": bytes(vg.free()), "vg_systemid": vg.system_id,
             "vg_extent_size": vg.extent_size.0.to_string(), "vg_extent_count": vg.extents().0.to_string(),
             "vg_free_count": vg.free().0.to_string(), "pv_count": vg.pvs.len().to_string(),
             "vg_missing_pv_count": flag(vg.partial), "lv_count": lvs.len().to_string(), "snap_count": snapshots.to_string(),
@@ -63,20 +71,114 @@ fn section(model: &Model, vg: &SimVg) -> Value {
             "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
             "pv_missing": flag(vg.partial && index == 0),
         })).collect::<Vec<_>>(),
-        "lv": lvs.iter().map(|lv| lv_row(lv, &lvs)).collect::<Vec<_>>(),
+        "lv": lvs.iter().map(|lv| lv_row(lv, &lvs)).chain(hidden.iter().map(hidden_row)).collect::<Vec<_>>(),
         "pvseg": [],
-        "seg": lvs.iter().map(|lv| json!({
-            "lv_uuid": uuid(&lv.name.to_string()), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
-            "seg_start_pe": "0", "seg_size_pe": lv.extents.0.to_string(), "seg_pe_ranges": "",
-        })).collect::<Vec<_>>(),
+        "seg": segments,
     })
+}
+
+/// A part of a volume that LVM shows in brackets.
+struct Hidden {
+    name: String,
+    role: &'static str,
+    extents: u64,
+    extent_size: u64,
+    vg: String,
+    /// On which PV it lies.
+    pv: String,
+}
+
+/// The legs of RAIDs, and the parts of thin pools.
+fn hidden(vg: &SimVg, lvs: &[&SimLv]) -> Vec<Hidden> {
+    let first = vg.pvs.first().map_or(String::new(), |pv| pv.name.clone());
+    let part = |name: String, role, extents, pv: &str| Hidden {
+        name,
+        role,
+        extents,
+        extent_size: vg.extent_size.0,
+        vg: vg.name.to_string(),
+        pv: pv.to_owned(),
+    };
+    let mut parts = Vec::new();
+    for lv in lvs {
+        let name = lv.name.lv.as_str();
+        if lv.kind.starts_with("raid") {
+            let extents = lv.extents.0 / lv.data_legs().max(1);
+            let images = lv.home.iter().enumerate();
+            parts.extend(images.map(|(i, pv)| part(format!("{name}_rimage_{i}"), "private,raid,image", extents, pv)));
+        }
+        if let Some(pool) = &lv.thin_pool {
+            parts.push(part(format!("{name}_tdata"), "private,thin,pool,data", lv.extents.0, &first));
+            parts.push(part(format!("{name}_tmeta"), "private,thin,pool,metadata", pool.metadata.0, &first));
+        }
+    }
+    let largest = lvs.iter().filter_map(|lv| lv.thin_pool.as_ref()).map(|pool| pool.metadata.0).max();
+    parts.extend(largest.map(|extents| part("lvol0_pmspare".to_owned(), "private,pool,spare", extents, &first)));
+    parts
+}
+
+fn hidden_row(part: &Hidden) -> Value {
+    json!({
+        "lv_uuid": uuid(&format!("{}/{}", part.vg, part.name)), "lv_name": format!("[{}]", part.name), "lv_layout": "linear",
+        "lv_role": part.role, "lv_size": (part.extents * part.extent_size).to_string(), "lv_allocation_policy": "inherit",
+        "lv_kernel_major": "-1", "lv_kernel_minor": "-1",
+    })
+}
+
+/// As if each volume were one run of extents at the beginning of its PVs.
+fn segments(vg: &SimVg, lvs: &[&SimLv], hidden: &[Hidden]) -> Vec<Value> {
+    let first = vg.pvs.first().map_or("", |pv| pv.name.as_str());
+    let run = |pv: &str, extents: u64| format!("{pv}:0-{}", extents.saturating_sub(1));
+    let visible = lvs.iter().map(|lv| {
+        let name = lv.name.lv.as_str();
+        let each = lv.extents.0 / lv.data_legs().max(1);
+        let ranges: Vec<String> = match lv.kind.as_str() {
+            "thin" => vec![],
+            "thin-pool" => vec![run(&format!("{name}_tdata"), each)],
+            kind if kind.starts_with("raid") => {
+                (0..lv.home.len()).map(|leg| run(&format!("{name}_rimage_{leg}"), each)).collect()
+            }
+            _ if lv.home.len() as u64 == lv.stripes => lv.home.iter().map(|pv| run(pv, each)).collect(),
+            // Made striped by a test: on the PVs in their order.
+            _ => vg.pvs.iter().take(lv.stripes as usize).map(|pv| run(&pv.name, each)).collect(),
+        };
+        json!({
+            "lv_uuid": uuid(&lv.name.to_string()), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
+            "seg_start_pe": "0", "seg_size_pe": lv.extents.0.to_string(), "seg_pe_ranges": ranges.join(" "),
+        })
+    });
+    let parts = hidden.iter().map(|part| {
+        json!({
+            "lv_uuid": uuid(&format!("{}/{}", part.vg, part.name)), "segtype": "linear", "stripes": "1",
+            "seg_start_pe": "0", "seg_size_pe": part.extents.to_string(),
+            "seg_pe_ranges": run(if part.pv.is_empty() { first } else { &part.pv }, part.extents),
+        })
+    });
+    visible.chain(parts).collect()
 }
 
 fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
     let if_active = |value: &str| if lv.active { value.to_owned() } else { "-1".to_owned() };
     let flag = |value: bool| if value { "1" } else { "0" };
     let is_origin = lvs.iter().any(|other| other.origin.as_deref() == Some(lv.name.lv.as_str()));
+    let layout = match lv.kind.as_str() {
+        "thin" => "thin,sparse".to_owned(),
+        "thin-pool" => "thin,pool".to_owned(),
+        raid if raid.starts_with("raid") => format!("raid,{raid}"),
+        other => other.to_owned(),
+    };
+    let percent = |used: u64, size: u64| format!("{:.2}", used as f64 * 100.0 / size.max(1) as f64);
+    let pool = lv.thin_pool.as_ref();
+    let metadata_size = pool.map(|pool| pool.metadata.bytes(lv.extent_size).0);
+    let data_percent = match pool {
+        Some(pool) => percent(pool.data_used.0, lv.size().0),
+        None if lv.origin.is_some() => "1.50".to_owned(),
+        None => String::new(),
+    };
+    let metadata_percent = pool.map_or(String::new(), |pool| percent(pool.metadata_used.0, metadata_size.unwrap_or(1)));
+    let open = lv.is_open || lv.is_swap || !lv.holders.is_empty() || lv.fs.as_ref().is_some_and(|fs| fs.mounted);
     let role = match (&lv.origin, is_origin) {
+        _ if pool.is_some() => "private",
         (Some(_), _) => "public,snapshot,thicksnapshot",
         (None, true) => "public,origin,thickorigin",
         (None, false) => "public",
@@ -88,12 +190,13 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
     };
     json!({
         "lv_uuid": uuid(&lv.name.to_string()), "lv_name": lv.name.lv, "lv_path": lv.name.path(), "lv_dm_path": lv.name.dm_path(),
-        "lv_layout": lv.kind, "lv_role": role, "lv_size": lv.size().0.to_string(), "lv_active_locally": flag(lv.active),
+        "lv_layout": layout, "lv_role": role, "lv_size": lv.size().0.to_string(), "lv_active_locally": flag(lv.active),
         "lv_suspended": if_active(flag(lv.suspended)), "lv_permissions": permissions,
-        "lv_device_open": if_active(flag(lv.fs.as_ref().is_some_and(|fs| fs.mounted))), "lv_health_status": lv.health,
+        "lv_device_open": if_active(flag(open)), "lv_allocation_policy": lv.policy, "lv_check_needed": if pool.is_some() { "0" } else { "-1" }, "lv_health_status": lv.health,
         "lv_kernel_major": if_active("253"), "lv_kernel_minor": if_active(&lv.minor.to_string()), "lv_merging": "0",
-        "lv_converting": "0", "origin": lv.origin.as_deref().unwrap_or(""), "pool_lv": "", "move_pv": "",
-        "data_percent": if lv.origin.is_some() { "1.50" } else { "" }, "metadata_percent": "", "sync_percent": "",
+        "lv_converting": "0", "origin": lv.origin.as_deref().unwrap_or(""), "pool_lv": lv.pool.as_deref().unwrap_or(""), "move_pv": "", "lv_metadata_size": metadata_size.map_or(String::new(), |size| size.to_string()),
+        "data_percent": data_percent, "metadata_percent": metadata_percent,
+        "sync_percent": if lv.kind.starts_with("raid") { "100.00" } else { "" },
     })
 }
 
@@ -140,19 +243,62 @@ fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
             format!("  New size given ({wanted} extents) not larger than existing size ({before} extents)"),
         );
     }
-    let wanted = before + (wanted - before).next_multiple_of(found.stripes.max(1));
-    let available: u64 = vg.pvs.iter().filter(|pv| pv.allocatable).map(|pv| pv.extents.0 - pv.allocated.0).sum();
-    if wanted - before > available {
-        return fails(
-            5,
-            format!("  Insufficient free space: {} extents needed, but only {available} available", wanted - before),
-        );
+    let data = found.data_legs().max(1);
+    let wanted = before + (wanted - before).next_multiple_of(data);
+    let mut home = found.home.clone();
+    if found.kind == "thin" {
+        // Only a promise.
+    } else if found.stripes > 1 {
+        let rows = (wanted - before) / data;
+        let Some(ends) = vg.allocate_legs(&home, found.stripes as usize, rows) else {
+            let more = wanted - before;
+            return fails(
+                5,
+                format!("  Insufficient suitable allocatable extents for logical volume {lv}: {more} more required"),
+            );
+        };
+        home = ends;
+    } else {
+        let available: u64 = vg.pvs.iter().filter(|pv| pv.allocatable).map(|pv| pv.extents.0 - pv.allocated.0).sum();
+        if wanted - before > available {
+            let needed = wanted - before;
+            return fails(
+                5,
+                format!("  Insufficient free space: {needed} extents needed, but only {available} available"),
+            );
+        }
+        vg.allocate(wanted - before);
     }
-    vg.allocate(wanted - before);
     if let Some(found) = model.lv(lv) {
-        found.extents = Extents(wanted);
+        (found.extents, found.home) = (Extents(wanted), home);
     }
     succeeds(format!("  Logical volume {lv} successfully resized.\n"))
+}
+
+/// The spare for repairs grows with the metadata.
+fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
+    let Ok(wanted) = size.trim_end_matches('b').parse::<u64>() else {
+        return fails(3, "  Invalid argument for --poolmetadatasize");
+    };
+    let Some(found) = model.lv(pool).map(|lv| lv.clone()) else {
+        return fails(5, format!("  Failed to find logical volume \"{pool}\""));
+    };
+    let Some(before) = found.thin_pool.as_ref().map(|pool| pool.metadata.0) else {
+        return fails(5, "  --poolmetadatasize can be used only with cache or thin pools.");
+    };
+    let Some(vg) = model.vg(found.name.vg.as_str()) else { return fails(5, "  Volume group not found") };
+    let wanted = wanted.div_ceil(vg.extent_size.0);
+    if wanted <= before {
+        return fails(5, format!("  New size ({wanted} extents) matches existing size ({before} extents)."));
+    }
+    if vg.free().0 < (wanted - before) * 2 {
+        return fails(5, "  Insufficient free space for metadata and their spare");
+    }
+    vg.allocate((wanted - before) * 2);
+    if let Some(pool) = model.lv(pool).and_then(|lv| lv.thin_pool.as_mut()) {
+        pool.metadata = Extents(wanted);
+    }
+    succeeds(format!("  Logical volume {pool} successfully resized.\n"))
 }
 
 fn blkid(model: &Model, device: &str) -> Output {

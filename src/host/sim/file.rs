@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::model::{Model, SimFs, SimLv, SimPv, SimVg};
+use super::model::{Model, SimFs, SimLv, SimPool, SimPv, SimVg};
 use crate::name::{LvName, LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Extents, MIB};
 
@@ -44,6 +44,8 @@ struct Vg {
     exported: bool,
     #[serde(default)]
     partial: bool,
+    #[serde(default = "default_policy")]
+    allocation_policy: String,
 }
 
 #[derive(Deserialize)]
@@ -58,8 +60,22 @@ struct Pv {
 struct Lv {
     name: LvName,
     size: Bytes,
+    /// `linear`, `striped`, `raid1`, `raid5`, `raid6`, `raid10`, `thin-pool`, `thin`.
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    /// Of a RAID all its legs.
     #[serde(default = "default_stripes")]
     stripes: u64,
+    /// The thin pool it lies in.
+    #[serde(default)]
+    pool: Option<LvName>,
+    /// Of a thin pool: the size of its metadata, and how full both are.
+    #[serde(default = "default_metadata")]
+    metadata_size: Bytes,
+    #[serde(default = "default_used")]
+    data_used: Amount,
+    #[serde(default = "default_used")]
+    metadata_used: Amount,
     #[serde(default)]
     snapshot_of: Option<LvName>,
     #[serde(default)]
@@ -79,8 +95,20 @@ struct Fs {
     fill: Bytes,
     #[serde(default)]
     read_only: bool,
+    /// Of its inodes.
+    #[serde(default = "default_inodes")]
+    inodes_used: u64,
 }
 
+fn default_policy() -> String {
+    "normal".to_owned()
+}
+fn default_metadata() -> Bytes {
+    Bytes(8 * MIB)
+}
+fn default_inodes() -> u64 {
+    10
+}
 fn default_names() -> Vec<String> {
     vec!["localhost".to_owned()]
 }
@@ -122,32 +150,73 @@ fn add(model: &mut Model, vg: Vg) -> Result<(), String> {
         allocatable: true,
     });
     let (read_only, exported, partial) = (vg.read_only, vg.exported, vg.partial);
-    let mut group = SimVg { name: vg.name.clone(), extent_size, pvs: pvs.collect(), read_only, exported, partial };
+    let mut group = SimVg {
+        name: vg.name.clone(),
+        extent_size,
+        pvs: pvs.collect(),
+        read_only,
+        exported,
+        partial,
+        policy: vg.allocation_policy,
+        system_id: String::new(),
+    };
     for lv in vg.logical_volumes {
-        let name = LvRef { vg: vg.name.clone(), lv: lv.name };
-        let extents = lv.size.to_extents_up(extent_size);
-        if extents > group.free() {
-            return Err(format!("{name} needs {extents}, {} has only {} free", vg.name, group.free()));
-        }
-        group.allocate(extents.0);
-        let size = extents.bytes(extent_size);
-        model.lvs.push(SimLv {
-            minor: u32::try_from(model.lvs.len()).unwrap_or(u32::MAX),
-            extents,
-            extent_size,
-            stripes: lv.stripes,
-            kind: if lv.stripes > 1 { "striped" } else { "linear" }.to_owned(),
-            active: true,
-            suspended: false,
-            read_only: false,
-            health: String::new(),
-            origin: lv.snapshot_of.map(|origin| origin.to_string()),
-            fs: lv.filesystem.map(|fs| filesystem(fs, size)),
-            name,
-        });
+        let minor = u32::try_from(model.lvs.len()).unwrap_or(u32::MAX);
+        model.lvs.push(volume(&mut group, lv, minor)?);
     }
     model.vgs.push(group);
     Ok(())
+}
+
+fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
+    let extent_size = group.extent_size;
+    let name = LvRef { vg: group.name.clone(), lv: lv.name };
+    let extents = lv.size.to_extents_up(extent_size);
+    let size = extents.bytes(extent_size);
+    let plain = if lv.stripes > 1 { "striped" } else { "linear" };
+    let kind = lv.kind.unwrap_or_else(|| if lv.pool.is_some() { "thin" } else { plain }.to_owned());
+    let metadata = lv.metadata_size.to_extents_up(extent_size);
+    let thin_pool = (kind == "thin-pool").then(|| SimPool {
+        metadata,
+        data_used: lv.data_used.resolve(size),
+        metadata_used: lv.metadata_used.resolve(metadata.bytes(extent_size)),
+    });
+    let mut made = SimLv {
+        minor,
+        extents,
+        extent_size,
+        stripes: lv.stripes,
+        kind,
+        active: true,
+        suspended: false,
+        read_only: false,
+        health: String::new(),
+        policy: "inherit".to_owned(),
+        home: vec![],
+        origin: lv.snapshot_of.map(|origin| origin.to_string()),
+        pool: lv.pool.map(|pool| pool.to_string()),
+        thin_pool,
+        holders: vec![],
+        is_swap: false,
+        is_open: false,
+        fs: lv.filesystem.map(|fs| filesystem(fs, size)),
+        name,
+    };
+    // A pool's metadata and the spare for them, both linear.
+    let extra = if made.thin_pool.is_some() { metadata.0 * 2 } else { 0 };
+    let rows = extents.0.div_ceil(made.data_legs().max(1));
+    let needs = if made.pool.is_some() { 0 } else { rows * made.stripes.max(1) + extra };
+    let too_much = format!("{} needs {}, {} has only {} free", made.name, Extents(needs), group.name, group.free());
+    if Extents(needs) > group.free() {
+        return Err(too_much);
+    }
+    if made.pool.is_none() && made.stripes > 1 {
+        made.home = group.allocate_legs(&[], made.stripes as usize, rows).ok_or(too_much)?;
+    } else if made.pool.is_none() {
+        group.allocate(rows);
+    }
+    group.allocate(extra);
+    Ok(made)
 }
 
 fn filesystem(fs: Fs, size: Bytes) -> SimFs {
@@ -157,6 +226,8 @@ fn filesystem(fs: Fs, size: Bytes) -> SimFs {
         mount_point: fs.mount_point,
         mounted: true,
         size,
+        first_size: size,
+        inodes_used: fs.inodes_used,
         used: Bytes::ZERO,
         fill: fs.fill,
         read_only: fs.read_only,

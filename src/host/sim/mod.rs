@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Host, Output, RunError};
-use crate::inventory::{DeviceNumber, Usage, mounts, superblock};
+use crate::inventory::{DeviceNumber, DeviceUsers, Usage, mounts, superblock};
 use crate::name::MountPoint;
-use crate::plan::{Command, Tool};
+use crate::plan::{Command, Moment, Tool};
 pub use fault::{Crash, Fault, Harm};
 pub use file::{SimError, load, parse};
-pub use model::{Model, SimFs, SimLv, SimPv, SimVg};
+pub use model::{Model, SimFs, SimLv, SimPool, SimPv, SimVg};
 
 /// A host that exists only in memory.
 pub struct Sim {
@@ -38,7 +38,15 @@ enum Clock {
     /// It passes this many times faster than the real one.
     Running { from: Timestamp, since: Instant, speed: f64 },
     /// It passes only when somebody sleeps or [`Sim::pass`] is called.
-    Stepped(Mutex<Timestamp>),
+    Stepped(Mutex<Stepped>),
+}
+
+/// A clock that stands still.
+#[derive(Debug, Clone, Copy)]
+struct Stepped {
+    wall: Timestamp,
+    boot: u64,
+    up: Duration,
 }
 
 impl Sim {
@@ -50,7 +58,7 @@ impl Sim {
 
     /// A host whose time stands still until it is moved.
     pub fn stepped(model: Model, from: Timestamp) -> Sim {
-        Sim::new(model, Clock::Stepped(Mutex::new(from)))
+        Sim::new(model, Clock::Stepped(Mutex::new(Stepped { wall: from, boot: 1, up: Duration::ZERO })))
     }
 
     fn new(model: Model, clock: Clock) -> Sim {
@@ -59,9 +67,25 @@ impl Sim {
 
     /// Lets time pass on a stepped host.
     pub fn pass(&self, duration: Duration) {
+        self.set(SignedDuration::try_from(duration).unwrap_or_default(), duration, 0);
+    }
+
+    /// Somebody sets the clock of a stepped host; no time passes.
+    pub fn set_clock(&self, by: SignedDuration) {
+        self.set(by, Duration::ZERO, 0);
+    }
+
+    /// A stepped host boots anew.
+    pub fn reboot(&self) {
+        self.set(SignedDuration::ZERO, Duration::ZERO, 1);
+    }
+
+    fn set(&self, wall: SignedDuration, up: Duration, boots: u64) {
         if let Clock::Stepped(now) = &self.clock {
             let mut now = lock(now);
-            *now = now.saturating_add(SignedDuration::try_from(duration).unwrap_or_default()).unwrap_or(*now);
+            now.wall = now.wall.saturating_add(wall).unwrap_or(now.wall);
+            now.boot += boots;
+            now.up = if boots > 0 { Duration::ZERO } else { now.up.saturating_add(up) };
         }
     }
 
@@ -101,8 +125,19 @@ impl Host for Sim {
                 let passed = Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * speed).unwrap_or_default();
                 from.saturating_add(SignedDuration::try_from(passed).unwrap_or_default()).unwrap_or(*from)
             }
-            Clock::Stepped(now) => *lock(now),
+            Clock::Stepped(now) => lock(now).wall,
         }
+    }
+
+    fn moment(&self) -> Moment {
+        let boot = match &self.clock {
+            Clock::Running { since, speed, .. } => (1, since.elapsed().mul_f64(*speed)),
+            Clock::Stepped(now) => {
+                let now = lock(now);
+                (now.boot, now.up)
+            }
+        };
+        Moment { at: self.now(), boot: Some(boot) }
     }
 
     fn sleep(&self, duration: Duration) {
@@ -179,6 +214,13 @@ impl Host for Sim {
 
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
         self.with(|model| model.lv_by_device(device)?.fs.as_ref().filter(|fs| fs.kind == "ext4").map(|fs| fs.errors))
+    }
+
+    fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers> {
+        self.with(|model| {
+            let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            Ok(DeviceUsers { holders: lv.holders.clone(), is_swap: lv.is_swap })
+        })
     }
 
     fn file_size(&self, file: &Path) -> Option<u64> {

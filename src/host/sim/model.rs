@@ -24,6 +24,10 @@ pub struct Model {
     pub lvs: Vec<SimLv>,
     /// Files that commands wrote, and their sizes.
     pub files: BTreeMap<PathBuf, u64>,
+    /// Its LVM system ID, empty: none.
+    pub system_id: String,
+    /// `activation/thin_pool_autoextend_threshold` of its lvm.conf.
+    pub autoextend_threshold: u64,
     /// Programs that are not installed.
     pub missing_tools: Vec<Tool>,
     /// Until when the file systems were filled.
@@ -40,6 +44,10 @@ pub struct SimVg {
     pub read_only: bool,
     pub exported: bool,
     pub partial: bool,
+    /// Its allocation policy.
+    pub policy: String,
+    /// The host it belongs to, empty: any.
+    pub system_id: String,
 }
 
 /// A physical volume.
@@ -66,9 +74,32 @@ pub struct SimLv {
     pub suspended: bool,
     pub read_only: bool,
     pub health: String,
+    /// `inherit`, or the volume's own allocation policy.
+    pub policy: String,
+    /// The PVs on which its stripes or legs end.
+    pub home: Vec<String>,
     /// The volume that this one is an old-style snapshot of.
     pub origin: Option<String>,
+    /// The thin pool it lies in.
+    pub pool: Option<String>,
+    /// If it is a thin pool: its metadata and what is used.
+    pub thin_pool: Option<SimPool>,
+    /// Devices that lie on it.
+    pub holders: Vec<String>,
+    /// It is swap space in use.
+    pub is_swap: bool,
+    /// Somebody has it open who did not mount it.
+    pub is_open: bool,
     pub fs: Option<SimFs>,
+}
+
+/// What is special to a thin pool.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are LVM's")]
+pub struct SimPool {
+    pub metadata: Extents,
+    pub data_used: Bytes,
+    pub metadata_used: Bytes,
 }
 
 /// A file system on a volume.
@@ -86,6 +117,10 @@ pub struct SimFs {
     pub size: Bytes,
     /// What is in use.
     pub used: Bytes,
+    /// The size it was made with.
+    pub first_size: Bytes,
+    /// What part of its inodes is in use, in percent.
+    pub inodes_used: u64,
     /// By how many bytes a second it fills.
     pub fill: Bytes,
     /// Mounted read-only.
@@ -109,6 +144,8 @@ impl Model {
             vgs: vec![],
             lvs: vec![],
             files: BTreeMap::new(),
+            system_id: String::new(),
+            autoextend_threshold: 100,
             missing_tools: vec![],
             filled_until: None,
         }
@@ -165,12 +202,52 @@ impl SimVg {
             extents -= taken;
         }
     }
+
+    /// Gives the same number of extents to each leg, on different PVs, as LVM does it: first where the legs end, then on
+    /// the PVs with the most free. `None`, and nothing is given, if that does not work out.
+    pub(super) fn allocate_legs(&mut self, home: &[String], legs: usize, rows: u64) -> Option<Vec<String>> {
+        let free = |pv: &SimPv| if pv.allocatable { pv.extents.0 - pv.allocated.0 } else { 0 };
+        let at_home: Vec<usize> = home
+            .iter()
+            .filter_map(|name| self.pvs.iter().position(|pv| &pv.name == name && free(pv) >= rows))
+            .collect();
+        if at_home.len() == legs {
+            at_home.iter().for_each(|pv| self.pvs[*pv].allocated.0 += rows);
+            return Some(home.to_vec());
+        }
+        let (mut pvs, mut left, mut ends) = (self.pvs.clone(), rows, home.to_vec());
+        while left > 0 {
+            let mut order: Vec<usize> = (0..pvs.len()).filter(|pv| free(&pvs[*pv]) > 0).collect();
+            order.sort_by_key(|pv| std::cmp::Reverse(free(&pvs[*pv])));
+            order.truncate(legs);
+            let taken = order.iter().map(|pv| free(&pvs[*pv])).min()?.min(left);
+            if order.len() < legs {
+                return None;
+            }
+            order.iter().for_each(|pv| pvs[*pv].allocated.0 += taken);
+            ends = order.iter().map(|pv| pvs[*pv].name.clone()).collect();
+            left -= taken;
+        }
+        self.pvs = pvs;
+        Some(ends)
+    }
 }
 
 impl SimLv {
     /// Its size.
     pub fn size(&self) -> Bytes {
         self.extents.bytes(self.extent_size)
+    }
+
+    /// How many of its legs hold data; `stripes` counts all of them.
+    pub fn data_legs(&self) -> u64 {
+        match self.kind.as_str() {
+            "raid1" | "mirror" => 1,
+            "raid4" | "raid5" => self.stripes - 1,
+            "raid6" => self.stripes - 2,
+            "raid10" => self.stripes / 2,
+            _ => self.stripes.max(1),
+        }
     }
 
     /// Its device number.
@@ -200,7 +277,7 @@ impl SimFs {
             free,
             avail: free.saturating_sub(reserved),
             files,
-            files_free: files - files / 10,
+            files_free: files - files * self.inodes_used / 100,
             read_only: self.read_only,
         }
     }
@@ -213,14 +290,16 @@ impl SimFs {
                 blocks_per_group: 32768,
                 inodes_per_group: 8192,
                 inode_size: 256,
-                reserved_gdt_blocks: 256,
+                // As mke2fs does it: for 1024 times the first size.
+                reserved_gdt_blocks: (self.first_size.0 / BLOCK / 32768 / 64 * 1024).clamp(16, 1024),
                 desc_size: 64,
                 has_64bit: true,
+                has_resize_inode: true,
             })),
             "xfs" => Some(Superblock::Xfs(Xfs {
                 block_size: BLOCK,
-                ag_blocks: (self.size.0 / BLOCK / 4).max(1),
-                ag_count: 4,
+                ag_blocks: (self.first_size.0 / BLOCK / 4).max(1),
+                ag_count: (self.size.0 * 4).div_ceil(self.first_size.0.max(1)),
                 internal_log_blocks: XFS_LOG / BLOCK,
             })),
             _ => None,

@@ -1,0 +1,55 @@
+//! `pause`, `resume` and `reset`: what a person says to the decisions, written into the journal.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::exit::Exit;
+use super::plan::select;
+use crate::app;
+use crate::journal::Event;
+use crate::name::LvRef;
+
+/// Of all three commands.
+#[derive(Debug, Args)]
+pub(super) struct Word {
+    /// VG/LV, the path of the volume, or its mount point; all targets if none is given.
+    target: Option<String>,
+    /// Config file.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Say it to the simulated host described in this file.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+}
+
+impl Word {
+    pub(super) fn pause(self) -> anyhow::Result<Exit> {
+        self.write(|lv| Event::Paused { lv }, "paused: it is refused until `lvm-autoscaler resume`")
+    }
+
+    pub(super) fn resume(self) -> anyhow::Result<Exit> {
+        self.write(|lv| Event::Resumed { lv }, "not paused any more")
+    }
+
+    pub(super) fn reset(self) -> anyhow::Result<Exit> {
+        self.write(|lv| Event::Reset { lv }, "its failures are forgotten, the breaker is closed")
+    }
+
+    fn write(self, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
+        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let targets = select(&config, self.target.as_deref())?;
+        let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());
+        let host = app::open_host(&config, self.simulate.as_deref())?;
+        let (mut journal, _lock) = app::own_journal(&config.state_directory).context(
+            "a daemon that runs cannot be told yet: stop it (systemctl stop lvm-autoscaler), say it again, start it; or set \
+             mode in its config and restart it",
+        )?;
+        let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
+        journal.append(host.moment(), vec![event(lv)])?;
+        writeln!(std::io::stdout().lock(), "{whom}: {done}")?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,114 @@
+//! The guards: one function each, one ordered table. Each says yes, or no with a sentence that has the numbers in it and
+//! says what a person can do.
+//!
+//! A guard that lacks a value refuses: what is not known is not safe. Guards never look at anything but their
+//! [`Subject`], so a decision can be repeated from recorded data.
+
+mod filesystem;
+mod group;
+pub mod reference;
+mod request;
+mod volume;
+
+use serde::Serialize;
+
+use super::history::History;
+use super::moment::Moment;
+use super::refusal::{Code, Refusal};
+use crate::config::{Config, Target};
+use crate::inventory::{FileSystem, Inventory, Lv, Vg};
+use filesystem::{below_threshold, device_mismatch, fs_errors, fs_read_only, fs_unsupported, not_mounted};
+use group::{vg_exported, vg_foreign, vg_partial, vg_read_only, vg_shared};
+use request::{breaker_open, budget_exhausted, cooldown, mode_off, operation_in_progress, outside_window, paused};
+use volume::{layered_device, lv_busy, lv_inactive, lv_read_only, lv_suspended, lv_unhealthy, snapshot_origin};
+
+/// Everything a guard may look at: one target on one host at one moment.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// What is to grow.
+    pub target: &'a Target,
+    /// All settings.
+    pub config: &'a Config,
+    /// The host, freshly looked at.
+    pub inventory: &'a Inventory,
+    /// The target's volume group.
+    pub vg: &'a Vg,
+    /// The target's volume.
+    pub lv: &'a Lv,
+    /// What is mounted at the target's mount point, if that is on a volume.
+    pub fs: Option<&'a FileSystem>,
+    /// What was done before.
+    pub history: &'a History,
+    /// The time of the decision.
+    pub now: Moment,
+}
+
+/// A guard's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "sentence", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing in the way.
+    Pass,
+    /// No, and why.
+    Refuse(String),
+    /// Cannot be asked: another guard already refused what this one needs, or it is not for this kind of target.
+    NotAsked,
+}
+
+type Guard = fn(&Subject<'_>) -> Verdict;
+
+/// The guards in the order in which they are asked. The first three codes (`unknown_target`, `other_host`,
+/// `ambiguous_alert`) are decided before there is a [`Subject`], the last five by `size`.
+pub const GUARDS: &[(Code, Guard)] = &[
+    (Code::ModeOff, mode_off),
+    (Code::Paused, paused),
+    (Code::OutsideWindow, outside_window),
+    (Code::OperationInProgress, operation_in_progress),
+    (Code::BreakerOpen, breaker_open),
+    (Code::Cooldown, cooldown),
+    (Code::BudgetExhausted, budget_exhausted),
+    (Code::VgPartial, vg_partial),
+    (Code::VgExported, vg_exported),
+    (Code::VgForeign, vg_foreign),
+    (Code::VgShared, vg_shared),
+    (Code::VgReadOnly, vg_read_only),
+    (Code::LvInactive, lv_inactive),
+    (Code::LvSuspended, lv_suspended),
+    (Code::LvReadOnly, lv_read_only),
+    (Code::LvBusy, lv_busy),
+    (Code::LvUnhealthy, lv_unhealthy),
+    (Code::SnapshotOrigin, snapshot_origin),
+    (Code::LayeredDevice, layered_device),
+    (Code::NotMounted, not_mounted),
+    (Code::DeviceMismatch, device_mismatch),
+    (Code::FsUnsupported, fs_unsupported),
+    (Code::FsReadOnly, fs_read_only),
+    (Code::FsErrors, fs_errors),
+    (Code::BelowThreshold, below_threshold),
+];
+
+/// Asks all guards.
+pub fn ask_all(subject: &Subject<'_>) -> Vec<(Code, Verdict)> {
+    GUARDS.iter().map(|(code, guard)| (*code, guard(subject))).collect()
+}
+
+/// The first refusal among answers.
+pub fn first_refusal(verdicts: &[(Code, Verdict)]) -> Option<Refusal> {
+    verdicts.iter().find_map(|(code, verdict)| match verdict {
+        Verdict::Refuse(sentence) => Some(Refusal::new(*code, sentence.clone())),
+        Verdict::Pass | Verdict::NotAsked => None,
+    })
+}
+
+/// Passes if the value is known and as it should be.
+fn require(value: Option<bool>, wanted: bool, what: &str, otherwise: impl FnOnce() -> String) -> Verdict {
+    match value {
+        Some(value) if value == wanted => Verdict::Pass,
+        Some(_) => Verdict::Refuse(otherwise()),
+        None => Verdict::Refuse(format!("LVM did not say whether {what}: look at it with lvs and vgs")),
+    }
+}
+
+fn refuse_if(refuse: bool, otherwise: impl FnOnce() -> String) -> Verdict {
+    if refuse { Verdict::Refuse(otherwise()) } else { Verdict::Pass }
+}

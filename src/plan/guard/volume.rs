@@ -1,0 +1,123 @@
+//! Whether the volume is in a state in which it can be extended, and what lies on it.
+
+use super::{Subject, Verdict, refuse_if, require};
+use crate::inventory::Lv;
+
+pub(super) fn lv_inactive(s: &Subject<'_>) -> Verdict {
+    require(s.lv.active, true, "the volume is active", || {
+        format!("{0} is not active on this host: lvchange -ay {0} and mount it", s.lv.name)
+    })
+}
+
+pub(super) fn lv_suspended(s: &Subject<'_>) -> Verdict {
+    require(s.lv.suspended, false, "the volume is suspended", || {
+        format!("{} is suspended: find out who did it, then dmsetup resume {}", s.lv.name, s.lv.dm_path)
+    })
+}
+
+pub(super) fn lv_read_only(s: &Subject<'_>) -> Verdict {
+    require(s.lv.read_only, false, "the volume is read-only", || {
+        format!("{0} is read-only: lvchange --permission rw {0} if it should grow", s.lv.name)
+    })
+}
+
+pub(super) fn lv_busy(s: &Subject<'_>) -> Verdict {
+    let moved = s.lv.move_pv.is_some()
+        || s.inventory.lvs.iter().any(|other| other.name.vg == s.lv.name.vg && other.is_role("pvmove"));
+    if moved {
+        return Verdict::Refuse(format!("a pvmove is under way in {}: wait until it ends", s.vg.name));
+    }
+    let changing = match (s.lv.converting, s.lv.merging) {
+        (Some(converting), Some(merging)) => Some(converting || merging),
+        _ => None,
+    };
+    let changing = require(changing, false, "the volume is being converted or merged", || {
+        format!("{} is being converted or merged: wait until it ends, see lvs -a", s.lv.name)
+    });
+    if changing != Verdict::Pass {
+        return changing;
+    }
+    let copied = s.lv.sync_percent.filter(|_| s.lv.is_layout("raid") || s.lv.is_layout("mirror"));
+    match (copied, s.inventory.autoextends) {
+        (Some(copied), _) if copied.value() < 100.0 => Verdict::Refuse(format!(
+            "the legs of {} are being synchronised, {copied} are done: wait until it ends, see lvs -o+sync_percent",
+            s.lv.name
+        )),
+        (_, Some(threshold)) if s.target.file_system().is_none() => Verdict::Refuse(format!(
+            "dmeventd extends {0} by itself above {threshold} %, two must not do it: set \
+             activation/thin_pool_autoextend_threshold to 100 in lvm.conf, or remove the target {0}",
+            s.lv.name
+        )),
+        _ => Verdict::Pass,
+    }
+}
+
+pub(super) fn lv_unhealthy(s: &Subject<'_>) -> Verdict {
+    let pool = s.inventory.pool_of(s.lv);
+    // A pool that ran out of data is mended by what a pool target does.
+    let mends = |lv: &Lv| s.target.file_system().is_none() && lv.health == "out_of_data";
+    for lv in [s.lv].into_iter().chain(pool) {
+        if !lv.health.is_empty() && !mends(lv) {
+            return Verdict::Refuse(format!(
+                "LVM says that {} is {:?}: mend it first, see lvs -o+lv_health_status",
+                lv.name, lv.health
+            ));
+        }
+        if lv.is_layout("pool") && lv.check_needed == Some(true) {
+            return Verdict::Refuse(format!("the metadata of {0} need a check: lvconvert --repair {0} first", lv.name));
+        }
+    }
+    Verdict::Pass
+}
+
+pub(super) fn snapshot_origin(s: &Subject<'_>) -> Verdict {
+    let snapshots: Vec<_> = s.inventory.snapshots_of(s.lv).map(|lv| lv.name.to_string()).collect();
+    refuse_if(!snapshots.is_empty() || s.lv.is_role("thickorigin"), || {
+        format!(
+            "{} is the origin of {}: LVM extends an origin only while it is inactive, lvremove the snapshot when it is no longer needed",
+            s.lv.name,
+            if snapshots.is_empty() { "a snapshot".to_owned() } else { snapshots.join(", ") }
+        )
+    })
+}
+
+/// Volumes whose extension LVM carries through by itself, and nothing between them and their file system.
+pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
+    let name = &s.lv.name;
+    let layout = if s.lv.layout.is_empty() { "of an unknown kind".to_owned() } else { s.lv.layout.join(",") };
+    if s.target.file_system().is_none() {
+        let is_pool = s.lv.is_layout("thin") && s.lv.is_layout("pool");
+        return refuse_if(!is_pool, || format!("{name} is {layout}, no thin pool: correct thin_pool"));
+    }
+    let known = ["linear", "striped", "raid1", "raid4", "raid5", "raid6", "raid10", "mirror", "thin"];
+    let grown = |kind: &str| known.contains(&kind.split('_').next().unwrap_or(kind));
+    let all_grown = !s.lv.segments.is_empty() && s.lv.segments.iter().all(|segment| grown(&segment.kind));
+    if !all_grown || s.lv.layout.is_empty() || s.lv.is_role("thicksnapshot") || s.lv.is_role("private") {
+        return Verdict::Refuse(format!(
+            "{name} is {layout}: linear, striped, RAID and thin volumes are grown, extend this one by hand"
+        ));
+    }
+    let Some(users) = &s.inventory.users else {
+        return Verdict::Refuse(format!(
+            "who uses {name} cannot be read from /sys and /proc/swaps: see lsblk {}",
+            s.lv.dm_path
+        ));
+    };
+    if users.is_swap {
+        return Verdict::Refuse(format!("{name} is swap space: swapoff, lvextend, mkswap and swapon by hand"));
+    }
+    if let Some(holder) = users.holders.first() {
+        return Verdict::Refuse(format!(
+            "{holder} lies on {name} and would have to grow too: grow both by hand, see lsblk {}",
+            s.lv.dm_path
+        ));
+    }
+    let mounted = s.inventory.mounts.iter().any(|mount| Some(mount.device) == s.lv.device);
+    refuse_if(s.lv.open == Some(true) && !mounted, || {
+        format!(
+            "{name} is open and no file system on it is mounted here: a virtual machine, a database or another mount \
+             namespace uses it, see fuser -v {}",
+            s.lv.dm_path
+        )
+    })
+}

@@ -1,0 +1,208 @@
+//! What limits a growth: budgets, `max_size`, the file system's own limits, the group's reserve, what LVM can allocate, what
+//! a pool can carry. Each limit is a number of extents and the sentence for when that is too little.
+
+use super::allocation::{self, Room};
+use super::history::History;
+use super::moment::Moment;
+use super::refusal::{Code, Refusal};
+use crate::config::{Budget, Config, Target};
+use crate::inventory::{FileSystem, Inventory, Lv, Superblock, Vg};
+use crate::units::{Bytes, Extents, GIB};
+
+/// What a limit is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub target: &'a Target,
+    pub config: &'a Config,
+    pub inventory: &'a Inventory,
+    pub vg: &'a Vg,
+    pub lv: &'a Lv,
+    pub fs: Option<&'a FileSystem>,
+    pub extent_size: Bytes,
+    pub before: Extents,
+}
+
+/// One limit.
+pub(super) struct Limit {
+    pub code: Code,
+    /// What it is, with its numbers.
+    pub what: String,
+    /// By how much the volume may grow.
+    pub room: Extents,
+    /// What a person can do.
+    pub advice: String,
+}
+
+impl Limit {
+    pub(super) fn refusal(&self, extent_size: Bytes, least: Extents) -> Refusal {
+        let room = self.room.bytes(extent_size);
+        let least = least.max(Extents(1)).bytes(extent_size);
+        let sentence = format!("{}: {room} left where a step needs at least {least}: {}", self.what, self.advice);
+        Refusal::new(self.code, sentence)
+    }
+}
+
+const ANY: Extents = Extents(u64::MAX);
+
+/// All limits of a volume but the budgets, in the order of their codes, and the multiple of extents it grows in; `None`
+/// where LVM did not give a number that is needed.
+pub(super) fn limits(ground: &Ground<'_>) -> Option<(Vec<Limit>, u64)> {
+    let mut limits = vec![to_max_size(ground)];
+    limits.extend(ground.fs.and_then(|fs| to_end_of_file_system(ground, fs)));
+    // A thin volume takes nothing from the group, only promises from its pool.
+    if ground.lv.is_layout("thin") {
+        limits.push(to_pool(ground));
+        return Some((limits, 1));
+    }
+    let room = allocation::room(ground.inventory, ground.vg, ground.lv);
+    let (multiple, cost) = room.as_ref().map_or((1, 1), |room| (room.multiple, room.cost));
+    limits.push(to_reserve(ground, multiple, cost)?);
+    limits.push(to_allocatable(ground, room));
+    Some((limits, multiple))
+}
+
+/// What the budgets in bytes leave, of the target and of its group.
+pub(super) fn budgets(
+    target: &Target,
+    config: &Config,
+    history: &History,
+    now: &Moment,
+    extent_size: Bytes,
+) -> Vec<Limit> {
+    let own = history.spent(&target.lv, &target.budget, now).bytes_left(&target.budget);
+    let group = config.volume_group(&target.lv.vg).and_then(|group| group.budget);
+    let of_group =
+        group.and_then(|budget| Some((history.spent_in(&target.lv.vg, &budget, now).bytes_left(&budget)?, budget)));
+    let limit = |left: Bytes, budget: &Budget, whose: String| Limit {
+        code: Code::BudgetExhausted,
+        what: format!("{whose} may take {budget}"),
+        room: left.to_extents_down(extent_size),
+        advice: "wait until the oldest extension no longer counts, or raise budget.bytes".to_owned(),
+    };
+    let own = own.map(|left| limit(left, &target.budget, target.lv.to_string()));
+    own.into_iter().chain(of_group.map(|(left, budget)| limit(left, &budget, target.lv.vg.to_string()))).collect()
+}
+
+fn to_max_size(ground: &Ground<'_>) -> Limit {
+    let Ground { target, before, extent_size, .. } = ground;
+    let room = match target.max_size {
+        Some(max) => Extents(max.to_extents_down(*extent_size).0.saturating_sub(before.0)),
+        None => ANY,
+    };
+    let (size, max) = (before.bytes(*extent_size), target.max_size.unwrap_or(Bytes(u64::MAX)));
+    Limit {
+        code: Code::AtMaxSize,
+        what: format!("{} is {size} and max_size is {max}", target.lv),
+        room,
+        advice: "raise max_size if it should grow further".to_owned(),
+    }
+}
+
+/// An XFS that was grown this many times has so many allocation groups that it becomes slow; the advice of its makers is
+/// a factor of 10.
+pub(super) const XFS_WARNED: u64 = 10;
+const XFS_REFUSED: u64 = 100;
+
+fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Limit> {
+    let (most, why, advice) = match fs.superblock.as_ref()? {
+        Superblock::Ext(ext) => {
+            let (blocks, why) = ext.most_blocks()?;
+            let advice = "move the data to a file system made with -O 64bit and a larger -E resize=".to_owned();
+            (Bytes(blocks.saturating_mul(ext.block_size)), why.to_owned(), advice)
+        }
+        Superblock::Xfs(_) if ground.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) => return None,
+        Superblock::Xfs(xfs) => {
+            let first = xfs.first_size()?;
+            let why = format!(
+                "it was made with about {first} and allocation groups for that, {XFS_REFUSED} times as much is the limit"
+            );
+            let advice = "make a new one, or set allow_large_xfs_growth".to_owned();
+            (Bytes(first.0.saturating_mul(XFS_REFUSED)), why, advice)
+        }
+    };
+    let Ground { before, extent_size, .. } = ground;
+    Some(Limit {
+        code: Code::FsLimit,
+        what: format!("the {} at {} can have at most {most}, {why}", fs.mount.fs_type, fs.mount.mount_point),
+        room: Extents(most.to_extents_down(*extent_size).0.saturating_sub(before.0)),
+        advice,
+    })
+}
+
+fn to_reserve(ground: &Ground<'_>, multiple: u64, cost: u64) -> Option<Limit> {
+    let vg = &ground.vg.name;
+    let free = ground.vg.free_extents?;
+    let reserve = ground.config.reserve(vg, ground.vg.size?);
+    let above = free.0.saturating_sub(reserve.to_extents_up(ground.extent_size).0);
+    // Without a reserve this is no limit of its own, what is free is asked next.
+    let room = if reserve == Bytes::ZERO { ANY } else { Extents((above / cost).saturating_mul(multiple)) };
+    let copies =
+        if cost > multiple { format!(" ({cost} extents for each {multiple} of the volume)") } else { String::new() };
+    Some(Limit {
+        code: Code::VgReserve,
+        what: format!("{vg} has {} free, {reserve} are reserved{copies}", free.bytes(ground.extent_size)),
+        room,
+        advice: format!("add a PV with vgextend, or lower volume_groups[{vg}].reserve"),
+    })
+}
+
+fn to_allocatable(ground: &Ground<'_>, room: Result<Room, String>) -> Limit {
+    let code = Code::InsufficientSpace;
+    match room {
+        Ok(room) => Limit {
+            code,
+            what: format!("LVM can certainly allocate {}{} in {}", room.extents, room.how, ground.vg.name),
+            room: room.extents,
+            advice: "add a PV with vgextend, or free some space".to_owned(),
+        },
+        Err(why) => Limit { code, what: why, room: Extents(0), advice: "see lvs -a -o+devices".to_owned() },
+    }
+}
+
+/// A pool that runs full takes all its volumes down, so a volume may only be promised what the pool can carry.
+fn to_pool(ground: &Ground<'_>) -> Limit {
+    let Ground { target, inventory, lv, extent_size, .. } = ground;
+    let limit = |what: String, room: Bytes, advice: &str| Limit {
+        code: Code::PoolSpace,
+        what,
+        room: room.to_extents_down(*extent_size),
+        advice: advice.to_owned(),
+    };
+    let Some(limits) = target.file_system().map(|fs| fs.pool) else {
+        return limit(format!("{} is no file system", target.lv), Bytes::ZERO, "correct the target");
+    };
+    let pool = inventory.pool_of(lv);
+    let Some((pool, size, data, metadata)) =
+        pool.and_then(|pool| Some((pool, pool.size?, pool.data_percent?, pool.metadata_percent?)))
+    else {
+        let what = format!("LVM did not say how full the pool of {} is", lv.name);
+        return limit(what, Bytes::ZERO, "see lvs -a -o+data_percent,metadata_percent");
+    };
+    let name = &pool.name;
+    let least = limits.min_free_metadata.value();
+    if 100.0 - metadata.value() < least {
+        let what = format!("the metadata of {name} are {metadata} full, {} are to stay free", limits.min_free_metadata);
+        return limit(
+            what,
+            Bytes::ZERO,
+            "extend the pool with lvextend --poolmetadatasize, or lower min_pool_free_metadata",
+        );
+    }
+    let free = size.saturating_sub(data.share_of(size));
+    let spare = free.saturating_sub(limits.min_free_data.share_of(size));
+    let promised = Bytes(inventory.volumes_of(pool).filter_map(|lv| lv.size).map(|size| size.0).sum());
+    let most = Bytes((size.0 as f64 * limits.max_overprovision) as u64);
+    let unpromised = most.saturating_sub(promised);
+    if unpromised < spare {
+        let what = format!(
+            "{name} is {size}, its volumes are {promised} together and may be {} times the pool, {most}",
+            limits.max_overprovision
+        );
+        return limit(what, unpromised, "extend the pool with lvextend, or raise max_overprovision");
+    }
+    let what = format!("{name} is {size} and {data} full, {} are to stay free", limits.min_free_data);
+    limit(what, spare, "extend the pool with lvextend, or lower min_pool_free_data")
+}
+
+/// LVM's largest metadata volume is 15.81 GiB; this is what certainly fits.
+pub(super) const MOST_POOL_METADATA: Bytes = Bytes(15 * GIB);

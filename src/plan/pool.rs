@@ -1,0 +1,94 @@
+//! How much a thin pool grows: its metadata first, because a pool whose metadata are full cannot be mended by more data.
+
+use super::Metadata;
+use super::guard::Subject;
+use super::limit::{self, Ground, Limit, MOST_POOL_METADATA};
+use super::refusal::{Code, Refusal};
+use super::size::{Size, ground, missing_to, step, unknown};
+use crate::config::Target;
+use crate::inventory::Lv;
+use crate::units::{Bytes, Extents, Percent};
+
+/// Metadata fill in leaps, when many blocks are written for the first time: a step adds at least this share of them.
+const METADATA_STEP: f64 = 20.0;
+
+/// Computes the size of the next step of a pool, or says which limit leaves no room for it.
+pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size, Refusal> {
+    let (Some(data_used), Some(metadata_used)) = (s.lv.data_percent, s.lv.metadata_percent) else {
+        return Err(unknown("how full the pool is"));
+    };
+    let ground = Ground { lv: hidden(s, s.inventory.pool_data(s.lv), "data")?, ..ground(s)? };
+    let Ground { extent_size, before, .. } = ground;
+    let volume = before.bytes(extent_size);
+    let mut lines = vec![format!("{} is {volume}, {before} of {extent_size}", s.lv.name)];
+    let (mut metadata, mut taken) = (None, Extents(0));
+    if metadata_used.value() > metadata_threshold.value() {
+        let (grown, cost) = self::metadata(s, &ground, metadata_used, metadata_threshold, &mut lines)?;
+        (metadata, taken) = (Some(grown), cost);
+    }
+    let mut after = before;
+    if data_used.value() > s.target.threshold.value() {
+        let used = data_used.share_of(volume);
+        let missing = missing_to(used, volume.saturating_sub(used), s.target.threshold);
+        let threshold = s.target.threshold;
+        lines.push(format!("{data_used} of the data used, {missing} more are needed to come down to {threshold}"));
+        match step(s, &ground, missing, taken, &mut lines) {
+            Ok(extents) => after = extents,
+            // The metadata are the more urgent of the two.
+            Err(refusal) if metadata.is_some() => lines.push(format!("the data cannot grow, {refusal}")),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(Size { before, after, metadata, extent_size, lines, warnings: vec![] })
+}
+
+fn hidden<'a>(s: &Subject<'_>, lv: Option<&'a Lv>, what: &str) -> Result<&'a Lv, Refusal> {
+    lv.ok_or_else(|| unknown(&format!("which volume holds the {what} of {}", s.lv.name)))
+}
+
+/// The metadata afterwards, and what that takes from the group.
+fn metadata(
+    s: &Subject<'_>,
+    ground: &Ground<'_>,
+    used: Percent,
+    threshold: Percent,
+    lines: &mut Vec<String>,
+) -> Result<(Metadata, Extents), Refusal> {
+    let lv = hidden(s, s.inventory.pool_metadata(s.lv), "metadata")?;
+    let (size, extent_size) = (lv.size.ok_or_else(|| unknown("the size of the metadata"))?, ground.extent_size);
+    let filled = used.share_of(size);
+    let missing = missing_to(filled, size.saturating_sub(filled), threshold);
+    let least = Bytes((size.0 as f64 * METADATA_STEP / 100.0) as u64);
+    let wanted = missing.max(least).to_extents_up(extent_size).max(Extents(1));
+    lines.push(format!(
+        "its metadata are {size} and {used} full, {missing} more are needed to come down to {threshold}: {wanted} ({})",
+        wanted.bytes(extent_size)
+    ));
+    let before = size.to_extents_down(extent_size);
+    // LVM keeps a spare of the same size for repairs, and extends it too.
+    let copies =
+        if s.inventory.lvs.iter().any(|other| other.name.vg == lv.name.vg && other.is_role("spare")) { 2 } else { 1 };
+    // `max_size` is about the data.
+    let target = Target { max_size: None, ..s.target.clone() };
+    let ground = Ground { target: &target, lv, before, ..*ground };
+    let (mut limits, _) = limit::limits(&ground).ok_or_else(|| unknown("how much is free"))?;
+    for limit in limits.iter_mut().filter(|limit| limit.room.0 < u64::MAX) {
+        limit.room.0 /= copies;
+    }
+    limits.splice(0..0, limit::budgets(s.target, s.config, s.history, &s.now, extent_size));
+    limits.insert(
+        0,
+        Limit {
+            code: Code::AtMaxSize,
+            what: format!("the metadata of {} are {size} and LVM allows no more than {MOST_POOL_METADATA}", s.lv.name),
+            room: Extents(MOST_POOL_METADATA.to_extents_down(extent_size).0.saturating_sub(before.0)),
+            advice: "use a larger chunk size in a new pool".to_owned(),
+        },
+    );
+    if let Some(limit) = limits.iter().find(|limit| limit.room < wanted) {
+        return Err(limit.refusal(extent_size, wanted));
+    }
+    let after = Extents(before.0 + wanted.0).bytes(extent_size);
+    lines.push(format!("metadata {size} + {} = {after}", wanted.bytes(extent_size)));
+    Ok((Metadata { before: size, after }, Extents(wanted.0 * copies)))
+}
