@@ -101,9 +101,7 @@ impl Targets {
         });
         let reserves = config.volume_groups.iter().map(|group| Reserve {
             vg: group.name.to_string(),
-            reserve: inventory
-                .vg(&group.name)
-                .and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
+            reserve: inventory.vg(&group.name).and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
         });
         Targets(views.collect(), reserves.collect())
     }
