@@ -146,7 +146,9 @@ fn check(
         if *size == old {
             continue;
         }
-        let target = world.config.target(&lv(name)).unwrap_or_else(|| panic!("{name} grew and is no target"));
+        let target = world.config.target(&lv(name));
+        assert!(target.is_some(), "{name} grew and is no target");
+        let Some(target) = target else { continue };
         assert!(
             target.max_size.is_none_or(|max| Bytes(*size) <= max),
             "{name} is {size}, max_size is {:?}",
