@@ -312,8 +312,10 @@ fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
 
     let world = World::usual();
     let server = Server::without_inventory(&world, Some(engine::start(world.shared(false))));
-    assert_eq!(server.alerts(alert()).status, 503, "not looked at yet");
+    let unclear = json!([firing(json!({ "instance": "db1", "device": "/dev/dm-0" }))]);
+    assert_eq!(server.alerts(unclear).status, 503, "not looked at yet");
     assert_eq!(world.state().last_number, 0);
+    assert_eq!(server.alerts(alert()).status, 202, "the names are enough");
 
     let world = World::usual();
     let server = Server::start(&world);

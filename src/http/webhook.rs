@@ -51,15 +51,14 @@ pub(super) async fn alertmanager(context: &Arc<Context>, request: Request<Incomi
         Ok(payload) => payload,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
-    // Until the host was looked at, what a label means may not be known yet; a refusal now would be final.
-    if context.engine.is_some() && !context.latest.get().taken {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "this host was not looked at yet, try again\n");
-    }
     let context = Arc::clone(context);
     // Writing to the journal waits for the disk.
     match tokio::task::spawn_blocking(move || receive(&context, payload.alerts)).await {
         Ok(Ok(verdicts)) => json(&verdicts),
-        Ok(Err(error)) => {
+        Ok(Err(NotAccepted::NotLooked)) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "this host was not looked at yet, try again\n")
+        }
+        Ok(Err(NotAccepted::Submit(error))) => {
             tracing::error!("alerts were not accepted: {}", crate::chain(&error));
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
         }
@@ -87,10 +86,32 @@ fn json(verdicts: &Verdicts) -> Answer {
     with_type(StatusCode::ACCEPTED, "application/json", body)
 }
 
+/// Why a payload must come again.
+enum NotAccepted {
+    /// What its labels mean cannot be known yet, and a refusal now would be final.
+    NotLooked,
+    /// The engine cannot take it.
+    Submit(SubmitError),
+}
+
+impl From<SubmitError> for NotAccepted {
+    fn from(error: SubmitError) -> NotAccepted {
+        NotAccepted::Submit(error)
+    }
+}
+
 /// Finds the targets and hands them over; all are accepted, or none.
-fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, SubmitError> {
-    let inventory = context.latest.get().inventory;
-    let named: Vec<_> = alerts.into_iter().map(|alert| (named(context, &alert, &inventory), alert)).collect();
+fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, NotAccepted> {
+    let sample = context.latest.get();
+    let named: Vec<_> = alerts.into_iter().map(|alert| (named(context, &alert, &sample.inventory), alert)).collect();
+    // `/dev/dm-3` or a second mount point says something only to who has seen the host.
+    let unclear = |code: Code| matches!(code, Code::UnknownTarget | Code::AmbiguousAlert);
+    let is_unclear = |(named, _): &(Option<Result<LvRef, Refusal>>, Alert)| {
+        named.as_ref().is_some_and(|named| named.as_ref().is_err_and(|refusal| unclear(refusal.code)))
+    };
+    if context.engine.is_some() && !sample.taken && named.iter().any(is_unclear) {
+        return Err(NotAccepted::NotLooked);
+    }
     let wishes = named.iter().filter_map(|(named, alert)| match named {
         Some(Ok(lv)) => {
             let (lv, fingerprint) = (lv.clone(), shortened(&alert.fingerprint));

@@ -306,6 +306,9 @@ fn a_group_of_another_host_is_refused() {
     let volume = group.filesystem("ext4", "data", "64M");
     volume.fill(88.0);
     let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
+    // A group in use keeps its owner.
+    sh("umount", &[path(&volume.mount_point)]);
+    sh("vgchange", &["-qq", "-an", &group.name]);
     sh("vgchange", &["-qq", "-y", "--systemid", "db2", &group.name]);
     let past = answer(&daemon, &volume, &labels(&volume));
     assert_eq!(past.result, "vg_foreign", "{}", past.sentence);

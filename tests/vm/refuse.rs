@@ -149,9 +149,9 @@ fn a_group_without_space_and_limits_of_the_config() {
     assert!(sentence.contains("20 MiB") || sentence.contains("5 extents"), "{sentence}");
     let reserve = "volume_groups: [{ name: vmt_space, reserve: 50% }]";
     sh("lvremove", &["-qq", "-y", "vmt_space/rest"]);
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     refused_by(&group, &Daemon::start(&group, &config(&group, &[&volume], reserve)), &volume, "vg_reserve");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     let limited = "defaults: { max_size: 72MiB }";
     refused_by(&group, &Daemon::start(&group, &config(&group, &[&volume], limited)), &volume, "at_max_size");
 }
@@ -187,7 +187,7 @@ fn an_inactive_volume_and_one_that_is_not_mounted() {
     let volume = full_ext4(&group);
     sh("umount", &[path(&volume.mount_point)]);
     refused(&group, &volume, "not_mounted");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     sh("vgchange", &["-qq", "-an", &group.name]);
     refused(&group, &volume, "lv_inactive");
 }
@@ -202,7 +202,7 @@ fn a_volume_mounted_elsewhere_and_another_in_its_place() {
     let mut wanted = volume.clone();
     wanted.mount_point = group.dir.join("place");
     refused(&group, &wanted, "not_mounted");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     other.mount_point = wanted.mount_point.clone();
     group.mount(&other, &[]);
     let sentence = refused(&group, &wanted, "device_mismatch");
@@ -227,7 +227,7 @@ fn a_mount_hidden_by_another() {
     other.fill(90.0);
     refused(&group, &volume, "device_mismatch");
     sh("umount", &[path(&volume.mount_point)]);
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     // And further up: mountinfo still has the target's mount as the last one at its path, which leads elsewhere.
     let inner = group.dir.join("tree/inner");
     let mut deep = volume.clone();
@@ -260,24 +260,22 @@ fn a_file_system_that_cannot_be_grown_and_one_that_blkid_knows_otherwise() {
     let volume = group.filesystem("ext2", "ext2", "64M");
     let sentence = refused(&group, &volume, "fs_unsupported");
     assert!(sentence.contains("only ext4 and xfs can"), "{sentence}");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     // A btrfs may lie on several devices and is mounted under a number that is none of theirs.
     let volume = group.filesystem("btrfs", "btrfs", "128M");
     refused(&group, &volume, "device_mismatch");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
+    group.forget();
     let volume = group.filesystem("ext4", "ext4", "64M");
     volume.fill(88.0);
     let says_xfs = script(&group.dir, "blkid", "echo xfs\n");
-    let config = config(&group, &[&volume], &format!("tools: {{ blkid: {says_xfs} }}"));
-    let sentence = refused_by(&group, &Daemon::start(&group, &config), &volume, "fs_unsupported");
+    let with =
+        |blkid: &str| Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ blkid: {blkid} }}")));
+    let sentence = refused_by(&group, &with(&says_xfs), &volume, "fs_unsupported");
     assert!(sentence.contains("blkid finds \"xfs\""), "{sentence}");
-    sh("rm", &["-r", path(&group.dir.join("state"))]);
-    // A second signature, really on the device: blkid finds two and names none.
-    let volume = group.filesystem("ext4", "two", "64M");
-    volume.fill(88.0);
-    sh("sh", &["-c", &format!("printf XFSB | dd of={} conv=notrunc bs=4 count=1 status=none && sync", volume.path())]);
-    let config = crate::daemon::config(&group, &[&volume], "");
-    refused_by(&group, &Daemon::start(&group, &config), &volume, "fs_unsupported");
+    group.forget();
+    // What blkid does when it finds several kinds at once.
+    let ambivalent = script(&group.dir, "blkid", "exit 8\n");
+    refused_by(&group, &with(&ambivalent), &volume, "fs_unsupported");
 }
 
 #[test]

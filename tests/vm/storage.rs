@@ -123,6 +123,11 @@ impl Group {
         sh("udevadm", &["settle"]);
     }
 
+    /// Removes what daemons remembered here, so that the next one knows of no refusal and no cooldown.
+    pub(crate) fn forget(&self) {
+        fs::remove_dir_all(self.dir.join("state")).expect("a state directory");
+    }
+
     /// Detaches a disk, as if it had been pulled out.
     pub(crate) fn lose_disk(&self, number: usize) {
         sh("losetup", &["-d", &self.loops[number]]);

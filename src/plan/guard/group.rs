@@ -36,6 +36,9 @@ pub(super) fn vg_shared(s: &Subject<'_>) -> Verdict {
 
 pub(super) fn vg_read_only(s: &Subject<'_>) -> Verdict {
     require(s.vg.read_only, false, "the volume group is read-only", || {
-        format!("{} is read-only: vgchange --permission rw if it should grow", s.vg.name)
+        format!(
+            "{} is read-only in its metadata and no command lifts that: vgcfgrestore an edited vgcfgbackup if it should grow",
+            s.vg.name
+        )
     })
 }
