@@ -224,8 +224,7 @@ mod tests {
         let own = OwnNames::new(["db1"]);
         let report = r#"{"report":[{"vg":[{"vg_name":"vg-a"}],"lv":[{"lv_name":"data","lv_kernel_major":"253",
             "lv_kernel_minor":"7"}]}]}"#;
-        let mut inventory =
-            crate::inventory::lvm::parse(report.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
+        let mut inventory = crate::inventory::lvm::parse(report.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
         let table = "30 1 253:7 / /data rw - ext4 /dev/mapper/vg--a-data rw\n\
             31 1 253:7 / /second rw - ext4 /dev/mapper/vg--a-data rw\n\
             32 1 253:7 /sub /bound rw - ext4 /dev/mapper/vg--a-data rw\n\
