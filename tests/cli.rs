@@ -166,6 +166,51 @@ fn a_plan_shows_guards_size_and_commands_and_runs_nothing() {
 }
 
 #[test]
+fn a_plan_for_programs_has_guards_size_and_commands() {
+    let place = Place::new(CONFIG);
+    let output = place.run(&["plan", "--format=json", &place.config(), &place.host()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let plans: serde_json::Value = serde_json::from_str(&out(&output)).expect("JSON");
+    let plan = &plans[0];
+    assert_eq!((&plan["vg"], &plan["lv"], &plan["mode"]), (&"vg".into(), &"data".into(), &"act".into()));
+    assert_eq!(plan["guards"][0]["code"], "unknown_target");
+    assert_eq!(plan["guards"][0]["verdict"], "pass");
+    assert_eq!(plan["commands"][1], serde_json::json!(["lvm", "lvextend", "-l", "1536", "--", "vg/data"]));
+    assert_eq!((&plan["plan"]["before"], &plan["plan"]["after"]), (&1024.into(), &1536.into()));
+    assert!(plan["size"].as_array().is_some_and(|lines| lines.len() >= 3) && plan["refusal"].is_null(), "{plan}");
+    assert_eq!(plans.as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_person_pauses_resumes_and_resets() {
+    let place = Place::new(CONFIG);
+    let (config, host) = (place.config(), place.host());
+    let say = |word: &str, target: &[&str]| {
+        let output = place.run(&[&[word], target, &[config.as_str(), host.as_str()][..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        out(&output)
+    };
+    let plan = || out(&place.run(&["plan", "/data", &config, &host]));
+    assert!(say("pause", &["/data"]).starts_with("vg/data: paused"));
+    assert!(plan().contains("would do nothing: paused: vg/data has been paused since"), "{}", plan());
+    assert_eq!(say("resume", &["vg/data"]), "vg/data: not paused any more\n");
+    assert!(plan().contains("would run"));
+    assert!(say("pause", &[]).starts_with("all targets: paused"));
+    assert!(plan().contains("all targets have been paused since"));
+    say("resume", &[]);
+    assert!(say("reset", &["/data"]).contains("the breaker is closed"));
+    let output = place.run(&["pause", "/nothing", &config, &host]);
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+    // A daemon has the journal for itself.
+    let served = place.serve(&[]);
+    let output = place.run(&["pause", &config, &host]);
+    drop(served);
+    assert_eq!(output.status.code(), Some(1));
+    let told = err(&output);
+    assert!(told.contains("a daemon that runs cannot be told yet: stop it (systemctl stop lvm-autoscaler)"), "{told}");
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_and_says_what_to_do() {
     let place = Place::new(CONFIG);
     let (config, host) = (place.config(), place.host());

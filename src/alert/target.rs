@@ -216,4 +216,28 @@ mod tests {
             assert_eq!(ask(&labels), Err(code), "{labels:?}");
         }
     }
+
+    /// Bind mounts, a file system mounted twice, a mount in another namespace that leads here: one volume, one target.
+    #[test]
+    fn a_second_mount_of_a_volume_is_the_same_target() {
+        let config = crate::config::parse(CONFIG, "c.yaml".as_ref()).expect("valid");
+        let own = OwnNames::new(["db1"]);
+        let report = r#"{"report":[{"vg":[{"vg_name":"vg-a"}],"lv":[{"lv_name":"data","lv_kernel_major":"253",
+            "lv_kernel_minor":"7"}]}]}"#;
+        let mut inventory = crate::inventory::lvm::parse(report.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
+        let table = "30 1 253:7 / /data rw - ext4 /dev/mapper/vg--a-data rw\n\
+            31 1 253:7 / /second rw - ext4 /dev/mapper/vg--a-data rw\n\
+            32 1 253:7 /sub /bound rw - ext4 /dev/mapper/vg--a-data rw\n\
+            33 1 8:1 / /elsewhere rw - ext4 /dev/sda1 rw\n";
+        inventory.mounts = crate::inventory::mounts::parse(table).0;
+        let ask = |point: &str| {
+            let labels = [("instance", "db1"), ("mountpoint", point), ("device", "/dev/mapper/vg--a-data")];
+            let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+            resolve(&labels, &config, &own, &inventory).map(|lv| lv.to_string()).map_err(|refusal| refusal.code)
+        };
+        for point in ["/data", "/second", "/bound"] {
+            assert_eq!(ask(point).as_deref(), Ok("vg-a/data"), "{point}");
+        }
+        assert_eq!(ask("/elsewhere"), Err(Code::AmbiguousAlert));
+    }
 }

@@ -177,13 +177,14 @@ fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
 /// The goal of a backup is a file; of all others something that an inventory shows. A file system must also be larger
 /// than before for whoever uses it.
 fn reached(shared: &Shared, plan: &Plan, step: &Step, inventory: &Inventory) -> bool {
-    let usable = |fs: &PlannedFs| inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
+    let usable =
+        |fs: &PlannedFs| inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
     match step {
         Step::BackupMetadata { file, .. } => shared.host.file_size(file).is_some_and(|size| size > 0),
         Step::GrowFilesystem { .. } => {
             let grew = plan.fs.as_ref().is_some_and(|fs| usable(fs) > Some(fs.usable_before));
             grew && step.is_verified(inventory)
-        },
+        }
         other => other.is_verified(inventory),
     }
 }

@@ -199,3 +199,100 @@ fn free_behind(inventory: &Inventory, vg: &Vg, used: &Used, place: &Place) -> u6
         used.get(&place.pv).into_iter().flatten().map(|(first, _)| *first).filter(|first| *first >= place.next).min();
     next.unwrap_or(end).min(end).saturating_sub(place.next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    /// PVs of these sizes; volumes with their policy and segments: kind, stripes, `seg_pe_ranges`. Volumes whose name has an
+    /// underscore are hidden parts.
+    fn room_for(pvs: &[(&str, u64)], lvs: &[(&str, &str, &str, u64, &str)]) -> Result<Room, String> {
+        let size = |ranges: &str, kind: &str| -> u64 {
+            let runs = ranges.split_whitespace().filter_map(|range| range.rsplit_once(':')?.1.split_once('-'));
+            let legs: Vec<u64> =
+                runs.map(|(a, b)| b.parse::<u64>().expect("n") - a.parse::<u64>().expect("n") + 1).collect();
+            match kind {
+                "raid1" => legs[0],
+                "raid5" => legs[0] * (legs.len() as u64 - 1),
+                _ => legs.iter().sum(),
+            }
+        };
+        let used = |pv: &str| -> u64 {
+            let own =
+                lvs.iter().flat_map(|lv| lv.4.split_whitespace()).filter(|range| range.starts_with(&format!("{pv}:")));
+            own.map(|range| size(range, "linear")).sum()
+        };
+        let pv_rows: Vec<_> = pvs
+            .iter()
+            .map(|(name, count)| {
+                serde_json::json!({
+                    "pv_name": name, "pv_pe_count": count.to_string(), "pv_pe_alloc_count": used(name).to_string(),
+                    "pv_allocatable": "1", "pv_missing": "0",
+                })
+            })
+            .collect();
+        let lv_rows: Vec<_> = lvs.iter().map(|(name, policy, kind, _, ranges)| serde_json::json!({
+            "lv_name": name, "lv_uuid": name, "lv_size": (size(ranges, kind) << 22).to_string(), "lv_allocation_policy": policy,
+        })).collect();
+        let seg_rows: Vec<_> = lvs.iter().map(|(name, _, kind, stripes, ranges)| serde_json::json!({
+            "lv_uuid": name, "segtype": kind, "stripes": stripes.to_string(), "seg_start_pe": "0", "seg_pe_ranges": ranges,
+        })).collect();
+        let report = serde_json::json!({ "report": [{
+            "vg": [{ "vg_name": "vg", "vg_allocation_policy": "normal", "vg_extent_size": "4194304" }],
+            "pv": pv_rows, "lv": lv_rows, "seg": seg_rows,
+        }]});
+        let inventory =
+            crate::inventory::lvm::parse(report.to_string().as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
+        let lv = inventory.lv(&"vg/lv".parse().expect("a name")).expect("there");
+        room(&inventory, &inventory.vgs[0], lv)
+    }
+
+    fn extents(pvs: &[(&str, u64)], lvs: &[(&str, &str, &str, u64, &str)]) -> u64 {
+        room_for(pvs, lvs).expect("certain").extents.0
+    }
+
+    #[test]
+    fn a_linear_volume_lies_anywhere_unless_its_policy_says_otherwise() {
+        let pvs = [("/dev/a", 100), ("/dev/b", 50)];
+        let behind = ("x", "inherit", "linear", 1, "/dev/a:30-39");
+        for (policy, wanted) in
+            [("inherit", 120), ("normal", 120), ("anywhere", 120), ("cling", 70), ("contiguous", 10)]
+        {
+            assert_eq!(extents(&pvs, &[("lv", policy, "linear", 1, "/dev/a:0-19"), behind]), wanted, "{policy}");
+        }
+        assert_eq!(extents(&pvs, &[("lv", "contiguous", "linear", 1, "/dev/a:90-99"), behind]), 0);
+        assert!(room_for(&pvs, &[("lv", "new-policy", "linear", 1, "/dev/a:0-19")]).is_err());
+    }
+
+    #[test]
+    fn stripes_get_what_the_last_of_their_disks_has() {
+        let lv = ("lv", "inherit", "striped", 2, "/dev/a:0-9 /dev/b:0-9");
+        assert_eq!(extents(&[("/dev/a", 10), ("/dev/b", 40), ("/dev/c", 100), ("/dev/d", 20)], &[lv]), 60);
+        assert_eq!(extents(&[("/dev/a", 10), ("/dev/b", 10), ("/dev/c", 100)], &[lv]), 0);
+        let cling = ("lv", "cling", "striped", 2, "/dev/a:0-9 /dev/b:0-9");
+        assert_eq!(extents(&[("/dev/a", 15), ("/dev/b", 40), ("/dev/c", 100)], &[cling]), 10);
+        // Two stripes on one disk, as `anywhere` allows: which of them grows where is not certain.
+        assert!(room_for(&[("/dev/a", 50)], &[("lv", "anywhere", "striped", 2, "/dev/a:0-9 /dev/a:10-19")]).is_err());
+    }
+
+    #[test]
+    fn legs_of_a_raid_grow_where_they_end_or_all_of_them_elsewhere() {
+        let legs = [
+            ("lv", "inherit", "raid5", 3, "lv_rimage_0:0-9 lv_rimage_1:0-9 lv_rimage_2:0-9"),
+            ("[lv_rimage_0]", "inherit", "linear", 1, "/dev/a:0-9"),
+            ("[lv_rimage_1]", "inherit", "linear", 1, "/dev/b:0-9"),
+            ("[lv_rimage_2]", "inherit", "linear", 1, "/dev/c:0-9"),
+        ];
+        let room = room_for(&[("/dev/a", 30), ("/dev/b", 20), ("/dev/c", 15), ("/dev/d", 99)], &legs).expect("certain");
+        assert_eq!((room.extents.0, room.multiple, room.cost), (10, 2, 3));
+        // One disk is full: LVM might put its leg beside another one.
+        assert_eq!(extents(&[("/dev/a", 30), ("/dev/b", 20), ("/dev/c", 10), ("/dev/d", 99)], &legs), 0);
+        let others = [("/dev/a", 10), ("/dev/b", 10), ("/dev/c", 10), ("/dev/d", 30), ("/dev/e", 20), ("/dev/f", 25)];
+        assert_eq!(extents(&others, &legs), 40);
+        // Legs that are no longer of one size, as in the middle of a reshape.
+        let mut odd = legs;
+        odd[2].4 = "/dev/b:0-11";
+        assert!(room_for(&[("/dev/a", 30), ("/dev/b", 30), ("/dev/c", 30)], &odd).is_err());
+    }
+}

@@ -89,7 +89,10 @@ fn stripes_grow_over_all_of_their_disks_or_not_at_all() {
         let free = sh("pvs", &["--noheadings", "-o", "pv_pe_count,pv_pe_alloc_count", disk]);
         let counts: Vec<u64> = free.split_whitespace().map(|n| n.parse().expect("a number")).collect();
         let rest = (counts[0] - counts[1] - 1).to_string();
-        sh("lvcreate", &["-qq", "-y", "-l", &rest, "-n", &format!("rest{}", disk.replace("/dev/", "")), &group.name, disk]);
+        sh(
+            "lvcreate",
+            &["-qq", "-y", "-l", &rest, "-n", &format!("rest{}", disk.replace("/dev/", "")), &group.name, disk],
+        );
     }
     volume.fill(88.0);
     let told = refused(&group, &daemon, &volume, "insufficient_space");
@@ -112,7 +115,8 @@ fn the_legs_of_a_raid_stay_apart() {
         in_sync(&volume);
         let data = volume.write_data();
         let before = legs(&volume);
-        let daemon = Daemon::start(&group, &config(&group, &[&volume], "defaults: { cooldown: 0s, min_increment: 32MiB }"));
+        let daemon =
+            Daemon::start(&group, &config(&group, &[&volume], "defaults: { cooldown: 0s, min_increment: 32MiB }"));
         grown(&daemon, &volume);
         assert_eq!(legs(&volume), before, "{kind}: each leg stays on its disk");
         data.assert_intact();
@@ -120,7 +124,10 @@ fn the_legs_of_a_raid_stay_apart() {
         in_sync(&volume);
         let rest = sh("pvs", &["--noheadings", "-o", "pv_pe_count,pv_pe_alloc_count", &before[0]]);
         let counts: Vec<u64> = rest.split_whitespace().map(|n| n.parse().expect("a number")).collect();
-        sh("lvcreate", &["-qq", "-y", "-l", &(counts[0] - counts[1]).to_string(), "-n", "rest", &group.name, &before[0]]);
+        sh(
+            "lvcreate",
+            &["-qq", "-y", "-l", &(counts[0] - counts[1]).to_string(), "-n", "rest", &group.name, &before[0]],
+        );
         volume.fill(88.0);
         let told = refused(&group, &daemon, &volume, "insufficient_space");
         assert!(told.contains("0 extents for"), "{told}");
@@ -133,7 +140,8 @@ fn contiguous_and_cling_are_kept() {
     for policy in ["contiguous", "cling"] {
         let group = Group::new(&format!("vmt_{policy}"), &["256M", "256M"]);
         let volume = full(&group, &["--alloc", policy, "-l", "16"]);
-        let daemon = Daemon::start(&group, &config(&group, &[&volume], "defaults: { cooldown: 0s, min_increment: 32MiB }"));
+        let daemon =
+            Daemon::start(&group, &config(&group, &[&volume], "defaults: { cooldown: 0s, min_increment: 32MiB }"));
         grown(&daemon, &volume);
         // Something behind it; for cling the whole disk.
         let home = volume.lvs("devices").split('(').next().expect("a disk").to_owned();
@@ -174,7 +182,8 @@ fn pool_config(group: &Group, more: &str) -> String {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_pool_whose_metadata_fill_first_grows_those_and_one_that_dmeventd_extends_is_left_to_it() {
     let group = Group::new("vmt_pool", &["1G"]);
-    let arguments = ["-qq", "-y", "--type", "thin-pool", "-l", "32", "--poolmetadatasize", "4M", "-n", "pool", &group.name];
+    let arguments =
+        ["-qq", "-y", "--type", "thin-pool", "-l", "32", "--poolmetadatasize", "4M", "-n", "pool", &group.name];
     sh("lvcreate", &arguments);
     sh("lvcreate", &["-qq", "-y", "-V", "1G", "--thinpool", "pool", "-n", "thin", &group.name]);
     let pool = group.volume("pool");
@@ -188,7 +197,10 @@ fn a_pool_whose_metadata_fill_first_grows_those_and_one_that_dmeventd_extends_is
     assert_eq!(past.result, "grown", "{}\n{}", past.sentence, daemon.log());
     assert_eq!(pool.extents(), extents, "the data are not full");
     assert!(number("lv_metadata_size") > size, "{}", past.sentence);
-    let spare = sh("lvs", &["-a", "--noheadings", "--units", "b", "--nosuffix", "-o", "lv_size", "-S", "lv_role=spare", &group.name]);
+    let spare = sh(
+        "lvs",
+        &["-a", "--noheadings", "--units", "b", "--nosuffix", "-o", "lv_size", "-S", "lv_role=spare", &group.name],
+    );
     assert_eq!(spare.trim().parse::<f64>().expect("a number"), number("lv_metadata_size"), "and their spare with them");
     assert!(daemon.stop().success());
 
@@ -294,6 +306,9 @@ fn a_group_of_another_host_is_refused() {
     let volume = group.filesystem("ext4", "data", "64M");
     volume.fill(88.0);
     let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
+    // A group in use keeps its owner.
+    sh("umount", &[path(&volume.mount_point)]);
+    sh("vgchange", &["-qq", "-an", &group.name]);
     sh("vgchange", &["-qq", "-y", "--systemid", "db2", &group.name]);
     let past = answer(&daemon, &volume, &labels(&volume));
     assert_eq!(past.result, "vg_foreign", "{}", past.sentence);

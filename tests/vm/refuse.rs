@@ -247,7 +247,10 @@ fn a_cached_volume() {
     let volume = full_ext4(&group);
     sh("lvcreate", &["-qq", "-y", "--type", "cache", "-L", "32M", "-n", "fast", &volume.name()]);
     let sentence = refused(&group, &volume, "layered_device");
-    assert!(sentence.contains("vmt_cached/data is cache: linear, striped, RAID and thin volumes are grown"), "{sentence}");
+    assert!(
+        sentence.contains("vmt_cached/data is cache: linear, striped, RAID and thin volumes are grown"),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
         Code::VgExported => ("it is not exported", "`vgimport`"),
         Code::VgForeign => ("its system ID is empty or this host's", "grow it on its own host, lvmsystemid(7)"),
         Code::VgShared => ("it is not shared through lvmlockd", "grow it by hand"),
-        Code::VgReadOnly => ("it is writeable", "`vgcfgrestore` an edited `vgcfgbackup`: no command lifts it"),
+        Code::VgReadOnly => ("it is writeable", "no command lifts that: `vgcfgrestore` an edited `vgcfgbackup`"),
         Code::LvInactive => ("it is active on this host", "`lvchange -ay`, mount it"),
         Code::LvSuspended => ("it is not suspended", "find out who did it, then `dmsetup resume`"),
         Code::LvReadOnly => ("it is writeable", "`lvchange --permission rw`"),
