@@ -200,7 +200,8 @@ class World:
         self.start_alertmanager(alertmanager)
         self.start_prometheus({HOST: host, RECORDED: recorded}, alertmanager)
         wait_for("the simulated host", lambda: get(f"http://127.0.0.1:{host}/metrics"))
-        wait_for("Prometheus", lambda: len(self.query("lvm_up == 1")) == 2)
+        wait_for("Prometheus", lambda: get(f"http://127.0.0.1:{self.prometheus}/-/ready"))
+        wait_for("both hosts to be scraped", lambda: len(self.query("lvm_up == 1")) == 2)
         self.began = time.time()
 
     def start_alertmanager(self, port):
