@@ -192,6 +192,7 @@ def link(title, uid, about):
 
 I = 'instance=~"$instance"'
 NEEDS = f'ALERTS{{alertstate="firing", alertname=~"Lvm.*", severity=~"critical|warning", lvm_autoscaler="", {I}}}'
+VERSIONED, VERSION = "max by (instance, version)", "* on (instance, job) group_left (version) lvm_autoscaler_build_info"
 VG, LV = "max by (instance, vg)", "max by (instance, vg, lv, mountpoint)"
 # A refusal's counter begins with its first refusal, which increase() does not see.
 REFUSED = f"(increase(lvm_autoscaler_refusals_total{{{I}}}[24h]) and lvm_autoscaler_refusals_total offset 24h) or lvm_autoscaler_refusals_total{{{I}}}"
@@ -212,9 +213,10 @@ fleet = dashboard(
              f"sum(increase(lvm_autoscaler_grown_bytes_total{{{I}}}[24h])) or vector(0)", "bytes"),
         stat("Being grown now", "Steps that run.", f"sum(lvm_autoscaler_operation_in_progress{{{I}}}) or vector(0)", w=3),
         stat("Refused today", "Requests in 24 hours to which a guard said no. Most are an everyday no, such as a cooldown.",
-             f"sum({REFUSED}) or vector(0)", w=3),
+             f"round(sum({REFUSED})) or vector(0)", w=3),
         stat("Needs a person", "Alerts of alerts/people.yml that fire.", f"count({NEEDS}) or vector(0)", "none", ANY_IS_BAD),
-        table("What needs a person", "Alerts for people that fire, the worst first. Their runbooks are in docs/runbooks.",
+        table("What needs a person", "Alerts for people that fire in Prometheus, the worst first; Alertmanager may hold back what another one explains. Their "
+              "runbooks are in docs/runbooks.",
               [(f"max by (severity, alertname, instance, vg, lv, mountpoint, code, command) ({NEEDS})", "", "none", None, None)],
               {"severity": "Severity", "alertname": "Alert", "instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at",
                "code": "Refused with", "command": "Command"}, w=24, h=7, sort=("Severity", False)),
@@ -239,21 +241,20 @@ fleet = dashboard(
               {"instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at"}, h=9, sort=("Full in", False)),
         table("What grew today", "Volumes that were extended in 24 hours, and by how much.",
               [(f"sum by (instance, vg, lv) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[24h])) > 0", "Grown by", "bytes", None, None),
-               (f'sum by (instance, vg, lv) (increase(lvm_autoscaler_operations_total{{outcome="grown", {I}}}[24h])) > 0', "Times", "none",
+               (f'round(sum by (instance, vg, lv) (increase(lvm_autoscaler_operations_total{{outcome="grown", {I}}}[24h]))) > 0', "Times", "none",
                 None, None)],
               {"instance": "Host", "vg": "VG", "lv": "LV"}, w=12, sort=("Grown by", True)),
         table("Refused today, and why", "Requests to which a guard said no, by its code. Without VG and LV the alert named no target.",
-              [(f"sum by (instance, vg, lv, code) ({REFUSED}) > 0", "Times", "none", None, None)],
+              [(f"round(sum by (instance, vg, lv, code) ({REFUSED})) > 0", "Times", "none", None, None)],
               {"instance": "Host", "vg": "VG", "lv": "LV", "code": "Code"}, w=12, sort=("Times", True)),
         graph("Extensions", "Bytes by which volumes were extended.",
               [(f"sum by (instance) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[$__rate_interval]))", "{{instance}}")], "bytes",
               style={"drawStyle": "bars", "fillOpacity": 80}),
         table("Hosts", "Whether LVM answers, how old the inventory is, and which version runs.",
-              [(f"max by (instance) (lvm_up{{{I}}})", "LVM answers", "none", NONE_IS_BAD, YES_NO),
-               (f"max by (instance) (time() - lvm_inventory_timestamp_seconds{{{I}}})", "Inventory age", "s",
+              [(f"{VERSIONED} (lvm_up{{{I}}} {VERSION})", "LVM answers", "none", NONE_IS_BAD, YES_NO),
+               (f"{VERSIONED} ((time() - lvm_inventory_timestamp_seconds{{{I}}}) {VERSION})", "Inventory age", "s",
                 [("green", None), ("orange", 120), ("red", 300)], None),
-               (f"max by (instance) (time() - process_start_time_seconds{{{I}}} and on (instance) lvm_up)", "Running for", "s", None, None),
-               (f"max by (instance, version) (lvm_autoscaler_build_info{{{I}}})", "Build", "none", None, None)],
+               (f"{VERSIONED} ((time() - process_start_time_seconds{{{I}}}) {VERSION})", "Running for", "s", None, None)],
               {"instance": "Host", "version": "Version"}, w=12),
     ],
 )
@@ -326,12 +327,12 @@ host = dashboard(
               {"vg": "VG", "pv": "PV"}, w=8, sort=("VG", False)),
         row("Volumes and file systems"),
         graph("Space of $mountpoint", "What is used, what fits, and above what it grows; the volume is larger than what fits by what the file "
-              "system needs itself. Blue lines are operations.",
+              "system needs itself.",
               [(f"lvm_filesystem:used:bytes{{{HM}}}", "used"),
                (CAPACITY, "capacity as df counts it"),
                (f"{CAPACITY} * on (instance, vg, lv) group_left () lvm_autoscaler_target_threshold_ratio", "grows above"),
                (f"lvm_lv_size_bytes{{{HV}}} and on (instance, vg, lv) lvm_filesystem_size_bytes{{{HM}}}", "volume")],
-              "bytes", overrides=[DASHED, SIZE_LINE], min=0, repeat="mountpoint", repeatDirection="h"),
+              "bytes", w=24, overrides=[DASHED, SIZE_LINE], min=0, repeat="mountpoint", repeatDirection="h"),
         graph("Usage", "As df counts it: used / (used + available).",
               [(f"lvm_filesystem:usage:ratio{{{HM}}}", "{{mountpoint}}"),
                (f"max by (mountpoint) (lvm_autoscaler_target_threshold_ratio{{{HM}}})", "grows above {{mountpoint}}")], "percentunit",

@@ -1,15 +1,63 @@
 #!/bin/bash
-# Has the real promtool and amtool, and the daemon itself, check the configs and rules that are shipped.
+# Checks what is shipped for others to paste: rules, configs, dashboards. First what can be said by reading them, with the
+# real promtool and amtool and with Grafana's types; then all of it at work, in tests/shipped/live.py.
+#
+# What this machine cannot do is named; with REQUIRE_ALL=1 it is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if command -v promtool >/dev/null && command -v amtool >/dev/null; then
-    tools=''
-else
-    tools=$(tests/vm/rig.sh tools)/
+skipped() {
+    echo "SKIPPED: $*"
+    [[ -z ${REQUIRE_ALL:-} ]] || { echo "REQUIRE_ALL is set and something was skipped"; exit 1; }
+}
+
+# The daemon and what it says of its own configs.
+cargo build --quiet --locked --bin lvm-autoscaler
+daemon=${CARGO_TARGET_DIR:-target}/debug/lvm-autoscaler
+for config in configs/config.yaml configs/full.yaml; do "$daemon" check-config "$config"; done
+
+tools=''
+installed() { for name in "$@"; do command -v "$name" >/dev/null || return 1; done; }
+if installed promtool amtool prometheus alertmanager; then
+    tools=$(dirname "$(command -v promtool)")
+elif [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    tools=$(tests/vm/rig.sh tools)
 fi
-"${tools}promtool" check rules alerts/*.yml
-"${tools}promtool" test rules alerts/tests/*.yml
-"${tools}promtool" check config configs/prometheus.yml
-"${tools}amtool" check-config configs/alertmanager.yml
-cargo run --quiet --locked -- check-config configs/config.yaml
+
+if [[ $tools ]]; then
+    "$tools/promtool" check rules alerts/*.yml
+    "$tools/promtool" test rules alerts/tests/*.yml
+    "$tools/promtool" check config configs/prometheus.yml
+    "$tools/amtool" check-config configs/alertmanager.yml
+    # routed RECEIVER LABEL=VALUE...
+    routed() { "$tools/amtool" config routes test --config.file=configs/alertmanager.yml --verify.receivers="$1" "${@:2}"; }
+    routed lvm-autoscaler alertname=LvmFileSystemFilling severity=warning lvm_autoscaler=extend instance=db1 vg=v lv=l mountpoint=/data
+    routed nobody alertname=LvmAutoscalerHasHeadroom severity=none instance=db1 vg=v lv=l
+    routed people alertname=LvmFileSystemNearlyFull severity=critical instance=db1 vg=v lv=l
+    routed people alertname=SomebodyElses severity=warning
+else
+    skipped "promtool and amtool (install them, or run as root on a Debian machine)"
+fi
+
+# A Python of our own, so that nothing is installed on the machine.
+python=target/shipped/bin/python
+if ! cmp -s tests/shipped/requirements.txt target/shipped/requirements.txt; then
+    rm -rf target/shipped
+    if command -v python3 >/dev/null && python3 -m venv target/shipped >/dev/null 2>&1 &&
+        "$python" -m pip install --quiet --disable-pip-version-check -r tests/shipped/requirements.txt; then
+        cp tests/shipped/requirements.txt target/shipped/
+    else
+        rm -rf target/shipped
+    fi
+fi
+if [[ ! -x $python ]]; then
+    skipped "dashboards and the live check (they need python3 with venv, and PyPI)"
+    exit 0
+fi
+python3 dashboards/generate.py --check
+"$python" tests/shipped/check.py
+if [[ $tools ]]; then
+    "$python" tests/shipped/live.py "$tools" "$daemon"
+else
+    skipped "the live check (it needs prometheus and alertmanager)"
+fi

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by run.sh and demo.sh. build_share TEST: builds the daemon and the test program TEST and puts both, with a
 # program that starts the latter, into the folder $share, which the guest is given.
 

@@ -1,0 +1,43 @@
+//! The configs that are shipped load, and configs/full.yaml has every key that there is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use lvm_autoscaler::config;
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("readable")
+}
+
+#[test]
+fn shipped_configs_load() {
+    for path in ["configs/config.yaml", "configs/full.yaml", "configs/simulated.yaml"] {
+        let config = config::parse(&file(path), Path::new(path)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!config.targets.is_empty(), "{path}");
+    }
+}
+
+/// `raw.rs` mirrors the file: each public field of it is a key.
+#[test]
+fn the_full_config_has_every_key() {
+    let keys: BTreeSet<String> = file("src/config/raw.rs")
+        .lines()
+        .filter_map(|line| Some(line.trim().strip_prefix("pub ")?.split_once(": ")?.0.to_owned()))
+        .collect();
+    assert!(keys.contains("lv_path") && keys.len() > 20, "raw.rs is not what this test takes it for: {keys:?}");
+    let mut shown = BTreeSet::new();
+    collect(&serde_yaml::from_str(&file("configs/full.yaml")).expect("YAML"), &mut shown);
+    let missing: Vec<_> = keys.difference(&shown).collect();
+    assert!(missing.is_empty(), "configs/full.yaml has no {missing:?}");
+}
+
+fn collect(value: &serde_yaml::Value, keys: &mut BTreeSet<String>) {
+    match value {
+        serde_yaml::Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
+            keys.extend(key.as_str().map(str::to_owned));
+            collect(value, keys);
+        }),
+        serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| collect(item, keys)),
+        _ => {}
+    }
+}
