@@ -43,6 +43,9 @@ fi
 python=target/shipped/bin/python
 if ! cmp -s tests/shipped/requirements.txt target/shipped/requirements.txt; then
     rm -rf target/shipped
+    if ! python3 -m ensurepip --version >/dev/null 2>&1 && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y python3-venv >/dev/null
+    fi
     if command -v python3 >/dev/null && python3 -m venv target/shipped >/dev/null 2>&1 &&
         "$python" -m pip install --quiet --disable-pip-version-check -r tests/shipped/requirements.txt; then
         cp tests/shipped/requirements.txt target/shipped/
