@@ -326,6 +326,22 @@ fn sizes_at_their_limits() {
     assert_eq!(sized(|c| { c.target().increment = read_amount("10%") }), Ok(1280));
 }
 
+/// Up to 100 times its first size it grows, from 10 times on with a warning.
+#[test]
+fn an_xfs_of_ten_times_its_first_size_is_warned_about() {
+    let warnings = |first| {
+        let mut case = Case::new();
+        xfs(&mut case, first);
+        case.decide().expect("it grows").warnings
+    };
+    assert_eq!(warnings(gib(1)), [""; 0]);
+    let warned = warnings(Bytes(500 << 20));
+    assert!(
+        warned.len() == 1 && warned[0].contains("made with about 500 MiB and will be more than 10 times as large"),
+        "{warned:?}"
+    );
+}
+
 fn read_amount(text: &str) -> lvm_autoscaler::units::Amount {
     text.parse().expect("an amount")
 }
