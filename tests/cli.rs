@@ -335,8 +335,13 @@ fn without_a_config_it_is_an_exporter_and_may_listen_anywhere() {
 fn a_closed_pipe_is_no_panic() {
     let place = Place::new(CONFIG);
     let (config, host) = (place.config(), place.host());
-    for arguments in [&["plan", &config, &host][..], &["check-config", "config.yaml"], &["--help"], &["metrics", &host]]
-    {
+    for arguments in [
+        &["plan", &config, &host][..],
+        &["plan", "--format=json", &config, &host],
+        &["check-config", "config.yaml"],
+        &["--help"],
+        &["metrics", &host],
+    ] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let child = place.start(arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
