@@ -28,6 +28,7 @@ if [[ $tools ]]; then
     "$tools/promtool" check rules alerts/*.yml
     "$tools/promtool" test rules alerts/tests/*.yml
     "$tools/promtool" check config configs/prometheus.yml
+    for page in tests/golden/*.prom; do "$tools/promtool" check metrics <"$page" || { echo "$page"; exit 1; }; done
     "$tools/amtool" check-config configs/alertmanager.yml
     # routed RECEIVER LABEL=VALUE...
     routed() { "$tools/amtool" config routes test --config.file=configs/alertmanager.yml --verify.receivers="$1" "${@:2}"; }
