@@ -120,6 +120,13 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
             (Some(engine), Some(lock))
         }
     };
+    if let Some(engine) = &engine {
+        let _inside = runtime.enter();
+        let path = config.control_socket();
+        path.parent().map_or(Ok(()), make_folder)?;
+        let socket = http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        runtime.spawn(http::serve_control(socket, engine.clone()));
+    }
     let context = Arc::new(Context {
         telemetry_path: options.telemetry_path.clone(),
         config: Arc::clone(&config),

@@ -181,33 +181,37 @@ fn a_plan_for_programs_has_guards_size_and_commands() {
     assert_eq!(plans.as_array().map(Vec::len), Some(3));
 }
 
+/// Into the journal when no daemon runs, through its control socket when one does: the words and what follows are the same.
 #[test]
 fn a_person_pauses_resumes_and_resets() {
-    let place = Place::new(CONFIG);
-    let (config, host) = (place.config(), place.host());
-    let say = |word: &str, target: &[&str]| {
-        let output = place.run(&[&[word], target, &[config.as_str(), host.as_str()][..]].concat());
-        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-        out(&output)
-    };
-    let plan = || out(&place.run(&["plan", "/data", &config, &host]));
-    assert!(say("pause", &["/data"]).starts_with("vg/data: paused"));
-    assert!(plan().contains("would do nothing: paused: vg/data has been paused since"), "{}", plan());
-    assert_eq!(say("resume", &["vg/data"]), "vg/data: not paused any more\n");
-    assert!(plan().contains("would run"));
-    assert!(say("pause", &[]).starts_with("all targets: paused"));
-    assert!(plan().contains("all targets have been paused since"));
-    say("resume", &[]);
-    assert!(say("reset", &["/data"]).contains("the breaker is closed"));
-    let output = place.run(&["pause", "/nothing", &config, &host]);
-    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
-    // A daemon has the journal for itself.
-    let served = place.serve(&[]);
-    let output = place.run(&["pause", &config, &host]);
-    drop(served);
-    assert_eq!(output.status.code(), Some(1));
-    let told = err(&output);
-    assert!(told.contains("a daemon that runs cannot be told yet: stop it (systemctl stop lvm-autoscaler)"), "{told}");
+    for daemon in [false, true] {
+        let place = Place::new(CONFIG);
+        let (config, host) = (place.config(), place.host());
+        let served = daemon.then(|| place.serve(&[]));
+        let say = |word: &str, target: &[&str]| {
+            let output = place.run(&[&[word], target, &[config.as_str(), host.as_str()][..]].concat());
+            assert_eq!(output.status.code(), Some(0), "daemon {daemon}: {}", err(&output));
+            out(&output)
+        };
+        let plan = || out(&place.run(&["plan", "/data", &config, &host]));
+        assert!(say("pause", &["/data"]).starts_with("vg/data: paused"));
+        assert!(plan().contains("would do nothing: paused: vg/data has been paused since"), "{}", plan());
+        assert_eq!(say("resume", &["vg/data"]), "vg/data: not paused any more\n");
+        assert!(plan().contains("would run"), "{}", plan());
+        assert!(say("pause", &[]).starts_with("all targets: paused"));
+        assert!(plan().contains("all targets have been paused since"));
+        say("resume", &[]);
+        assert!(say("reset", &["/data"]).contains("the breaker is closed"));
+        let output = place.run(&["pause", "/nothing", &config, &host]);
+        assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+        if let Some(served) = served {
+            let (code, _, log) = served.end();
+            assert_eq!(code, Some(0));
+            assert!(log.contains("a person said /-/pause"), "{log}");
+        }
+        // Whether it ended or was killed, a socket that nobody listens on is no daemon.
+        assert!(say("pause", &[]).starts_with("all targets: paused"));
+    }
 }
 
 #[test]

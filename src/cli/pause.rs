@@ -1,9 +1,12 @@
-//! `pause`, `resume` and `reset`: what a person says to the decisions, written into the journal.
+//! `pause`, `resume` and `reset`: what a person says to the decisions, through the running daemon or, when none runs,
+//! straight into its journal.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::exit::Exit;
@@ -27,29 +30,55 @@ pub(super) struct Word {
 
 impl Word {
     pub(super) fn pause(self) -> anyhow::Result<Exit> {
-        self.write(|lv| Event::Paused { lv }, "paused: it is refused until `lvm-autoscaler resume`")
+        self.say("/-/pause", |lv| Event::Paused { lv }, "paused: it is refused until `lvm-autoscaler resume`")
     }
 
     pub(super) fn resume(self) -> anyhow::Result<Exit> {
-        self.write(|lv| Event::Resumed { lv }, "not paused any more")
+        self.say("/-/resume", |lv| Event::Resumed { lv }, "not paused any more")
     }
 
     pub(super) fn reset(self) -> anyhow::Result<Exit> {
-        self.write(|lv| Event::Reset { lv }, "its failures are forgotten, the breaker is closed")
+        self.say("/-/reset", |lv| Event::Reset { lv }, "its failures are forgotten, the breaker is closed")
     }
 
-    fn write(self, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
+    /// To the daemon that runs; if none does, into its journal.
+    fn say(self, path: &str, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
         let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());
-        let host = app::open_host(&config, self.simulate.as_deref())?;
-        let (mut journal, _lock) = app::own_journal(&config.state_directory).context(
-            "a daemon that runs cannot be told yet: stop it (systemctl stop lvm-autoscaler), say it again, start it; or set \
-             mode in its config and restart it",
-        )?;
         let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
-        journal.append(host.moment(), vec![event(lv)])?;
+        match UnixStream::connect(config.control_socket()) {
+            Ok(daemon) => tell(daemon, path, lv.as_ref())?,
+            // Nobody listens: no daemon, or one that was killed and left its socket behind.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                let host = app::open_host(&config, self.simulate.as_deref())?;
+                let (mut journal, _lock) = app::own_journal(&config.state_directory)?;
+                journal.append(host.moment(), vec![event(lv)])?;
+            }
+            Err(error) => {
+                let socket = config.control_socket();
+                return Err(error).with_context(|| format!("{} cannot be used: run as root", socket.display()));
+            }
+        }
         writeln!(std::io::stdout().lock(), "{whom}: {done}")?;
         Ok(Exit::Done)
+    }
+}
+
+/// One request to the daemon's control socket.
+fn tell(mut daemon: UnixStream, path: &str, lv: Option<&LvRef>) -> anyhow::Result<()> {
+    let body = lv.map_or(String::new(), ToString::to_string);
+    daemon.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        daemon,
+        "POST {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    daemon.read_to_string(&mut answer).context("the daemon did not answer")?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, _)) if head.starts_with("HTTP/1.1 200 ") => Ok(()),
+        Some((_, said)) => bail!("the daemon says: {}", said.trim()),
+        None => bail!("the daemon gave no answer"),
     }
 }

@@ -8,7 +8,7 @@ mod load;
 mod locate;
 mod raw;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -181,6 +181,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where a running daemon is told things: in /run, or beside a state directory that is not the usual one.
+    pub fn control_socket(&self) -> PathBuf {
+        let usual = self.state_directory == Config::default().state_directory;
+        let folder = if usual { Path::new("/run/lvm-autoscaler") } else { self.state_directory.as_path() };
+        folder.join("control.sock")
+    }
+
     /// The target that grows this volume, if any.
     pub fn target(&self, lv: &LvRef) -> Option<&Target> {
         self.targets.iter().find(|target| &target.lv == lv)

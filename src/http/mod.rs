@@ -1,6 +1,7 @@
 //! The network edge: listeners, limits, routes. It never touches the host; what it needs comes through plain values and
 //! [`crate::engine::Handle`].
 
+mod control;
 mod metrics;
 mod pages;
 mod route;
@@ -17,6 +18,7 @@ use crate::engine::Handle;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
+pub use control::{bind_control, serve_control};
 pub use metrics::Pages;
 pub use server::{ListenAddress, Listeners, bind, serve};
 
