@@ -13,14 +13,17 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// A full report of 5,000 volumes is 20 MB; what prints more is broken.
 pub(super) const MAX_OUTPUT: u64 = 64 << 20;
+/// A warning for each of thousands of devices fits; beyond it writing fails, as above.
+const MAX_ERRORS: u64 = 4 << 20;
 /// Enough of an error for a person.
-const MAX_COMPLAINT: u64 = 2048;
+const MAX_COMPLAINT: usize = 2048;
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -41,7 +44,7 @@ pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration) -
         }
         let ended = if run.started.elapsed() >= deadline {
             Ended::TimedOut
-        } else if run.stdout.metadata()?.len() > MAX_OUTPUT {
+        } else if run.stdout.stream_position()? >= MAX_OUTPUT {
             Ended::TooMuch
         } else {
             continue;
@@ -81,8 +84,7 @@ struct Run {
 
 impl Run {
     fn start(program: &Path, arguments: &[String]) -> io::Result<Run> {
-        let memory = || memfd_create(c"output", MFdFlags::MFD_CLOEXEC).map(File::from).map_err(io::Error::from);
-        let (stdout, stderr) = (memory()?, memory()?);
+        let (stdout, stderr) = (memory(MAX_OUTPUT)?, memory(MAX_ERRORS)?);
         let child = std::process::Command::new(program)
             .args(arguments)
             .env_clear()
@@ -105,12 +107,14 @@ impl Run {
             self.pause = (self.pause * 2).min(Duration::from_millis(20));
             return Ok(None);
         };
-        let stderr = String::from_utf8_lossy(&read(&mut self.stderr, MAX_COMPLAINT)?).into_owned();
+        let mut stderr = read(&mut self.stderr)?;
+        stderr.truncate(MAX_COMPLAINT);
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let stderr = match status.signal() {
             Some(signal) => format!("signal {signal}\n{stderr}"),
             None => stderr,
         };
-        Ok(Some(super::Output { code: status.code(), stdout: read(&mut self.stdout, MAX_OUTPUT)?, stderr }))
+        Ok(Some(super::Output { code: status.code(), stdout: read(&mut self.stdout)?, stderr }))
     }
 
     /// With all that it started: `lvm` may be somebody's script. A process in an uninterruptible sleep outlives SIGKILL
@@ -124,11 +128,22 @@ impl Run {
     }
 }
 
-fn read(file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
+/// A file in memory that cannot grow beyond its limit: a write beyond it fails, however fast the writer and however late we
+/// look. Without that a program gone wild fills the host's memory, which nobody is charged for and nobody frees.
+fn memory(limit: u64) -> io::Result<File> {
+    let file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    file.set_len(limit)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW))?;
+    Ok(file)
+}
+
+/// What was written: the program writes through the same open file, so the position is where it stopped.
+fn read(file: &mut File) -> io::Result<Vec<u8>> {
+    let length = file.stream_position()?;
     file.rewind()?;
     // All at once: a vector that doubles while megabytes are read leaves as much behind as it holds.
-    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize);
-    file.take(limit).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -160,6 +175,14 @@ mod tests {
             |script: &str, ms| report(Path::new("/bin/sh"), &sh(script), Duration::from_millis(ms)).expect("runs");
         assert!(matches!(report("exec sleep 60", 50), Ended::TimedOut));
         assert!(matches!(report("exec cat /dev/zero", 60_000), Ended::TooMuch));
+        // However late we look, no more than the limit was ever in memory.
+        let late = mutating(Path::new("/bin/sh"), &sh("cat /dev/zero 2>/dev/null; echo $? >&2"), Duration::MAX, &|| ());
+        let late = late.expect("runs");
+        assert_eq!(
+            (late.stdout.len() as u64, late.stderr.trim()),
+            (MAX_OUTPUT, "1"),
+            "its writes fail and it is not killed"
+        );
         assert!(matches!(report("exit 3", 60_000), Ended::Exited(output) if output.code == Some(3)));
     }
 
