@@ -112,7 +112,12 @@ pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
             s.lv.dm_path
         ));
     }
-    let mounted = s.inventory.mounts.iter().any(|mount| Some(mount.device) == s.lv.device);
+    // A btrfs is mounted under a number of its own; its source still says where it is from.
+    let mounted = s
+        .inventory
+        .mounts
+        .iter()
+        .any(|mount| Some(mount.device) == s.lv.device || [&s.lv.dm_path, &s.lv.path].contains(&&mount.source));
     refuse_if(s.lv.open == Some(true) && !mounted, || {
         format!(
             "{name} is open and no file system on it is mounted here: a virtual machine, a database or another mount \
