@@ -2,13 +2,14 @@
 #
 #   make demo            the main job in a throw-away virtual machine; KEEP=1 leaves it up
 #   make test            everything; with REQUIRE_ALL=1 what cannot run here is a failure, not a skip
+#   make soak            the long proofs in full, as a table; SOAK=name for some of them
 #   make check           format, lints, docs, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
 #   make bench           what a scrape costs beside one report of LVM, as a table
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test vm-test bench check fmt clippy docs deny shipped
+.PHONY: help demo test soak vm-test bench check fmt clippy docs deny shipped
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -18,6 +19,9 @@ demo:
 
 test:
 	tests/all.sh
+
+soak:
+	SOAK='$(SOAK)' tests/soak.sh
 
 vm-test:
 	tests/vm/run.sh $(FILTER)

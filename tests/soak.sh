@@ -1,0 +1,56 @@
+#!/bin/bash
+# The long proofs, one section each, and a table of what they showed. SOAK=name (or several, with blanks) runs only those;
+# the exit code is not 0 if any failed.
+#
+# To add one: a line `section NAME COMMAND...` below, in the order of their duration, and nothing else. The command
+#   - runs in the project's folder, non-interactively, and does its own set-up,
+#   - exits with 0 only if everything held,
+#   - prints what goes into the table as lines that begin with `figures: `, and with `SKIPPED: ` why it could not run here
+#     (with REQUIRE_ALL=1 that is a failure),
+#   - prints the seed of whatever is random, and can be given it again.
+# A Rust test that is longer here than in `make test` looks at the variable SOAK (see tests/common/part.rs), which is set
+# for all sections. What a section prints is kept in target/soak/NAME.log.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+wanted=${SOAK:-}
+export SOAK=1
+logs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/soak
+mkdir -p "$logs"
+table=()
+failed=0
+known=
+
+section() {
+    local name=$1 log=$logs/$1.log begun=$SECONDS result=passed figures
+    shift
+    known="$known $name"
+    [[ -z $wanted || " $wanted " == *" $name "* ]] || return 0
+    echo "== $name: $*"
+    if ! "$@" > "$log" 2>&1 < /dev/null; then
+        result=FAILED
+        tail -n 60 "$log"
+    elif grep -q '^SKIPPED: ' "$log"; then
+        result=skipped
+        [[ -z ${REQUIRE_ALL:-} ]] || result=FAILED
+    fi
+    [[ $result != FAILED ]] || failed=1
+    figures=$(sed -nE 's/^(figures|SKIPPED): //p' "$log" | paste -sd';' | sed 's/;/; /g')
+    echo "   $result after $((SECONDS - begun)) s: ${figures:-see $log}"
+    table+=("$(printf '%-12s %-8s %6d s  %s' "$name" "$result" $((SECONDS - begun)) "$figures")")
+}
+
+test_target() { cargo test --locked --test "$@"; }
+
+# Built first, so that a compile error is not taken for a proof that failed.
+cargo test --locked --no-run --quiet || exit 1
+
+# On the simulated host: whatever happens in whatever order.
+section schedules test_target schedules
+
+for name in $wanted; do
+    [[ " $known " == *" $name "* ]] || { echo "there is no section $name, there are:$known"; failed=1; }
+done
+printf '\n%-12s %-8s %8s  %s\n' section result took figures
+((${#table[@]} == 0)) || printf '%s\n' "${table[@]}"
+exit "$failed"
