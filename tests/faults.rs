@@ -58,8 +58,11 @@ fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_co
                 continue;
             }
             assert!(ended_as(&ended, Outcome::NeedsAttention), "{command} {harm:?}");
-            let told = world.state().parked[&lv(name)].sentence.clone();
+            let parked = world.state().parked[&lv(name)].clone();
+            let told = parked.sentence;
             assert!(told.ends_with(&format!("when that is mended, run: {typed}")), "{told}");
+            assert_eq!(parked.commands, [typed], "apart from the sentence too");
+            assert_eq!(world.state().past[0].commands, [typed]);
             // Closed until a person did that, across restarts and cooldowns.
             drop(daemon);
             world.minutes(24 * 60);
@@ -72,6 +75,64 @@ fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_co
             assert!(world.state().parked.is_empty());
         }
     }
+}
+
+/// What a person is told to run is what is left: not what was done already, nor what would hit another volume.
+#[test]
+fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
+    type Change = fn(&mut lvm_autoscaler::host::sim::Model);
+    fn fs(model: &mut lvm_autoscaler::host::sim::Model) -> &mut lvm_autoscaler::host::sim::SimFs {
+        model.lv("vg/media").and_then(|lv| lv.fs.as_mut()).expect("there")
+    }
+    let cases: [(&str, Change, &[&str]); 5] = [
+        ("nothing", |_| (), &["xfs_growfs -d '/it'\\''s media'"]),
+        (
+            "unmounted it",
+            |model| fs(model).mounted = false,
+            &["mount /dev/mapper/vg-media '/it'\\''s media'", "xfs_growfs -d '/it'\\''s media'"],
+        ),
+        (
+            "remounted it read-only",
+            |model| fs(model).read_only = true,
+            &["mount -o remount,rw '/it'\\''s media'", "xfs_growfs -d '/it'\\''s media'"],
+        ),
+        ("finished it", |model| grow_by_hand(model, "vg/media"), &[]),
+        ("removed the volume", |model| model.lvs.retain(|lv| lv.name.to_string() != "vg/media"), &[]),
+    ];
+    for (what, by_hand, left) in cases {
+        let [host, config] =
+            [HOST, CONFIG].map(|text| text.replace("mount_point: /media", "mount_point: \"/it's media\""));
+        let world = World::new(&host, &config);
+        world.inject("xfs_growfs", 0, Harm::CrashBefore);
+        assert!(until_crash(|| world.daemon().alert("vg/media")).is_err());
+        world.sim.with(by_hand);
+        world.sim.inject(Fault { command: "xfs_growfs".to_owned(), after: 0, times: 9, harm: Harm::Fails });
+        world.daemon().recover().expect("the journal can be written");
+        let commands = world.state().parked.get(&lv("vg/media")).map(|parked| parked.commands.clone());
+        let finished = what == "finished it";
+        assert_eq!(commands.as_deref().unwrap_or_default(), left, "somebody {what}");
+        assert_eq!(world.state().past[0].result, if finished { "grown" } else { "needs_attention" }, "somebody {what}");
+    }
+    // When LVM does not say, all that may be left is named; each does nothing where its goal is reached.
+    let world = World::usual();
+    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 3, times: 12, harm: Harm::TimesOut });
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
+    let expected = ["lvm lvextend -l 1536 -- vg/data", "resize2fs /dev/mapper/vg-data"];
+    assert_eq!(world.state().parked[&lv("vg/data")].commands, expected);
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_written_down_and_counted_until_it_ends() {
+    let world = World::usual();
+    world.inject("resize2fs", 0, Harm::Overdue);
+    let daemon = world.daemon();
+    assert!(ended_as(&daemon.alert("vg/data"), Outcome::Grown));
+    let written = std::fs::read(world.folder.path().join("journal.0")).expect("a segment");
+    let written = String::from_utf8_lossy(&written);
+    assert_eq!(written.matches("\"event\":\"overdue\"").count(), 1);
+    let mut page = String::new();
+    prometheus_client::encoding::text::encode(&mut page, &daemon.0.metrics.registry).expect("text");
+    assert!(page.contains("lvm_autoscaler_command_overdue{command=\"resize2fs\"} 0"), "{page}");
 }
 
 /// The host is looked at before, between and after the steps.

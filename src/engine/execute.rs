@@ -45,27 +45,28 @@ pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Ou
         return Ok(None);
     };
     let plan = running.plan;
-    let (outcome, sentence) = if running.recommend {
-        (Outcome::Recommended, recommendation(&plan))
+    let (outcome, sentence, left) = if running.recommend {
+        (Outcome::Recommended, recommendation(&plan), vec![])
     } else if running.dry_run {
-        (Outcome::DryRun, dry_run(id, &plan))
+        (Outcome::DryRun, dry_run(id, &plan), vec![])
     } else {
         let result = steps(shared, id, &plan);
         shared.metrics.step_ended(&plan.lv);
         match result {
-            Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory)),
+            Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory), vec![]),
             Err(Stop::Obstacle(sentence)) => after_obstacle(shared, &plan, &sentence),
             Err(Stop::Interrupted) => return Ok(None),
             Err(Stop::Journal(error)) => return Err(error),
         }
     };
-    finish(shared, id, &plan, outcome, sentence)?;
+    finish(shared, id, &plan, outcome, sentence, left)?;
     Ok(Some(outcome))
 }
 
 /// Ends an operation that was interrupted before it changed anything and is not wanted any more.
 pub(super) fn abandon(shared: &Shared, id: OperationId, plan: &Plan, why: &str) -> Result<(), JournalError> {
-    finish(shared, id, plan, Outcome::Failed, format!("interrupted and not gone on with, {why}; nothing was changed"))
+    let sentence = format!("interrupted and not gone on with, {why}; nothing was changed");
+    finish(shared, id, plan, Outcome::Failed, sentence, vec![])
 }
 
 fn finish(
@@ -74,9 +75,10 @@ fn finish(
     plan: &Plan,
     outcome: Outcome,
     sentence: String,
+    commands: Vec<String>,
 ) -> Result<(), JournalError> {
     let now = shared.host.moment();
-    shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone() }])?;
+    shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone(), commands }])?;
     let grown = if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO };
     shared.metrics.finished(&plan.lv, outcome, grown, now.at);
     let (lv, outcome_name) = (plan.lv.to_string(), outcome.as_str());
@@ -130,7 +132,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
         shared.metrics.step_started(&plan.lv, step.as_str());
         shared.journal().append(shared.host.moment(), vec![Event::Started { id, step: number }])?;
         let started = Instant::now();
-        let said = run(shared, id, step)?;
+        let said = run(shared, id, number, step)?;
         inventory = settled(shared, plan, step)?;
         if !reached(shared, plan, step, &inventory) {
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
@@ -190,7 +192,7 @@ fn reached(shared: &Shared, plan: &Plan, step: &Step, inventory: &Inventory) -> 
 }
 
 /// Runs a step's command; what it said, for the sentence if the goal is then not reached.
-fn run(shared: &Arc<Shared>, id: OperationId, step: &Step) -> Result<String, Stop> {
+fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Result<String, Stop> {
     let Some(command) = step.command() else { return Ok("nothing was run".to_owned()) };
     tracing::info!(operation = %id, step = step.as_str(), command = %command, "running");
     let told = AtomicBool::new(false);
@@ -198,6 +200,10 @@ fn run(shared: &Arc<Shared>, id: OperationId, step: &Step) -> Result<String, Sto
         told.store(true, Ordering::Relaxed);
         shared.metrics.overdue(command.name(), true);
         tracing::warn!(operation = %id, command = %command, "takes longer than expected; it is left to run");
+        let late = vec![Event::Overdue { id, step: number }];
+        if let Err(error) = shared.journal().append(shared.host.moment(), late) {
+            tracing::error!(operation = %id, "that could not be written down: {}", crate::chain(&error));
+        }
     };
     let ran = shared.host.run(&command, &overdue);
     if told.into_inner() {
@@ -237,23 +243,25 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
 }
 
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
-fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, String) {
+fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, String, Vec<String>) {
     let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
-    let seen = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
+    let volume = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
     let before = plan.before.bytes(plan.extent_size);
     let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
     let extends = plan.growth() > Bytes::ZERO;
-    let left = plan.steps.iter().rev().find_map(Step::command).map_or_else(String::new, |command| command.to_string());
-    match seen {
+    let unknown = match volume {
         Some((lv, size)) if size <= before && extends && same_metadata(lv) => {
-            (Outcome::Failed, format!("{sentence}; nothing was changed"))
+            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
-        Some(_) => (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {left}")),
-        None => {
-            let sentence = format!("{sentence}; whether {} was extended is not known, see lvs", plan.lv);
-            (Outcome::NeedsAttention, format!("{sentence}; when that is mended, run: {left}"))
-        }
-    }
+        Some(_) => String::new(),
+        None => format!("; whether {} was extended is not known, see lvs", plan.lv),
+    };
+    let left = plan.left_for_a_person(seen.as_ref());
+    let next = match left.as_slice() {
+        [] => String::new(),
+        commands => format!("; when that is mended, run: {}", commands.join("; ")),
+    };
+    (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
 }
 
 fn grown(plan: &Plan, inventory: &Inventory) -> String {

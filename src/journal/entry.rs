@@ -96,6 +96,16 @@ pub enum Event {
         outcome: Outcome,
         /// In a sentence.
         sentence: String,
+        /// What a person has to run next, each as it can be pasted into a shell; for what needs attention.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        commands: Vec<String>,
+    },
+    /// A step's command takes longer than it should. It is left to run.
+    Overdue {
+        /// The operation.
+        id: OperationId,
+        /// The number of the step, from 0.
+        step: usize,
     },
     /// A person finished what needed attention.
     Cleared {
@@ -157,6 +167,9 @@ pub struct Parked {
     pub plan: Plan,
     /// What a person must look at.
     pub sentence: String,
+    /// What a person has to run next, each as it can be pasted into a shell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 /// An operation or refusal of the past, for people to read.
@@ -170,6 +183,9 @@ pub struct Past {
     pub result: String,
     /// In a sentence.
     pub sentence: String,
+    /// What a person had to run next, if that was left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 /// How many past operations and refusals are remembered beside the entries themselves.
@@ -224,7 +240,7 @@ impl State {
                 if let Some(lv) = lv {
                     self.last_refusal.insert(lv.clone(), refusal.clone());
                 }
-                self.remember(at, lv.clone(), refusal.code.as_str(), &refusal.sentence);
+                self.remember(at, lv.clone(), refusal.code.as_str(), &refusal.sentence, &[]);
             }
             Event::Planned { id, request, plan, dry_run, recommend } => {
                 self.last_number = self.last_number.max(id.0);
@@ -246,7 +262,11 @@ impl State {
                     running.done.push(*step);
                 }
             }
-            Event::Finished { id, outcome, sentence } => self.finish(entry.at, *id, *outcome, sentence),
+            Event::Finished { id, outcome, sentence, commands } => {
+                self.finish(entry.at, *id, *outcome, sentence, commands);
+            }
+            // For those who are told; what is done next does not depend on it.
+            Event::Overdue { .. } => {}
             Event::Cleared { lv } => {
                 self.parked.remove(lv);
             }
@@ -265,7 +285,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, at: Moment, id: OperationId, outcome: Outcome, sentence: &str) {
+    fn finish(&mut self, at: Moment, id: OperationId, outcome: Outcome, sentence: &str, commands: &[String]) {
         let Some(running) = self.running.remove(&id) else { return };
         let lv = running.plan.lv.clone();
         let last = match outcome {
@@ -275,7 +295,7 @@ impl State {
             Outcome::Grown | Outcome::Failed | Outcome::NeedsAttention => &mut self.last,
         };
         last.insert(lv.clone(), Last { id, at, outcome });
-        self.remember(at.at, Some(lv.clone()), outcome.as_str(), sentence);
+        self.remember(at.at, Some(lv.clone()), outcome.as_str(), sentence, commands);
         match outcome {
             Outcome::Grown => {
                 self.failures.remove(&lv);
@@ -290,12 +310,14 @@ impl State {
             remember(self.extensions.entry(lv.clone()).or_default(), new);
         }
         if outcome == Outcome::NeedsAttention {
-            self.parked.insert(lv, Parked { id, since: at.at, plan: running.plan, sentence: sentence.to_owned() });
+            let (sentence, commands) = (sentence.to_owned(), commands.to_vec());
+            self.parked.insert(lv, Parked { id, since: at.at, plan: running.plan, sentence, commands });
         }
     }
 
-    fn remember(&mut self, at: Timestamp, lv: Option<LvRef>, result: &str, sentence: &str) {
-        self.past.push_back(Past { at, lv, result: result.to_owned(), sentence: sentence.to_owned() });
+    fn remember(&mut self, at: Timestamp, lv: Option<LvRef>, result: &str, sentence: &str, commands: &[String]) {
+        let (result, sentence, commands) = (result.to_owned(), sentence.to_owned(), commands.to_vec());
+        self.past.push_back(Past { at, lv, result, sentence, commands });
         while self.past.len() > REMEMBERED {
             self.past.pop_front();
         }

@@ -116,7 +116,7 @@ pub const FAMILIES: &[Documented] = &[
         "command_overdue",
         "gauge",
         "command",
-        "1 while a command that changes something takes longer than expected",
+        "Commands that change something, run now and take longer than expected",
     ),
     documented("webhook_requests", "counter", "code", "Requests to the webhook, by the status that was answered"),
     documented(
@@ -252,7 +252,13 @@ impl Metrics {
 
     /// A command takes longer than expected, or ended after all.
     pub fn overdue(&self, command: &str, overdue: bool) {
-        self.overdue.get_or_create(&CommandLabel { command: command.to_owned() }).set(i64::from(overdue));
+        // Counted, for the groups run side by side and each may have one.
+        let gauge = self.overdue.get_or_create_owned(&CommandLabel { command: command.to_owned() });
+        if overdue {
+            gauge.inc()
+        } else {
+            gauge.dec()
+        };
     }
 
     /// A request to the webhook was answered.

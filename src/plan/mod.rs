@@ -8,6 +8,7 @@ mod limit;
 pub mod moment;
 mod pool;
 pub mod refusal;
+mod rest;
 pub mod size;
 pub mod step;
 

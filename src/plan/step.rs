@@ -76,16 +76,17 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.tool.as_str())?;
-        for argument in &self.arguments {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-/:=,@%".contains(c);
-            if !argument.is_empty() && argument.chars().all(plain) {
-                write!(f, " {argument}")?;
-            } else {
-                write!(f, " '{}'", argument.replace('\'', "'\\''"))?;
-            }
-        }
-        Ok(())
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", shell_word(argument)))
     }
+}
+
+/// One argument as a shell must be given it.
+pub(super) fn shell_word(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-/:=,@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
 }
 
 /// The file systems that can be grown.
