@@ -1,5 +1,7 @@
 //! The composition root of `serve`: builds everything once, runs until a signal, drains in order.
 
+mod reload;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -11,8 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::alert::target::OwnNames;
-use crate::config::{self, Config};
-use crate::engine::{self, Handle, Shared};
+use crate::config::{self, Config, InForce};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
@@ -23,6 +24,7 @@ use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::plan::BACKUP_FOLDER;
+use reload::Daemon;
 
 /// Where the config is looked for when nobody says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/lvm-autoscaler/config.yaml";
@@ -81,7 +83,7 @@ fn wall_clock() -> Timestamp {
 
 /// The daemon's life.
 pub fn serve(options: &Options) -> anyhow::Result<()> {
-    let config = Arc::new(load_config(options.config_file.as_deref(), options.simulate.as_deref())?);
+    let config = load_config(options.config_file.as_deref(), options.simulate.as_deref())?;
     check_listeners(&config, &options.listen)?;
     let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
@@ -91,17 +93,22 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
             tool.as_str()
         );
     }
+    let in_force = InForce::new(config);
+    let config = in_force.get();
     let latest = Arc::new(Latest::default());
-    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), config.inventory_interval);
+    let interval = Arc::clone(&in_force);
+    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), move || interval.get().inventory_interval);
     if options.simulate.is_none()
         && let Err(error) = uevent::watch(sampler.clone())
     {
         tracing::warn!("no uevents, LVM is looked at once per interval: {error}");
     }
     let metrics = Arc::new(Metrics::default());
+    metrics.config_read(Some(host.now()));
     config.targets.iter().for_each(|target| metrics.expect_target(&target.lv));
-    let own_names = config.instances.clone().unwrap_or_else(|| host.own_names());
-    tracing::info!(names = own_names.join(","), targets = config.targets.len(), dry_run = options.dry_run, "starting");
+    let own_names = host.own_names();
+    let names = config.instances.as_ref().unwrap_or(&own_names).join(",");
+    tracing::info!(names, targets = config.targets.len(), dry_run = options.dry_run, "starting");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // Bound before anything is recovered: a second daemon or a wrong address must not start an operation.
@@ -113,25 +120,28 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         Signals::catch()?
     };
-    let (engine, _lock) = match config.targets.is_empty() {
-        true => (None, None),
-        false => {
-            let (engine, lock) = start_engine(&config, &host, &metrics, &sampler, options)?;
-            (Some(engine), Some(lock))
-        }
-    };
-    if let Some(engine) = &engine {
+    let daemon = Arc::new(Daemon {
+        options: options.clone(),
+        in_force: Arc::clone(&in_force),
+        host: Arc::clone(&host),
+        metrics: Arc::clone(&metrics),
+        sampler,
+        engine: Arc::default(),
+        from_file: (options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists()).into(),
+        lock: Mutex::default(),
+    });
+    if !config.targets.is_empty() {
+        daemon.start()?;
+    }
+    {
         let _inside = runtime.enter();
-        let path = config.control_socket();
-        path.parent().map_or(Ok(()), make_folder)?;
-        let socket = http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        runtime.spawn(http::serve_control(socket, engine.clone()));
+        open_control(&daemon)?;
     }
     let context = Arc::new(Context {
         telemetry_path: options.telemetry_path.clone(),
-        config: Arc::clone(&config),
+        in_force,
         own_names: OwnNames::new(&own_names),
-        engine: engine.clone(),
+        engine: Arc::clone(&daemon.engine),
         exposition: exposition(options.selection.clone(), &latest, host),
         pages: http::Pages::default(),
         latest,
@@ -139,12 +149,35 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         body_deadline: http::BODY_DEADLINE,
         draining: AtomicBool::new(false),
     });
-    runtime.block_on(run(listeners, context, signals))?;
-    if let Some(engine) = engine {
+    runtime.block_on(run(listeners, context, signals, &daemon))?;
+    if let Some(engine) = daemon.engine.get() {
         tracing::info!("waiting for steps that run");
         engine.drain();
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// The socket for what a person says. Without one a daemon that grows nothing is still an exporter.
+fn open_control(daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+    let path = daemon.in_force.get().control_socket();
+    let open = || -> anyhow::Result<_> {
+        path.parent().map_or(Ok(()), make_folder)?;
+        // A daemon with targets holds the lock, so whoever listened there is gone; one without may stand beside another.
+        if daemon.engine.get().is_none() && std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            bail!("another daemon listens on {}", path.display());
+        }
+        http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))
+    };
+    match open() {
+        Ok(socket) => {
+            let (engine, reloading) = (Arc::clone(&daemon.engine), Arc::clone(daemon));
+            let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
+            tokio::spawn(http::serve_control(socket, http::Control { engine, reload }));
+        }
+        Err(error) if daemon.engine.get().is_some() => return Err(error),
+        Err(error) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),
+    }
     Ok(())
 }
 
@@ -161,7 +194,12 @@ impl Signals {
     }
 }
 
-async fn run(listeners: http::Listeners, context: Arc<Context>, mut signals: Signals) -> anyhow::Result<()> {
+async fn run(
+    listeners: http::Listeners,
+    context: Arc<Context>,
+    mut signals: Signals,
+    daemon: &Arc<Daemon>,
+) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     for address in listeners.addresses() {
         tracing::info!(%address, "listening");
@@ -173,7 +211,11 @@ async fn run(listeners: http::Listeners, context: Arc<Context>, mut signals: Sig
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.hangup.recv() => tracing::warn!("SIGHUP: the config is read at start only, restart to have it read again"),
+            _ = signals.hangup.recv() => {
+                let daemon = Arc::clone(daemon);
+                // The outcome is in the log and in the metrics.
+                let _ = tokio::task::spawn_blocking(move || daemon.reload()).await;
+            }
         }
     }
     tracing::info!("stopping");
@@ -196,27 +238,6 @@ fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<
         )));
     }
     Ok(())
-}
-
-fn start_engine(
-    config: &Arc<Config>,
-    host: &Arc<dyn Host>,
-    metrics: &Arc<Metrics>,
-    sampler: &Sampler,
-    options: &Options,
-) -> anyhow::Result<(Handle, Flock<std::fs::File>)> {
-    let (journal, lock) = own_journal(&config.state_directory)?;
-    let sampler = sampler.clone();
-    let shared = Shared {
-        host: Arc::clone(host),
-        config: Arc::clone(config),
-        journal: Mutex::new(journal),
-        metrics: Arc::clone(metrics),
-        dry_run: options.dry_run,
-        stopping: AtomicBool::new(false),
-        refresh: Box::new(move || sampler.refresh()),
-    };
-    Ok((engine::start(Arc::new(shared)), lock))
 }
 
 /// The journal, for this process alone as long as the lock is held.

@@ -4,13 +4,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::*;
 use lvm_autoscaler::alert::target::OwnNames;
 use lvm_autoscaler::app;
+use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::http::{self, Context, ListenAddress};
@@ -43,9 +44,12 @@ impl Server {
         let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
         let context = Arc::new(Context {
             telemetry_path: "/metrics".to_owned(),
-            config: Arc::clone(&world.config),
+            in_force: engine.as_ref().map_or_else(
+                || InForce::new(Arc::clone(&world.config)),
+                |engine| Arc::clone(&engine.shared().in_force),
+            ),
             own_names: OwnNames::new(["db1"]),
-            engine,
+            engine: Arc::new(engine.map_or_else(OnceLock::new, OnceLock::from)),
             exposition: app::exposition(Selection::default(), &latest, host),
             pages: http::Pages::default(),
             latest,
@@ -102,7 +106,7 @@ impl Server {
     }
 
     fn engine(&self) -> &Handle {
-        self.context.engine.as_ref().expect("there is one")
+        self.context.engine().expect("there is one")
     }
 
     fn idle(&self) {
@@ -116,7 +120,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
-        if let Some(engine) = &self.context.engine {
+        if let Some(engine) = self.context.engine() {
             engine.drain();
         }
     }

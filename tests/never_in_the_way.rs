@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lvm_autoscaler::alert::target::OwnNames;
-use lvm_autoscaler::config::Config;
+use lvm_autoscaler::config::{Config, InForce};
 use lvm_autoscaler::http::{self, Context, ListenAddress};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::autoscaler::Metrics;
@@ -84,9 +84,9 @@ fn fifty_scrapes_at_once_share_the_work() {
 fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAddr {
     let context = Context {
         telemetry_path: "/metrics".to_owned(),
-        config: Arc::new(Config::default()),
+        in_force: InForce::new(Config::default()),
         own_names: OwnNames::new(["db1"]),
-        engine: None,
+        engine: Arc::default(),
         exposition,
         pages: http::Pages::default(),
         latest: Arc::new(Latest::default()),

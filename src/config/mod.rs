@@ -3,6 +3,7 @@
 //! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
 //! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
 
+mod in_force;
 mod limits;
 mod load;
 mod locate;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
+pub use in_force::InForce;
 pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
 pub use load::{ConfigError, load, parse};
 

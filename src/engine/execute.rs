@@ -81,6 +81,9 @@ fn finish(
     shared.journal().append(now, vec![Event::Finished { id, outcome, sentence: sentence.clone(), commands }])?;
     let grown = if outcome == Outcome::Grown { plan.growth() } else { Bytes::ZERO };
     shared.metrics.finished(&plan.lv, outcome, grown, now.at);
+    if shared.config().target(&plan.lv).is_none() {
+        shared.metrics.forget_target(&plan.lv);
+    }
     let (lv, outcome_name) = (plan.lv.to_string(), outcome.as_str());
     match outcome {
         Outcome::Grown | Outcome::DryRun => tracing::info!(operation = %id, lv, outcome = outcome_name, "{sentence}"),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::host::Host;
 use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
@@ -23,8 +23,8 @@ pub use queue::{Accepted, Handle, Request, SubmitError, start};
 pub struct Shared {
     /// The machine.
     pub host: Arc<dyn Host>,
-    /// What is wanted.
-    pub config: Arc<Config>,
+    /// What is wanted; [`Shared::config`] is how it is now.
+    pub in_force: Arc<InForce>,
     /// What was done.
     pub journal: Mutex<Journal>,
     /// What is counted.
@@ -38,6 +38,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What is wanted now. One request is decided about and carried out with one of them.
+    pub fn config(&self) -> Arc<Config> {
+        self.in_force.get()
+    }
+
     /// The journal, for one short use.
     pub fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)

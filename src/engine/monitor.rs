@@ -10,18 +10,31 @@ use crate::host::{Focus, look};
 use crate::journal::Source;
 use crate::units::Percent;
 
-/// Looks at all targets once per interval until the daemon stops.
-pub(super) fn watch(handle: &Handle, interval: Duration) {
+/// Looks at all targets once per interval until the daemon stops, or the config no longer asks for it.
+pub(super) fn watch(handle: &Handle) {
     let shared = Arc::clone(handle.shared());
-    while !shared.is_stopping() {
-        let over: Vec<Request> =
-            shared.config.targets.iter().filter(|target| is_over(&shared, target)).map(request).collect();
+    while handle.goes_on_watching() {
+        let config = shared.config();
+        let over: Vec<Request> = config.targets.iter().filter(|target| is_over(&shared, target)).map(request).collect();
         if !over.is_empty()
             && let Err(error) = handle.submit(over)
         {
             tracing::warn!("targets over their threshold are not looked at now: {}", crate::chain(&error));
         }
-        shared.pause(interval);
+        wait(&shared);
+    }
+}
+
+/// One interval, as long as it is at the moment: a reload may change it.
+fn wait(shared: &Shared) {
+    const SLICE: Duration = Duration::from_secs(1);
+    let mut waited = Duration::ZERO;
+    while let Some(left) = shared.config().interval.and_then(|interval| interval.checked_sub(waited))
+        && !left.is_zero()
+        && !shared.is_stopping()
+    {
+        shared.pause(left.min(SLICE));
+        waited += left.min(SLICE);
     }
 }
 

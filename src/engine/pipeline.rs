@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, execute};
-use crate::config::{Mode, Target};
+use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
 use crate::inventory::Inventory;
 use crate::journal::{Event, JournalError, Parked, Source};
@@ -33,14 +33,15 @@ impl Pipeline {
     /// Decides about a request, and carries the decision out. `request` is its number if the journal has it as received.
     pub fn request(&self, request: Option<u64>, lv: &LvRef, source: Source) -> Result<Ended, JournalError> {
         let shared = &self.0;
-        let Some(target) = shared.config.target(lv) else {
+        let config = shared.config();
+        let Some(target) = config.target(lv) else {
             // The config changed while the request waited.
             let sentence = format!("{lv} is not among monitor.targets any more");
             return self.refuse(request, lv, source, Refusal::new(Code::UnknownTarget, sentence));
         };
         let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
         self.clear_if_mended(lv, &inventory)?;
-        match self.decide(target, &inventory) {
+        match self.decide(target, &inventory, &config) {
             Err(refusal) => self.refuse(request, lv, source, refusal),
             Ok(plan) => self.carry_out(request, plan, target.mode == Mode::Recommend),
         }
@@ -72,7 +73,8 @@ impl Pipeline {
     /// Whether the same would be decided now, or more; if not, why.
     fn still_wanted(&self, plan: &Plan, inventory: &Inventory) -> Result<(), String> {
         let shared = &self.0;
-        let Some(target) = shared.config.target(&plan.lv) else {
+        let config = shared.config();
+        let Some(target) = config.target(&plan.lv) else {
             return Err(format!("{} is not among monitor.targets any more", plan.lv));
         };
         if target.mode != Mode::Act {
@@ -82,7 +84,7 @@ impl Pipeline {
         history.open.remove(&plan.lv);
         let point = |plan: &Plan| plan.fs.as_ref().map(|fs| fs.mount_point.clone());
         let metadata = |plan: &Plan| plan.metadata.map_or(Bytes::ZERO, |metadata| metadata.after);
-        match crate::plan::plan(target, inventory, &shared.config, &history, shared.host.moment()).decision {
+        match crate::plan::plan(target, inventory, &config, &history, shared.host.moment()).decision {
             Err(refusal) => Err(refusal.to_string()),
             Ok(now) if point(&now) != point(plan) || now.after < plan.after || metadata(&now) < metadata(plan) => {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
@@ -92,10 +94,10 @@ impl Pipeline {
         }
     }
 
-    fn decide(&self, target: &Target, inventory: &Inventory) -> Result<Plan, Refusal> {
+    fn decide(&self, target: &Target, inventory: &Inventory, config: &Config) -> Result<Plan, Refusal> {
         let shared = &self.0;
         let history = shared.journal().state().history(shared.dry_run);
-        plan(target, inventory, &shared.config, &history, shared.host.moment()).decision
+        plan(target, inventory, config, &history, shared.host.moment()).decision
     }
 
     fn carry_out(&self, request: Option<u64>, plan: Plan, recommend: bool) -> Result<Ended, JournalError> {
@@ -121,7 +123,8 @@ impl Pipeline {
         refusal: Refusal,
     ) -> Result<Ended, JournalError> {
         let shared = &self.0;
-        shared.metrics.refused(Some(lv), refusal.code);
+        // A volume that is no target any more has no series.
+        shared.metrics.refused(shared.config().target(lv).map(|target| &target.lv), refusal.code);
         let seen_before = shared.journal().state().last_refusal.get(lv).is_some_and(|last| last.code == refusal.code);
         if source == Source::Monitor && seen_before {
             return Ok(Ended::Refused(refusal));

@@ -73,6 +73,8 @@ struct Inner {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     workers: Mutex<BTreeMap<VgName, JoinHandle<()>>>,
+    /// A thread looks at the targets by itself.
+    watching: Mutex<bool>,
 }
 
 /// The engine, as the rest of the program sees it.
@@ -87,6 +89,7 @@ pub fn start(shared: Arc<Shared>) -> Handle {
         waiting: Mutex::default(),
         changed: Condvar::new(),
         workers: Mutex::default(),
+        watching: Mutex::default(),
     }));
     for (id, running) in &state.running {
         handle.push(running.plan.lv.vg.clone(), Work::Resume { id: *id });
@@ -99,10 +102,7 @@ pub fn start(shared: Arc<Shared>) -> Handle {
             Work::Request { number: Some(number), lv: pending.lv, source: pending.source },
         );
     }
-    if let Some(interval) = handle.shared().config.interval {
-        let watched = handle.clone();
-        std::thread::spawn(move || super::monitor::watch(&watched, interval));
-    }
+    handle.watch();
     handle
 }
 
@@ -167,6 +167,23 @@ impl Handle {
     /// What everybody may know: config, journal, metrics.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
+    }
+
+    /// Has the targets looked at by ourselves if the config asks for it; to be called again when that was replaced.
+    pub fn watch(&self) {
+        let mut watching = self.0.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*watching && self.shared().config().interval.is_some() {
+            *watching = true;
+            let watched = self.clone();
+            std::thread::spawn(move || super::monitor::watch(&watched));
+        }
+    }
+
+    /// Whether the thread that looks should go on; if not, the next [`Handle::watch`] starts another.
+    pub(super) fn goes_on_watching(&self) -> bool {
+        let mut watching = self.0.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        *watching = self.shared().config().interval.is_some() && !self.shared().is_stopping();
+        *watching
     }
 
     /// Accepts nothing more and waits for the steps that run. What waits stays in the journal for the next start.

@@ -12,8 +12,12 @@ use crate::inventory::Latest;
 pub struct Sampler(SyncSender<()>);
 
 impl Sampler {
-    /// Starts the thread; it looks at once and then once per interval.
-    pub fn start(host: Arc<dyn Host>, latest: Arc<Latest>, interval: Duration) -> Sampler {
+    /// Starts the thread; it looks at once and then once per interval, which is asked for anew each time.
+    pub fn start(
+        host: Arc<dyn Host>,
+        latest: Arc<Latest>,
+        interval: impl Fn() -> Duration + Send + 'static,
+    ) -> Sampler {
         // One waiting wish is enough: it is answered by a look that begins after it was made.
         let (sender, wishes) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
@@ -30,7 +34,7 @@ impl Sampler {
                 }
                 failing = looked.is_err();
                 latest.set(looked.ok(), started.elapsed());
-                if wishes.recv_timeout(interval) == Err(RecvTimeoutError::Disconnected) {
+                if wishes.recv_timeout(interval()) == Err(RecvTimeoutError::Disconnected) {
                     return;
                 }
             }

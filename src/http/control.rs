@@ -1,11 +1,13 @@
 //! The control socket: what a person says to a running daemon. A Unix socket in a folder only root can enter; there is
 //! no other door to these paths.
 //!
-//! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets.
+//! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
+//! `POST /-/reload`.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -39,11 +41,20 @@ pub fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// What a person reaches through the socket.
+pub struct Control {
+    /// Empty as long as nothing may grow.
+    pub engine: Arc<OnceLock<Handle>>,
+    /// Reads the config again; what changed, or why not.
+    pub reload: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+}
+
 /// Serves until the runtime ends.
-pub async fn serve_control(listener: UnixListener, engine: Handle) {
+pub async fn serve_control(listener: UnixListener, control: Control) {
+    let control = Arc::new(control);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, engine.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&control)))),
             Err(error) => {
                 tracing::warn!("the control socket cannot accept: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -52,10 +63,10 @@ pub async fn serve_control(listener: UnixListener, engine: Handle) {
     }
 }
 
-async fn connection(stream: UnixStream, engine: Handle) {
+async fn connection(stream: UnixStream, control: Arc<Control>) {
     let service = service_fn(move |request| {
-        let engine = engine.clone();
-        async move { Ok::<_, Infallible>(answer(engine, request).await) }
+        let control = Arc::clone(&control);
+        async move { Ok::<_, Infallible>(answer(control, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -66,12 +77,18 @@ async fn connection(stream: UnixStream, engine: Handle) {
     }
 }
 
-async fn answer(engine: Handle, request: Request<Incoming>) -> Answer {
+async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
+    if (request.method(), request.uri().path()) == (&Method::POST, "/-/reload") {
+        return reload(control).await;
+    }
     let event: fn(Option<LvRef>) -> Event = match (request.method(), request.uri().path()) {
         (&Method::POST, "/-/pause") => |lv| Event::Paused { lv },
         (&Method::POST, "/-/resume") => |lv| Event::Resumed { lv },
         (&Method::POST, "/-/reset") => |lv| Event::Reset { lv },
-        _ => return text(StatusCode::NOT_FOUND, "expected POST /-/pause, /-/resume or /-/reset\n"),
+        _ => return text(StatusCode::NOT_FOUND, "expected POST /-/pause, /-/resume, /-/reset or /-/reload\n"),
+    };
+    let Some(engine) = control.engine.get().cloned() else {
+        return text(StatusCode::NOT_FOUND, "the daemon has no targets: add some to monitor.targets and reload it\n");
     };
     let path = request.uri().path().to_owned();
     let body = tokio::time::timeout(DEADLINE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
@@ -82,7 +99,7 @@ async fn answer(engine: Handle, request: Request<Incoming>) -> Answer {
     let lv = match body.as_str() {
         "" => None,
         name => match name.parse::<LvRef>() {
-            Ok(lv) if engine.shared().config.target(&lv).is_some() => Some(lv),
+            Ok(lv) if engine.shared().config().target(&lv).is_some() => Some(lv),
             Ok(lv) => return text(StatusCode::NOT_FOUND, format!("{lv} is not among the targets of the daemon\n")),
             Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         },
@@ -98,5 +115,13 @@ async fn answer(engine: Handle, request: Request<Incoming>) -> Answer {
         Ok(Ok(())) => text(StatusCode::OK, "done\n"),
         Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::chain(&error))),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down\n"),
+    }
+}
+
+async fn reload(control: Arc<Control>) -> Answer {
+    match tokio::task::spawn_blocking(move || (control.reload)()).await {
+        Ok(Ok(said)) => text(StatusCode::OK, format!("{said}\n")),
+        Ok(Err(why)) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the config cannot be read\n"),
     }
 }

@@ -51,14 +51,14 @@ async fn page(context: &Arc<Context>, shape: Shape) -> Option<Bytes> {
 }
 
 fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
-    let targets = context.engine.as_ref().map(|engine| {
+    let targets = context.engine().map(|engine| {
         let history = {
             let journal = engine.shared().journal();
             context.metrics.journal_writable.set(i64::from(journal.is_writable()));
             journal.state().history(engine.shared().dry_run)
         };
         context.metrics.queue_length.set(engine.waiting_count() as i64);
-        Targets::new(&context.config, &context.latest.get().inventory, &history, &engine.shared().host.moment())
+        Targets::new(&context.config(), &context.latest.get().inventory, &history, &engine.shared().host.moment())
     });
     context.exposition.page(shape, targets, Some(&context.metrics.registry))
 }

@@ -8,17 +8,18 @@ mod route;
 mod server;
 mod webhook;
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::alert::target::OwnNames;
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::engine::Handle;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
-pub use control::{bind_control, serve_control};
+pub use control::{Control, bind_control, serve_control};
 pub use metrics::Pages;
 pub use server::{ListenAddress, Listeners, bind, serve};
 
@@ -29,12 +30,12 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Context {
     /// Where the metrics are.
     pub telemetry_path: String,
-    /// What is wanted.
-    pub config: Arc<Config>,
-    /// The names of this host.
+    /// What is wanted; [`Context::config`] is how it is now.
+    pub in_force: Arc<InForce>,
+    /// The names that the host itself has.
     pub own_names: OwnNames,
-    /// The engine; `None` when nothing may grow.
-    pub engine: Option<Handle>,
+    /// The engine; empty as long as nothing may grow. A reload that brings the first target starts it.
+    pub engine: Arc<OnceLock<Handle>>,
     /// The last inventory.
     pub latest: Arc<Latest>,
     /// Makes the pages of metrics.
@@ -47,4 +48,21 @@ pub struct Context {
     pub body_deadline: Duration,
     /// Set when the daemon is stopping.
     pub draining: AtomicBool,
+}
+
+impl Context {
+    /// What is wanted now. One request is answered with one of them.
+    pub fn config(&self) -> Arc<Config> {
+        self.in_force.get()
+    }
+
+    /// The engine, if anything may grow.
+    pub fn engine(&self) -> Option<&Handle> {
+        self.engine.get()
+    }
+
+    /// What counts as this host.
+    fn names(&self, config: &Config) -> Cow<'_, OwnNames> {
+        config.instances.as_ref().map_or(Cow::Borrowed(&self.own_names), |names| Cow::Owned(OwnNames::new(names)))
+    }
 }

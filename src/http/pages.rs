@@ -17,7 +17,7 @@ pub(super) fn landing(context: &Arc<Context>) -> Answer {
          <ul><li><a href=\"{path}\">Metrics</a></li><li><a href=\"/-/ready\">Ready</a></li><li><a href=\"/-/healthy\">Healthy</a></li></ul>\n\
          </body></html>\n",
         env!("CARGO_PKG_VERSION"),
-        context.config.targets.len(),
+        context.config().targets.len(),
     );
     with_type(StatusCode::OK, "text/html; charset=utf-8", body)
 }
@@ -31,7 +31,7 @@ pub(super) fn ready(context: &Arc<Context>) -> Answer {
     if !context.latest.get().taken {
         return unready("no inventory yet, see whether `lvm fullreport` answers");
     }
-    if context.engine.as_ref().is_some_and(|engine| !engine.shared().journal().is_writable()) {
+    if context.engine().is_some_and(|engine| !engine.shared().journal().is_writable()) {
         return unready("the journal cannot be written");
     }
     text(StatusCode::OK, "ready\n")

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::Context;
 use super::route::{Answer, text, with_type};
-use crate::alert::{self, Alert, Status, target};
+use crate::alert::target::{self, OwnNames};
+use crate::alert::{self, Alert, Status};
+use crate::config::Config;
 use crate::engine::{Accepted, Handle, Request as Wish, SubmitError};
 use crate::inventory::Inventory;
 use crate::journal::{Event, Source};
@@ -103,13 +105,16 @@ impl From<SubmitError> for NotAccepted {
 /// Finds the targets and hands them over; all are accepted, or none.
 fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, NotAccepted> {
     let sample = context.latest.get();
-    let named: Vec<_> = alerts.into_iter().map(|alert| (named(context, &alert, &sample.inventory), alert)).collect();
+    let config = context.config();
+    let names = context.names(&config);
+    let about = |alert: &Alert| named(alert, &config, &names, &sample.inventory);
+    let named: Vec<_> = alerts.into_iter().map(|alert| (about(&alert), alert)).collect();
     // `/dev/dm-3` or a second mount point says something only to who has seen the host.
     let unclear = |code: Code| matches!(code, Code::UnknownTarget | Code::AmbiguousAlert);
     let is_unclear = |(named, _): &(Option<Result<LvRef, Refusal>>, Alert)| {
         named.as_ref().is_some_and(|named| named.as_ref().is_err_and(|refusal| unclear(refusal.code)))
     };
-    if context.engine.is_some() && !sample.taken && named.iter().any(is_unclear) {
+    if context.engine().is_some() && !sample.taken && named.iter().any(is_unclear) {
         return Err(NotAccepted::NotLooked);
     }
     let wishes = named.iter().filter_map(|(named, alert)| match named {
@@ -120,7 +125,7 @@ fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, NotAccepte
         _ => None,
     });
     let refused = named.iter().filter_map(|(named, _)| named.as_ref()?.as_ref().err());
-    let accepted = match &context.engine {
+    let accepted = match context.engine() {
         Some(engine) => hand_over(engine, wishes.collect(), refused)?,
         None => vec![],
     };
@@ -139,10 +144,10 @@ fn receive(context: &Context, alerts: Vec<Alert>) -> Result<Verdicts, NotAccepte
 }
 
 /// Which target a firing alert names; `None` for one that is resolved, which never starts or stops anything.
-fn named(context: &Context, alert: &Alert, inventory: &Inventory) -> Option<Result<LvRef, Refusal>> {
+fn named(alert: &Alert, config: &Config, names: &OwnNames, inventory: &Inventory) -> Option<Result<LvRef, Refusal>> {
     match alert.status {
         Status::Resolved => None,
-        Status::Firing => Some(target::resolve(&alert.labels, &context.config, &context.own_names, inventory)),
+        Status::Firing => Some(target::resolve(&alert.labels, config, names, inventory)),
     }
 }
 

@@ -127,6 +127,13 @@ pub const FAMILIES: &[Documented] = &[
     ),
     documented("queue_length", "gauge", "", "Requests that wait for a worker"),
     documented("journal_writable", "gauge", "", "Whether the journal could be written to the last time"),
+    documented(
+        "config_last_reload_successful",
+        "gauge",
+        "",
+        "Whether the config was accepted the last time it was read; if not, the one before stays in force",
+    ),
+    documented("config_last_reload_success_timestamp_seconds", "gauge", "", "When the config in force was read"),
 ];
 
 /// The counters and gauges, and the registry that shows them.
@@ -146,6 +153,8 @@ pub struct Metrics {
     pub queue_length: Gauge<i64, AtomicI64>,
     /// Whether the journal could be written to the last time.
     pub journal_writable: Gauge<i64, AtomicI64>,
+    reload_successful: Gauge<i64, AtomicI64>,
+    reload_success: Gauge<f64, AtomicU64>,
 }
 
 /// From a tenth of a second, an `lvextend`, to the minutes of a large `resize2fs`.
@@ -169,6 +178,8 @@ impl Default for Metrics {
             alerts: Family::default(),
             queue_length: Gauge::default(),
             journal_writable: Gauge::default(),
+            reload_successful: Gauge::default(),
+            reload_success: Gauge::default(),
         };
         // An exporter has no journal, and what is not there does not fail.
         metrics.journal_writable.set(1);
@@ -187,6 +198,8 @@ impl Default for Metrics {
         families.add("alerts", metrics.alerts.clone());
         families.add("queue_length", metrics.queue_length.clone());
         families.add("journal_writable", metrics.journal_writable.clone());
+        families.add("config_last_reload_successful", metrics.reload_successful.clone());
+        families.add("config_last_reload_success_timestamp_seconds", metrics.reload_success.clone());
         Metrics { registry, ..metrics }
     }
 }
@@ -213,6 +226,29 @@ impl Metrics {
             drop(self.operations.get_or_create(&labels));
         }
         drop(self.grown.get_or_create(&Volume { vg, lv }));
+    }
+
+    /// Removes the series of a target that is none any more.
+    pub fn forget_target(&self, lv: &LvRef) {
+        self.step_ended(lv);
+        let Volume { vg, lv } = volume(lv);
+        for outcome in Outcome::ALL {
+            let labels = VolumeOutcome { vg: vg.clone(), lv: lv.clone(), outcome: outcome.as_str() };
+            self.operations.remove(&labels);
+            self.last_operation.remove(&labels);
+        }
+        for code in Code::ALL {
+            self.refusals.remove(&VolumeCode { vg: vg.clone(), lv: lv.clone(), code: code.as_str() });
+        }
+        self.grown.remove(&Volume { vg, lv });
+    }
+
+    /// The config was read: at the start, or again. `None`: it was not accepted.
+    pub fn config_read(&self, at: Option<Timestamp>) {
+        self.reload_successful.set(i64::from(at.is_some()));
+        if let Some(at) = at {
+            self.reload_success.set(at.as_millisecond() as f64 / 1000.0);
+        }
     }
 
     /// A request was refused; `None` if its labels named no target.

@@ -118,7 +118,7 @@ impl World {
     pub(crate) fn shared_on(&self, host: Arc<dyn Host>, dry_run: bool) -> Arc<Shared> {
         Arc::new(Shared {
             host,
-            config: Arc::clone(&self.config),
+            in_force: config::InForce::new(Arc::clone(&self.config)),
             journal: Mutex::new(Journal::open(self.folder.path()).expect("a journal")),
             metrics: Arc::new(Metrics::default()),
             dry_run,

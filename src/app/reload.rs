@@ -1,0 +1,137 @@
+//! What a reload reaches, and the reload itself: SIGHUP, or `POST /-/reload` on the control socket.
+//!
+//! A config is in force whole or not at all. One that is wrong, or that changes what only a start can change, leaves the
+//! one before in force; the reason is logged, answered, and seen in `lvm_autoscaler_config_last_reload_successful`.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::bail;
+use nix::fcntl::Flock;
+
+use super::{DEFAULT_CONFIG, Options, UsageError, check_listeners, load_config, own_journal};
+use crate::config::{Config, InForce};
+use crate::engine::{self, Handle, Shared};
+use crate::host::{Host, Sampler};
+use crate::journal::Journal;
+use crate::metrics::autoscaler::Metrics;
+use crate::name::LvRef;
+
+/// The parts of a daemon that a config reaches.
+pub(super) struct Daemon {
+    pub(super) options: Options,
+    pub(super) in_force: Arc<InForce>,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sampler: Sampler,
+    /// Empty as long as nothing may grow.
+    pub(super) engine: Arc<OnceLock<Handle>>,
+    /// Whether the config came from a file. One that vanished is an error, not an empty config.
+    pub(super) from_file: AtomicBool,
+    /// Kept as long as the engine is there; also makes two reloads come one after the other.
+    pub(super) lock: Mutex<Option<Flock<std::fs::File>>>,
+}
+
+impl Daemon {
+    /// Reads the config again and puts it in force; what changed, in a sentence.
+    pub(super) fn reload(&self) -> anyhow::Result<String> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.replace(&mut lock) {
+            Ok(said) => {
+                self.metrics.config_read(Some(self.host.now()));
+                tracing::info!("{said}");
+                Ok(said)
+            }
+            Err(error) => {
+                self.metrics.config_read(None);
+                tracing::error!("the config was not accepted, the one before stays in force: {error:#}");
+                Err(error)
+            }
+        }
+    }
+
+    fn replace(&self, lock: &mut Option<Flock<std::fs::File>>) -> anyhow::Result<String> {
+        let is_there = self.options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists();
+        if !is_there && self.from_file.load(Ordering::Relaxed) {
+            bail!(UsageError(format!("{DEFAULT_CONFIG} is gone: put it back, or restart to have only metrics")));
+        }
+        let new = load_config(self.options.config_file.as_deref(), self.options.simulate.as_deref())?;
+        let old = self.in_force.get();
+        if let Some(keys) = only_at_start(&old, &new) {
+            bail!(UsageError(format!("{keys} changed, which only a start can do: put it back, or restart the daemon")));
+        }
+        check_listeners(&new, &self.options.listen)?;
+        // All that can fail comes before anything is in force.
+        let journal = match new.targets.is_empty() || self.engine.get().is_some() {
+            true => None,
+            false => Some(own_journal(&new.state_directory)?),
+        };
+        let new = Arc::new(new);
+        self.in_force.replace(Arc::clone(&new));
+        self.from_file.store(is_there, Ordering::Relaxed);
+        if let Some((journal, held)) = journal {
+            *lock = Some(held);
+            self.start_engine(journal);
+        }
+        let (added, removed) = (without(&new, &old), without(&old, &new));
+        added.iter().for_each(|lv| self.metrics.expect_target(lv));
+        removed.iter().for_each(|lv| self.metrics.forget_target(lv));
+        if let Some(engine) = self.engine.get() {
+            engine.watch();
+        }
+        self.sampler.refresh();
+        Ok(said(&new, &added, &removed))
+    }
+
+    /// From here on things may grow.
+    pub(super) fn start(&self) -> anyhow::Result<()> {
+        let (journal, lock) = own_journal(&self.in_force.get().state_directory)?;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        self.start_engine(journal);
+        Ok(())
+    }
+
+    fn start_engine(&self, journal: Journal) {
+        let sampler = self.sampler.clone();
+        let shared = Shared {
+            host: Arc::clone(&self.host),
+            in_force: Arc::clone(&self.in_force),
+            journal: Mutex::new(journal),
+            metrics: Arc::clone(&self.metrics),
+            dry_run: self.options.dry_run,
+            stopping: AtomicBool::new(false),
+            refresh: Box::new(move || sampler.refresh()),
+        };
+        self.engine.get_or_init(|| engine::start(Arc::new(shared)));
+    }
+}
+
+/// The keys that changed and that are read at the start only.
+fn only_at_start(old: &Config, new: &Config) -> Option<String> {
+    let changed = [
+        ("state.directory", old.state_directory != new.state_directory),
+        ("inventory.timeout", old.inventory_timeout != new.inventory_timeout),
+        ("tools", old.tools != new.tools),
+    ];
+    let keys: Vec<&str> = changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
+    (!keys.is_empty()).then(|| keys.join(", "))
+}
+
+/// The targets of one config that another does not have.
+fn without(config: &Config, other: &Config) -> Vec<LvRef> {
+    let lvs = config.targets.iter().map(|target| &target.lv);
+    lvs.filter(|lv| other.target(lv).is_none()).cloned().collect()
+}
+
+fn said(config: &Config, added: &[LvRef], removed: &[LvRef]) -> String {
+    let names = |lvs: &[LvRef]| lvs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut said = format!("the config was read again and is in force: {} targets", config.targets.len());
+    if !added.is_empty() {
+        said.push_str(&format!(", new: {}", names(added)));
+    }
+    if !removed.is_empty() {
+        said.push_str(&format!(", no longer: {}", names(removed)));
+    }
+    said
+}
