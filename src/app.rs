@@ -64,6 +64,7 @@ pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Res
     if simulate.is_some() {
         // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on with.
         config.state_directory.push("simulated");
+        config.report.directory.iter_mut().for_each(|directory| directory.push("simulated"));
     }
     Ok(config)
 }

@@ -8,7 +8,7 @@ const ROWS: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["http"],
-    &["engine"],
+    &["engine", "report"],
     &["metrics", "journal", "host"],
     &["alert"],
     &["plan"],
@@ -28,6 +28,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("journal", &["plan", "name", "units"]),
     ("host", &["plan", "config", "inventory", "name", "units"]),
     ("metrics", &["plan", "config", "inventory", "name", "units"]),
+    ("report", &["journal", "plan", "config", "inventory", "name", "units"]),
 ];
 
 /// Enough for one subject; what is longer is two.

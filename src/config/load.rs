@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
 use super::locate::{Step, locate, show};
-use super::{Config, FileSystem, Target, ToolPaths, VolumeGroup, What, raw};
+use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, raw};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
 /// Larger files are refused: a config is a page or two, and YAML's nesting is quadratic to read.
 const MAX_FILE: u64 = 256 << 10;
+
+/// Reports are about days; one each minute is for who tries it out.
+const SHORTEST_REPORT: Duration = Duration::from_secs(60);
 
 /// What is wrong with a config file, in the form `file:line:column: path: what is wrong, what was expected`.
 #[derive(Debug, thiserror::Error)]
@@ -139,11 +142,28 @@ fn validate(file: raw::File) -> Result<Config, Wrong> {
         volume_groups,
         instances: file.webhook.instances,
         state_directory,
+        report: reports(file.report, unset.report)?,
         inventory_interval: at_least_a_second(file.inventory.interval, unset.inventory_interval, &at("interval"))?,
         inventory_timeout: at_least_a_second(file.inventory.timeout, unset.inventory_timeout, &at("timeout"))?,
         tools: tools(file.tools)?,
         time_zone: unset.time_zone,
     })
+}
+
+fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
+    let at = |key| [Step::Key("report"), Step::Key(key)];
+    if raw.interval.is_some_and(|interval| interval < SHORTEST_REPORT) {
+        return wrong(at("interval"), "is too short, expected at least 1m");
+    }
+    if let Some(directory) = &raw.directory {
+        check_absolute(directory, &at("directory"))?;
+    }
+    let formats = raw.formats.unwrap_or(unset.formats);
+    if formats.is_empty() {
+        return wrong(at("formats"), "is empty, expected some of html, markdown and json");
+    }
+    let keep = raw.keep.unwrap_or(unset.keep);
+    Ok(Reports { interval: raw.interval, directory: raw.directory, formats, keep })
 }
 
 fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
@@ -498,6 +518,11 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ("defaults:\n  mount_point: /x", "c.yaml:2:16: defaults.mount_point: names a target"),
             ("volume_groups:\n  - name: a b", "c.yaml:2:11: volume_groups[0].name: \"a b\" is not a valid LVM name"),
             ("state: { directory: state }", "c.yaml:1:21: state.directory: \"state\" is not absolute"),
+            ("report: { interval: 5s }", "c.yaml:1:21: report.interval: is too short, expected at least 1m"),
+            ("report: { directory: here }", "c.yaml:1:22: report.directory: \"here\" is not absolute"),
+            ("report: { formats: [] }", "c.yaml:1:20: report.formats: is empty, expected some of"),
+            ("report: { formats: [pdf] }", "unknown variant `pdf`, expected one of `html`, `markdown`, `json`"),
+            ("report: { keep: 0 }", "c.yaml:1:17: report.keep: 0 is not a whole number from 1 to 100"),
             ("monitor: [", "c.yaml:"),
             ("a: 1\n---\nb: 2", "c.yaml:"),
         ];

@@ -8,6 +8,7 @@ mod limits;
 mod load;
 mod locate;
 mod raw;
+mod report;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::units::{Amount, Bytes, GIB, Percent};
 pub use in_force::InForce;
 pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
 pub use load::{ConfigError, load, parse};
+pub use report::{ReportFormat, Reports};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub instances: Option<Vec<String>>,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
+    /// Reports that are written by themselves.
+    pub report: Reports,
     /// How often LVM is asked in the background.
     pub inventory_interval: Duration,
     /// How long LVM may take to answer before the report is given up.
@@ -174,6 +178,7 @@ impl Default for Config {
             volume_groups: Vec::new(),
             instances: None,
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
+            report: Reports::default(),
             inventory_interval: Duration::from_secs(15),
             inventory_timeout: Duration::from_secs(30),
             tools: ToolPaths::default(),
@@ -188,6 +193,11 @@ impl Config {
         let usual = self.state_directory == Config::default().state_directory;
         let folder = if usual { Path::new("/run/lvm-autoscaler") } else { self.state_directory.as_path() };
         folder.join("control.sock")
+    }
+
+    /// Where reports are kept.
+    pub fn report_directory(&self) -> PathBuf {
+        self.report.directory.clone().unwrap_or_else(|| self.state_directory.join("reports"))
     }
 
     /// The target that grows this volume, if any.

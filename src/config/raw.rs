@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, Visitor};
 use jiff::civil::{Time, Weekday};
 
 use super::limits::{self, Mode};
+use super::report::ReportFormat;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -22,6 +23,7 @@ pub(super) struct File {
     pub defaults: Target,
     pub volume_groups: Vec<VolumeGroup>,
     pub webhook: Webhook,
+    pub report: Report,
     pub state: State,
     pub inventory: Inventory,
     pub tools: Tools,
@@ -131,6 +133,17 @@ pub(super) struct VolumeGroup {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Webhook {
     pub instances: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Report {
+    #[serde(deserialize_with = "optional_duration")]
+    pub interval: Option<Duration>,
+    pub directory: Option<PathBuf>,
+    pub formats: Option<Vec<ReportFormat>>,
+    #[serde(deserialize_with = "optional_count")]
+    pub keep: Option<u32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
