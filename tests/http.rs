@@ -378,7 +378,7 @@ fn labels_of_strangers_are_quoted_cut_and_never_run() {
     }
     server.idle();
     assert!(world.sim.changes().is_empty());
-    let longest = world.state().past.iter().map(|past| past.sentence.len()).max();
+    let longest = world.state().refused.iter().map(|past| past.sentence.len()).max();
     assert!(longest < Some(2_000), "a stranger's text fills the journal: {longest:?}");
 }
 

@@ -15,7 +15,7 @@ use lvm_autoscaler::host::{Host, Output, RunError};
 use lvm_autoscaler::inventory::{DeviceNumber, Usage};
 use lvm_autoscaler::journal::{Journal, Source};
 use lvm_autoscaler::name::MountPoint;
-use lvm_autoscaler::plan::{Command, Outcome, Tool};
+use lvm_autoscaler::plan::{Code, Command, Outcome, Tool};
 
 /// A host on which the journal's disk breaks when a certain command runs.
 struct Breaking {
@@ -216,4 +216,19 @@ fn switching_segments_forgets_nothing() {
     }
     assert_eq!(world.state(), daemon.0.state());
     assert_eq!((world.count("lvextend"), world.state().last.len()), (3, 3));
+}
+
+/// A storm of alerts that are refused must not push out of memory what was done.
+#[test]
+fn refusals_do_not_push_out_operations() {
+    let world = World::usual();
+    let daemon = world.daemon();
+    assert!(ended_as(&daemon.alert("vg/data"), Outcome::Grown));
+    for _ in 0..150 {
+        assert!(refused(&daemon.alert("vg/data"), Code::Cooldown));
+    }
+    let state = world.state();
+    assert_eq!((state.past.len(), state.refused.len()), (1, 100));
+    let lately = state.lately();
+    assert_eq!((lately.len(), lately[0].result.as_str()), (101, "grown"));
 }

@@ -204,16 +204,16 @@ fn the_own_look_writes_a_refusal_down_once() {
     for _ in 0..5 {
         assert!(refused(&daemon.own_look("vg/data"), Code::VgExported));
     }
-    assert_eq!(world.state().past.len(), 1);
+    assert_eq!(world.state().refused.len(), 1);
     // Another reason is news, and so is an alert.
     world.sim.with(|model| model.vg("vg").expect("there").partial = true);
     assert!(refused(&daemon.own_look("vg/data"), Code::VgPartial));
     assert!(refused(&daemon.alert("vg/data"), Code::VgPartial));
-    assert_eq!(world.state().past.len(), 3);
+    assert_eq!(world.state().refused.len(), 3);
     // What was written down last counts after a restart too.
     drop(daemon);
     assert!(refused(&world.daemon().own_look("vg/data"), Code::VgPartial));
-    assert_eq!(world.state().past.len(), 3);
+    assert_eq!(world.state().refused.len(), 3);
 }
 
 #[test]

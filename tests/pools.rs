@@ -136,7 +136,7 @@ fn two_who_extend_one_pool_are_refused() {
     world.sim.with(|model| model.autoextend_threshold = 70);
     let ended = world.daemon().alert("vg/pool");
     assert!(refused(&ended, Code::LvBusy), "{ended:?}");
-    let told = world.state().past[0].sentence.clone();
+    let told = world.state().refused[0].sentence.clone();
     assert!(
         told.contains("set activation/thin_pool_autoextend_threshold to 100 in lvm.conf, or remove the target vg/pool"),
         "{told}"

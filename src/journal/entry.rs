@@ -188,8 +188,15 @@ pub struct Past {
     pub commands: Vec<String>,
 }
 
-/// How many past operations and refusals are remembered beside the entries themselves.
+/// How many past operations, and how many refusals, are remembered beside the entries themselves.
 const REMEMBERED: usize = 100;
+
+fn push_bounded(list: &mut VecDeque<Past>, past: Past) {
+    list.push_back(past);
+    while list.len() > REMEMBERED {
+        list.pop_front();
+    }
+}
 
 /// What all entries together mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,8 +215,11 @@ pub struct State {
     pub last_dry_run: BTreeMap<LvRef, Last>,
     /// The latest refusal, by target; the daemon's own look writes it down only when it changes.
     pub last_refusal: BTreeMap<LvRef, Refusal>,
-    /// What ended lately, the oldest first.
+    /// Operations that ended lately, the oldest first.
     pub past: VecDeque<Past>,
+    /// Refusals of late, the oldest first. By themselves, or a storm of alerts would push out what was done.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub refused: VecDeque<Past>,
     /// The last recommendation, by target.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub last_recommended: BTreeMap<LvRef, Last>,
@@ -240,7 +250,8 @@ impl State {
                 if let Some(lv) = lv {
                     self.last_refusal.insert(lv.clone(), refusal.clone());
                 }
-                self.remember(at, lv.clone(), refusal.code.as_str(), &refusal.sentence, &[]);
+                let (result, sentence) = (refusal.code.to_string(), refusal.sentence.clone());
+                push_bounded(&mut self.refused, Past { at, lv: lv.clone(), result, sentence, commands: vec![] });
             }
             Event::Planned { id, request, plan, dry_run, recommend } => {
                 self.last_number = self.last_number.max(id.0);
@@ -295,7 +306,14 @@ impl State {
             Outcome::Grown | Outcome::Failed | Outcome::NeedsAttention => &mut self.last,
         };
         last.insert(lv.clone(), Last { id, at, outcome });
-        self.remember(at.at, Some(lv.clone()), outcome.as_str(), sentence, commands);
+        let past = Past {
+            at: at.at,
+            lv: Some(lv.clone()),
+            result: outcome.as_str().to_owned(),
+            sentence: sentence.to_owned(),
+            commands: commands.to_vec(),
+        };
+        push_bounded(&mut self.past, past);
         match outcome {
             Outcome::Grown => {
                 self.failures.remove(&lv);
@@ -315,12 +333,11 @@ impl State {
         }
     }
 
-    fn remember(&mut self, at: Timestamp, lv: Option<LvRef>, result: &str, sentence: &str, commands: &[String]) {
-        let (result, sentence, commands) = (result.to_owned(), sentence.to_owned(), commands.to_vec());
-        self.past.push_back(Past { at, lv, result, sentence, commands });
-        while self.past.len() > REMEMBERED {
-            self.past.pop_front();
-        }
+    /// Operations and refusals of late together, the oldest first.
+    pub fn lately(&self) -> Vec<&Past> {
+        let mut all: Vec<&Past> = self.past.iter().chain(&self.refused).collect();
+        all.sort_by_key(|past| past.at);
+        all
     }
 
     /// The past as decisions need it. What a dry run did never holds back a real one.

@@ -144,8 +144,9 @@ impl Daemon {
 
     /// What the journal remembers of the volume, the oldest first.
     pub(crate) fn results(&self, volume: &Volume) -> Vec<Past> {
-        let past = self.journal().past;
-        past.into_iter().filter(|past| past.lv.as_ref().is_some_and(|lv| lv.to_string() == volume.name())).collect()
+        let state = self.journal();
+        let past = state.lately().into_iter().cloned();
+        past.filter(|past| past.lv.as_ref().is_some_and(|lv| lv.to_string() == volume.name())).collect()
     }
 
     /// What the journal means now.

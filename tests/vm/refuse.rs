@@ -73,7 +73,7 @@ fn what_the_labels_name_badly_is_refused_at_the_door() {
     for code in ["other_host", "unknown_target", "ambiguous_alert"] {
         let expected = cases.iter().filter(|case| case.0 == code).count();
         assert_eq!(daemon.metric("lvm_autoscaler_refusals_total", &[("code", code)]), expected as f64);
-        assert_eq!(daemon.journal().past.iter().filter(|past| past.result == code).count(), expected);
+        assert_eq!(daemon.journal().refused.iter().filter(|past| past.result == code).count(), expected);
     }
     // What is not even a payload is the sender's fault, and that is all.
     assert_eq!(daemon.post("{}").status, 400);
