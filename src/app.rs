@@ -17,7 +17,7 @@ use crate::config::{self, Config, InForce};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
-use crate::http::{self, Context, ListenAddress};
+use crate::http::{self, Access, Context, ListenAddress, Listeners};
 use crate::inventory::{FileSystem, Latest};
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
@@ -36,6 +36,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// Where to listen.
     pub listen: Vec<ListenAddress>,
+    /// Take the sockets that systemd opened instead.
+    pub systemd_socket: bool,
     /// Where the metrics are.
     pub telemetry_path: String,
     /// Which metrics to show.
@@ -85,7 +87,9 @@ fn wall_clock() -> Timestamp {
 /// The daemon's life.
 pub fn serve(options: &Options) -> anyhow::Result<()> {
     let config = load_config(options.config_file.as_deref(), options.simulate.as_deref())?;
-    check_listeners(&config, &options.listen)?;
+    // Bound before anything is started: a second daemon or a wrong address must not start an operation.
+    let listeners = open_sockets(options)?;
+    check_listeners(&config, &listeners.addresses())?;
     let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
         tracing::warn!(
@@ -112,11 +116,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     tracing::info!(names, targets = config.targets.len(), dry_run = options.dry_run, "starting");
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Bound before anything is recovered: a second daemon or a wrong address must not start an operation.
-    let listeners = runtime
-        .block_on(http::bind(&options.listen))
-        .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))?;
-    // Caught before anything is recovered too: the default of SIGTERM would end the daemon between two steps.
+    // Caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.
     let signals = {
         let _inside = runtime.enter();
         Signals::catch()?
@@ -148,6 +148,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         latest,
         metrics,
         body_deadline: http::BODY_DEADLINE,
+        access: Access::default(),
         draining: AtomicBool::new(false),
     });
     runtime.block_on(run(listeners, context, signals, &daemon))?;
@@ -196,7 +197,7 @@ impl Signals {
 }
 
 async fn run(
-    listeners: http::Listeners,
+    listeners: Listeners,
     context: Arc<Context>,
     mut signals: Signals,
     daemon: &Arc<Daemon>,
@@ -226,16 +227,23 @@ async fn run(
     Ok(())
 }
 
+fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {
+    if options.systemd_socket {
+        return Listeners::from_systemd().context("the sockets of systemd cannot be used");
+    }
+    Listeners::bind(&options.listen)
+        .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))
+}
+
 /// Who can reach the webhook can make volumes grow, so without credentials only this host may.
 fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<()> {
     if config.targets.is_empty() {
         return Ok(());
     }
-    if let Some(open) = listen.iter().find(|address| !address.is_loopback()) {
+    if let Some(open) = listen.iter().find(|address| !address.is_local()) {
         bail!(UsageError(format!(
-            "{} can be reached from the network and the webhook asks for no credentials: listen on 127.0.0.1, or remove \
-             monitor.targets to have only metrics",
-            open.0
+            "{open} can be reached from the network and the webhook asks for no credentials: listen on 127.0.0.1, or remove \
+             monitor.targets to have only metrics"
         )));
     }
     Ok(())

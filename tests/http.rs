@@ -14,7 +14,7 @@ use lvm_autoscaler::app;
 use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
 use lvm_autoscaler::host::{Focus, Host, look};
-use lvm_autoscaler::http::{self, Context, ListenAddress};
+use lvm_autoscaler::http::{self, Access, Context, Listeners};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::selection::Selection;
 use serde_json::{Value, json};
@@ -55,11 +55,12 @@ impl Server {
             latest,
             metrics,
             body_deadline: Duration::from_millis(300),
+            access: Access::default(),
             draining: AtomicBool::new(false),
         });
-        let anywhere = ListenAddress("127.0.0.1:0".parse().expect("an address"));
-        let listeners = runtime.block_on(http::bind(&[anywhere])).expect("a port");
-        let address = listeners.addresses()[0];
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        let listeners = Listeners::bind(&[anywhere]).expect("a port");
+        let address = listeners.addresses()[0].tcp().expect("a port");
         let (stop, stopped) = watch::channel(false);
         runtime.spawn(http::serve(listeners, Arc::clone(&context), stopped));
         Server { address, context, stop, _runtime: runtime }

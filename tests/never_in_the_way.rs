@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lvm_autoscaler::alert::target::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
-use lvm_autoscaler::http::{self, Context, ListenAddress};
+use lvm_autoscaler::http::{self, Access, Context, Listeners};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::metrics::exposition::Exposition;
@@ -92,11 +92,12 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         latest: Arc::new(Latest::default()),
         metrics: Arc::new(Metrics::default()),
         body_deadline: http::BODY_DEADLINE,
+        access: Access::default(),
         draining: AtomicBool::new(false),
     };
-    let anywhere = ListenAddress("127.0.0.1:0".parse().expect("an address"));
-    let listeners = runtime.block_on(http::bind(&[anywhere])).expect("a port");
-    let address = listeners.addresses()[0];
+    let anywhere = "127.0.0.1:0".parse().expect("an address");
+    let listeners = Listeners::bind(&[anywhere]).expect("a port");
+    let address = listeners.addresses()[0].tcp().expect("a port");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     runtime.spawn(async move {
         let _until_the_end = stop;

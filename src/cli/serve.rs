@@ -15,9 +15,12 @@ pub(super) struct Serve {
     /// Config file; without one, and without /etc/lvm-autoscaler/config.yaml, nothing may grow.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Address to listen on, IP:PORT or :PORT; may be given several times.
+    /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19845")]
     listen: Vec<ListenAddress>,
+    /// Use the sockets that systemd opened, instead of listening by ourselves.
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    systemd_socket: bool,
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
     telemetry_path: String,
@@ -42,9 +45,9 @@ fn path(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Serve { config_file, listen, telemetry_path, dry_run, simulate, collectors } = self;
+        let Serve { config_file, listen, systemd_socket, telemetry_path, dry_run, simulate, collectors } = self;
         let selection = collectors.selection();
-        app::serve(&Options { config_file, listen, telemetry_path, selection, dry_run, simulate })?;
+        app::serve(&Options { config_file, listen, systemd_socket, telemetry_path, selection, dry_run, simulate })?;
         Ok(Exit::Done)
     }
 }

@@ -1,7 +1,9 @@
 //! The network edge: listeners, limits, routes. It never touches the host; what it needs comes through plain values and
 //! [`crate::engine::Handle`].
 
+mod access;
 mod control;
+mod listen;
 mod metrics;
 mod pages;
 mod route;
@@ -19,9 +21,11 @@ use crate::engine::Handle;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
+pub use access::Access;
 pub use control::{Control, bind_control, serve_control};
+pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
-pub use server::{ListenAddress, Listeners, bind, serve};
+pub use server::serve;
 
 /// Alertmanager sends the body at once.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -46,6 +50,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// How long the body of a request may take.
     pub body_deadline: Duration,
+    /// Who may ask for what.
+    pub access: Access,
     /// Set when the daemon is stopping.
     pub draining: AtomicBool,
 }

@@ -7,12 +7,26 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::access::Peer;
 use super::{Context, metrics, pages, webhook};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Answers a request.
-pub(super) async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
+/// Answers a request, whatever its path, from those who may ask.
+pub(super) async fn answer(context: &Arc<Context>, peer: &Peer, request: Request<Incoming>) -> Answer {
+    let is_webhook = request.uri().path().starts_with("/webhook/");
+    let mut answer = match context.access.check(peer, &request).await {
+        Ok(()) => inside(context, request).await,
+        Err(refused) => refused,
+    };
+    if is_webhook {
+        context.metrics.webhook_answered(answer.status().as_u16());
+    }
+    context.access.dress(answer.headers_mut());
+    answer
+}
+
+async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == context.telemetry_path {
         return match get(&request) {
@@ -24,14 +38,10 @@ pub(super) async fn answer(context: &Arc<Context>, request: Request<Incoming>) -
         "/" => get(&request).unwrap_or_else(|| pages::landing(context)),
         "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
         "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
-        "/webhook/alertmanager" => {
-            let answer = match only(&request, &Method::POST, "POST") {
-                Some(refused) => refused,
-                None => webhook::alertmanager(context, request).await,
-            };
-            context.metrics.webhook_answered(answer.status().as_u16());
-            answer
-        }
+        "/webhook/alertmanager" => match only(&request, &Method::POST, "POST") {
+            Some(refused) => refused,
+            None => webhook::alertmanager(context, request).await,
+        },
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
     }
 }
