@@ -13,7 +13,7 @@ use lvm_autoscaler::engine::{self, Request, Shared, SubmitError};
 use lvm_autoscaler::host::sim::{Fault, Harm, Sim};
 use lvm_autoscaler::host::{Host, Output, RunError};
 use lvm_autoscaler::inventory::{DeviceNumber, Usage};
-use lvm_autoscaler::journal::{Journal, Source};
+use lvm_autoscaler::journal::{Entry, Event, Journal, Source};
 use lvm_autoscaler::name::MountPoint;
 use lvm_autoscaler::plan::{Code, Command, Outcome, Tool};
 
@@ -231,4 +231,72 @@ fn refusals_do_not_push_out_operations() {
     assert_eq!((state.past.len(), state.refused.len()), (1, 100));
     let lately = state.lately();
     assert_eq!((lately.len(), lately[0].result.as_str()), (101, "grown"));
+}
+
+/// What the audit log and the notifications are made from: each record once, numbered without gaps, while it is written and
+/// when it is read again, over the border of a segment too.
+#[test]
+fn every_record_is_told_once_and_can_be_read_again_after_a_restart() {
+    let world = World::usual();
+    let told: Arc<std::sync::Mutex<Vec<(u64, String)>>> = Arc::default();
+    let line = |number, entry: &Entry| (number, serde_json::to_string(entry).expect("JSON"));
+    let daemon = world.daemon();
+    let into = Arc::clone(&told);
+    daemon.0.journal().subscribe(Box::new(move |record| {
+        into.lock().expect("sound").push(line(record.number, record.entry));
+    }));
+    for _ in 0..30 {
+        daemon.alert("vg/data");
+    }
+    let told = told.lock().expect("sound").clone();
+    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=told.len() as u64).collect::<Vec<_>>());
+    let read = |after| {
+        let mut read = Vec::new();
+        Journal::read_since(world.folder.path(), after, &mut |record| read.push(line(record.number, record.entry)))
+            .expect("readable");
+        read
+    };
+    assert_eq!(read(0), told);
+    assert_eq!(read(17), told[17..]);
+    assert_eq!(world.state().records, told.len() as u64);
+    // Until the segment is full; then the one before it still has its part.
+    drop(daemon);
+    let daemon = world.daemon();
+    let mut switched = false;
+    for _ in 0..100 {
+        daemon.alert("vg/data");
+        let found = read(0);
+        let (first, last) = (found[0].0, found[found.len() - 1].0);
+        assert_eq!(found.len() as u64, last + 1 - first, "a gap between {first} and {last}");
+        assert_eq!(last, daemon.0.state().records);
+        switched |= first > 1;
+    }
+    assert!(switched, "the journal never went around");
+}
+
+/// What each guard said stands before each decision, and the two are told apart from all others.
+#[test]
+fn each_decision_stands_behind_the_verdicts_that_led_to_it() {
+    let world = World::usual();
+    let daemon = world.daemon();
+    assert!(ended_as(&daemon.alert("vg/data"), Outcome::Grown));
+    assert_eq!(word(&daemon.alert("vg/data")), "cooldown");
+    let mut decisions = 0;
+    let mut before: Option<Event> = None;
+    Journal::read_since(world.folder.path(), 0, &mut |record| {
+        let checked = before.replace(record.entry.event.clone());
+        let refused = match &record.entry.event {
+            Event::Planned { .. } => None,
+            Event::Refused { refusal, .. } => Some(refusal.clone()),
+            _ => return,
+        };
+        decisions += 1;
+        assert_eq!(record.before.last_check, Some(record.number - 1));
+        let Some(Event::Checked { guards, .. }) = checked else { panic!("no check before {:?}", record.entry) };
+        assert_eq!(guards.refused.first().cloned(), refused);
+        let all = guards.passed.len() + guards.refused.len() + guards.not_asked.len();
+        assert!(all > 25 && guards.passed.len() > 20, "{guards:?}");
+    })
+    .expect("readable");
+    assert_eq!(decisions, 2);
 }

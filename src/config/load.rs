@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
 use super::locate::{Step, locate, show};
-use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, raw};
+use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, notify, raw};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
@@ -95,12 +95,12 @@ fn without_place(message: &str) -> String {
 }
 
 /// Something wrong between values, and where.
-struct Wrong {
+pub(super) struct Wrong {
     path: Vec<Step>,
     message: String,
 }
 
-fn wrong<T>(path: impl Into<Vec<Step>>, message: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(path: impl Into<Vec<Step>>, message: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { path: path.into(), message: message.into() })
 }
 
@@ -141,6 +141,9 @@ fn validate(file: raw::File) -> Result<Config, Wrong> {
         targets,
         volume_groups,
         instances: file.webhook.instances,
+        external_url: notify::external_url(file.external_url)?,
+        receivers: notify::receivers(file.notify)?,
+        audit: notify::audit(file.audit)?,
         state_directory,
         report: reports(file.report, unset.report)?,
         inventory_interval: at_least_a_second(file.inventory.interval, unset.inventory_interval, &at("interval"))?,
@@ -337,14 +340,14 @@ fn check_sizes(raw: &raw::Target, defaults: Option<&raw::Target>, at: &[Step]) -
     }
 }
 
-fn at_least_a_second(given: Option<Duration>, unset: Duration, at: &[Step]) -> Result<Duration, Wrong> {
+pub(super) fn at_least_a_second(given: Option<Duration>, unset: Duration, at: &[Step]) -> Result<Duration, Wrong> {
     match given {
         Some(short) if short < Duration::from_secs(1) => wrong(at, "is too short, expected at least 1s"),
         given => Ok(given.unwrap_or(unset)),
     }
 }
 
-fn check_absolute(path: &Path, at: &[Step]) -> Result<(), Wrong> {
+pub(super) fn check_absolute(path: &Path, at: &[Step]) -> Result<(), Wrong> {
     if path.is_absolute() { Ok(()) } else { wrong(at, format!("{path:?} is not absolute, expected a path from /")) }
 }
 

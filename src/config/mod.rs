@@ -7,6 +7,7 @@ mod in_force;
 mod limits;
 mod load;
 mod locate;
+pub mod notify;
 mod raw;
 mod report;
 
@@ -34,6 +35,13 @@ pub struct Config {
     pub volume_groups: Vec<VolumeGroup>,
     /// What counts as this host in the label `instance`; `None`: its own names and addresses.
     pub instances: Option<Vec<String>>,
+    /// Where people reach the status page, for links in notifications.
+    pub external_url: Option<String>,
+    /// Who is told of what.
+    #[serde(skip)]
+    pub receivers: Vec<notify::Receiver>,
+    /// The audit log; `None`: there is none.
+    pub audit: Option<notify::Audit>,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
     /// Reports that are written by themselves.
@@ -177,6 +185,9 @@ impl Default for Config {
             targets: Vec::new(),
             volume_groups: Vec::new(),
             instances: None,
+            external_url: None,
+            receivers: Vec::new(),
+            audit: None,
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
             report: Reports::default(),
             inventory_interval: Duration::from_secs(15),

@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, Visitor};
 use jiff::civil::{Time, Weekday};
 
 use super::limits::{self, Mode};
+use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};
@@ -24,6 +25,9 @@ pub(super) struct File {
     pub volume_groups: Vec<VolumeGroup>,
     pub webhook: Webhook,
     pub report: Report,
+    pub external_url: Option<String>,
+    pub notify: Vec<Notify>,
+    pub audit: Option<Audit>,
     pub state: State,
     pub inventory: Inventory,
     pub tools: Tools,
@@ -133,6 +137,66 @@ pub(super) struct VolumeGroup {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Webhook {
     pub instances: Option<Vec<String>>,
+}
+
+/// One receiver: exactly one of the two.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notify {
+    pub webhook: Option<NotifyWebhook>,
+    pub email: Option<Email>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NotifyWebhook {
+    pub url: Option<String>,
+    pub url_file: Option<PathBuf>,
+    pub on: Option<Vec<Occasion>>,
+    pub format: WebhookFormat,
+    pub authorization: Option<Authorization>,
+    pub ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    pub template: Option<String>,
+    pub template_file: Option<PathBuf>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authorization {
+    pub r#type: Option<String>,
+    pub credentials_file: PathBuf,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Email {
+    pub smarthost: Option<String>,
+    pub tls: Tls,
+    pub from: Option<String>,
+    pub to: Vec<String>,
+    pub auth_username: Option<String>,
+    pub auth_password_file: Option<PathBuf>,
+    pub on: Option<Vec<Occasion>>,
+    pub ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    pub subject: Option<String>,
+    pub text: Option<String>,
+    pub text_file: Option<PathBuf>,
+    pub html: Option<String>,
+    pub html_file: Option<PathBuf>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub file: PathBuf,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub max_size: Option<Bytes>,
+    #[serde(default, deserialize_with = "optional_count")]
+    pub keep: Option<u32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -9,7 +9,8 @@ use crate::host::{Focus, look};
 use crate::inventory::Inventory;
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
-use crate::plan::{Code, Outcome, Plan, Refusal, Step, plan};
+use crate::plan::guard::Verdicts;
+use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, plan};
 use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
@@ -37,13 +38,15 @@ impl Pipeline {
         let Some(target) = config.target(lv) else {
             // The config changed while the request waited.
             let sentence = format!("{lv} is not among monitor.targets any more");
-            return self.refuse(request, lv, source, Refusal::new(Code::UnknownTarget, sentence));
+            return self.refuse(request, lv, source, None, Refusal::new(Code::UnknownTarget, sentence));
         };
         let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
         self.clear_if_mended(lv, &inventory)?;
-        match self.decide(target, &inventory, &config) {
-            Err(refusal) => self.refuse(request, lv, source, refusal),
-            Ok(plan) => self.carry_out(request, plan, target.mode == Mode::Recommend),
+        let Evaluation { verdicts, decision, .. } = self.decide(target, &inventory, &config);
+        let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
+        match decision {
+            Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
+            Ok(plan) => self.carry_out(request, checked, plan, target.mode == Mode::Recommend),
         }
     }
 
@@ -94,13 +97,19 @@ impl Pipeline {
         }
     }
 
-    fn decide(&self, target: &Target, inventory: &Inventory, config: &Config) -> Result<Plan, Refusal> {
+    fn decide(&self, target: &Target, inventory: &Inventory, config: &Config) -> Evaluation {
         let shared = &self.0;
         let history = shared.journal().state().history(shared.dry_run);
-        plan(target, inventory, config, &history, shared.host.moment()).decision
+        plan(target, inventory, config, &history, shared.host.moment())
     }
 
-    fn carry_out(&self, request: Option<u64>, plan: Plan, recommend: bool) -> Result<Ended, JournalError> {
+    fn carry_out(
+        &self,
+        request: Option<u64>,
+        checked: Event,
+        plan: Plan,
+        recommend: bool,
+    ) -> Result<Ended, JournalError> {
         let shared = &self.0;
         tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
         plan.warnings.iter().for_each(|warning| tracing::warn!(lv = %plan.lv, "{warning}"));
@@ -108,7 +117,7 @@ impl Pipeline {
             let mut journal = shared.journal();
             let id = OperationId(journal.next_number());
             let planned = Event::Planned { id, request, plan: Box::new(plan), dry_run: shared.dry_run, recommend };
-            journal.append(shared.host.moment(), vec![planned])?;
+            journal.append(shared.host.moment(), vec![checked, planned])?;
             id
         };
         Ok(execute::execute(shared, id)?.map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
@@ -120,6 +129,7 @@ impl Pipeline {
         request: Option<u64>,
         lv: &LvRef,
         source: Source,
+        checked: Option<Event>,
         refusal: Refusal,
     ) -> Result<Ended, JournalError> {
         let shared = &self.0;
@@ -130,8 +140,8 @@ impl Pipeline {
             return Ok(Ended::Refused(refusal));
         }
         tracing::warn!(%lv, code = refusal.code.as_str(), ?source, "refused: {}", refusal.sentence);
-        let event = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone() };
-        shared.journal().append(shared.host.moment(), vec![event])?;
+        let refused = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone() };
+        shared.journal().append(shared.host.moment(), checked.into_iter().chain([refused]).collect())?;
         Ok(Ended::Refused(refusal))
     }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LvRef, OperationId};
+use crate::plan::guard::Verdicts;
 use crate::plan::history::{Extension, Last, Open, Paused, remember};
 use crate::plan::{History, Moment, Outcome, Plan, Refusal};
 use crate::units::Bytes;
@@ -48,6 +49,18 @@ pub enum Event {
         /// Of the alert, if it was one.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         fingerprint: String,
+    },
+    /// All guards were asked about a target. It is written together with what was decided, as the record before that.
+    Checked {
+        /// The request, if it was written down as received.
+        request: Option<u64>,
+        /// The target.
+        lv: LvRef,
+        /// Who asked.
+        source: Source,
+        /// What each guard said.
+        #[serde(flatten)]
+        guards: Verdicts,
     },
     /// A request was refused; one that was refused at the door has no number.
     Refused {
@@ -201,6 +214,12 @@ fn push_bounded(list: &mut VecDeque<Past>, past: Past) {
 /// What all entries together mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    /// How many records there were since the journal began; each has its place in this count as its number.
+    #[serde(default)]
+    pub records: u64,
+    /// The last record, if it was a check: then the next is what was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check: Option<u64>,
     /// The last number given to a request or an operation.
     pub last_number: u64,
     /// Requests that wait, by number.
@@ -238,7 +257,10 @@ impl State {
     /// Takes one entry in.
     pub fn apply(&mut self, entry: &Entry) {
         let at = entry.at.at;
+        self.records += 1;
+        self.last_check = matches!(entry.event, Event::Checked { .. }).then_some(self.records);
         match &entry.event {
+            Event::Checked { .. } => {}
             Event::Received { request, lv, source, .. } => {
                 self.last_number = self.last_number.max(*request);
                 self.pending.insert(*request, Pending { lv: lv.clone(), source: *source });

@@ -31,24 +31,58 @@ pub enum JournalError {
     },
 }
 
+/// A record as those see it who are told of all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its number, from 1, without gaps.
+    pub number: u64,
+    /// What happened.
+    pub entry: &'a Entry,
+    /// What all records before it mean: of an operation that ends it still has the plan.
+    pub before: &'a State,
+}
+
+/// Told of each record after it is on disk, with the journal locked: it must neither wait nor fail.
+pub type Subscriber = Box<dyn Fn(Record<'_>) + Send>;
+
 /// The journal of this host.
-#[derive(Debug)]
 pub struct Journal {
     segments: Segments,
     state: State,
     writable: bool,
+    subscribers: Vec<Subscriber>,
 }
 
 impl Journal {
     /// Opens the journal in a folder, or makes one there.
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let (segments, payloads) = Segments::open(folder, SEGMENT_SIZE, &encode(&State::default()))?;
-        Ok(Journal { segments, state: replay(&payloads)?, writable: true })
+        Ok(Journal { segments, state: replay(&payloads)?, writable: true, subscribers: vec![] })
     }
 
     /// What the journal in a folder means, read beside a daemon that may be writing it; nothing if there is none.
     pub fn peek(folder: &Path) -> Result<State, JournalError> {
         replay(&segment::peek(folder)?.unwrap_or_default())
+    }
+
+    /// All records after that number which a folder still has: those of the current segment and of the one before it. They
+    /// are read beside a daemon that may be writing.
+    pub fn read_since(folder: &Path, after: u64, tell: &mut dyn FnMut(Record<'_>)) -> Result<(), JournalError> {
+        let mut told = after;
+        for payloads in segment::peek_all(folder)? {
+            replay_each(&payloads, &mut |record| {
+                if record.number > told {
+                    told = record.number;
+                    tell(record);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// From now on this is told of each record.
+    pub fn subscribe(&mut self, subscriber: Subscriber) {
+        self.subscribers.push(subscriber);
     }
 
     /// What all entries so far mean.
@@ -75,6 +109,8 @@ impl Journal {
         self.writable = written.is_ok();
         written?;
         for entry in &entries {
+            let record = Record { number: self.state.records + 1, entry, before: &self.state };
+            self.subscribers.iter().for_each(|tell| tell(record));
             self.state.apply(entry);
         }
         Ok(())
@@ -89,14 +125,21 @@ impl Journal {
 }
 
 fn replay(payloads: &[Vec<u8>]) -> Result<State, JournalError> {
+    replay_each(payloads, &mut |_| ())
+}
+
+/// The first payload is the checkpoint, the others are entries.
+fn replay_each(payloads: &[Vec<u8>], tell: &mut dyn FnMut(Record<'_>)) -> Result<State, JournalError> {
     let unreadable = |number| move |source| JournalError::Record { number, source };
-    let mut records = payloads.iter().enumerate();
-    let mut state = match records.next() {
+    let mut payloads = payloads.iter().enumerate();
+    let mut state: State = match payloads.next() {
         Some((number, checkpoint)) => serde_json::from_slice(checkpoint).map_err(unreadable(number))?,
         None => State::default(),
     };
-    for (number, payload) in records {
-        state.apply(&serde_json::from_slice::<Entry>(payload).map_err(unreadable(number))?);
+    for (number, payload) in payloads {
+        let entry: Entry = serde_json::from_slice(payload).map_err(unreadable(number))?;
+        tell(Record { number: state.records + 1, entry: &entry, before: &state });
+        state.apply(&entry);
     }
     Ok(state)
 }

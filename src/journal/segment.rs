@@ -150,8 +150,13 @@ impl Segments {
     }
 }
 
-/// Reads a folder's segments without changing anything, for a second process beside the daemon; `None` if there are none.
+/// Reads a folder's newest segment without changing anything, for a second process beside the daemon; `None` if there is none.
 pub(super) fn peek(folder: &Path) -> Result<Option<Payloads>, SegmentError> {
+    Ok(peek_all(folder)?.pop())
+}
+
+/// The same for both segments, the older one first.
+pub(super) fn peek_all(folder: &Path) -> Result<Vec<Payloads>, SegmentError> {
     let mut found = [None, None];
     for (index, name) in ["journal.0", "journal.1"].iter().enumerate() {
         let path = folder.join(name);
@@ -161,7 +166,9 @@ pub(super) fn peek(folder: &Path) -> Result<Option<Payloads>, SegmentError> {
             Err(source) => return Err(SegmentError::Io { file: path, doing: "cannot be opened", source }),
         }
     }
-    Ok(newest(found).map(|(_, content)| content.payloads))
+    let mut whole: Vec<Content> = found.into_iter().flatten().collect();
+    whole.sort_by_key(|content| content.generation);
+    Ok(whole.into_iter().map(|content| content.payloads).collect())
 }
 
 /// What a segment holds, and where and with which checksum it ends.

@@ -63,6 +63,12 @@ struct VerdictLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindOutcome {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -134,6 +140,19 @@ pub const FAMILIES: &[Documented] = &[
         "Whether the config was accepted the last time it was read; if not, the one before stays in force",
     ),
     documented("config_last_reload_success_timestamp_seconds", "gauge", "", "When the config in force was read"),
+    documented(
+        "notifications",
+        "counter",
+        "kind, outcome",
+        "Attempts to notify, by kind (webhook, email): sent, retried (failed and will be tried again), failed (given up), dropped (too many waited)",
+    ),
+    documented("audit_writable", "gauge", "", "Whether the audit log could be written to the last time"),
+    documented(
+        "audit_lost_records",
+        "counter",
+        "",
+        "Records that the journal had overwritten before the audit log could take them",
+    ),
 ];
 
 /// The counters and gauges, and the registry that shows them.
@@ -155,6 +174,11 @@ pub struct Metrics {
     pub journal_writable: Gauge<i64, AtomicI64>,
     reload_successful: Gauge<i64, AtomicI64>,
     reload_success: Gauge<f64, AtomicU64>,
+    notifications: Family<KindOutcome, Counter>,
+    /// Whether the audit log could be written to the last time.
+    pub audit_writable: Gauge<i64, AtomicI64>,
+    /// Records that never came into the audit log.
+    pub audit_lost_records: Counter,
 }
 
 /// From a tenth of a second, an `lvextend`, to the minutes of a large `resize2fs`.
@@ -180,9 +204,13 @@ impl Default for Metrics {
             journal_writable: Gauge::default(),
             reload_successful: Gauge::default(),
             reload_success: Gauge::default(),
+            notifications: Family::default(),
+            audit_writable: Gauge::default(),
+            audit_lost_records: Counter::default(),
         };
         // An exporter has no journal, and what is not there does not fail.
         metrics.journal_writable.set(1);
+        metrics.audit_writable.set(1);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         let mut families = Families(&mut registry);
@@ -200,6 +228,9 @@ impl Default for Metrics {
         families.add("journal_writable", metrics.journal_writable.clone());
         families.add("config_last_reload_successful", metrics.reload_successful.clone());
         families.add("config_last_reload_success_timestamp_seconds", metrics.reload_success.clone());
+        families.add("notifications", metrics.notifications.clone());
+        families.add("audit_writable", metrics.audit_writable.clone());
+        families.add("audit_lost_records", metrics.audit_lost_records.clone());
         Metrics { registry, ..metrics }
     }
 }
@@ -295,6 +326,18 @@ impl Metrics {
         } else {
             gauge.dec()
         };
+    }
+
+    /// How an attempt to notify ended.
+    pub fn notified(&self, kind: &'static str, outcome: &'static str) {
+        self.notifications.get_or_create(&KindOutcome { kind, outcome }).inc();
+    }
+
+    /// Shows a kind of notification before the first of it, so that a rate over it has a beginning.
+    pub fn expect_notifications(&self, kind: &'static str) {
+        for outcome in ["sent", "retried", "failed", "dropped"] {
+            drop(self.notifications.get_or_create(&KindOutcome { kind, outcome }));
+        }
     }
 
     /// A request to the webhook was answered.

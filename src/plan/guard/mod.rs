@@ -10,7 +10,7 @@ pub mod reference;
 mod request;
 mod volume;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::history::History;
 use super::moment::Moment;
@@ -53,6 +53,32 @@ pub enum Verdict {
     Refuse(String),
     /// Cannot be asked: another guard already refused what this one needs, or it is not for this kind of target.
     NotAsked,
+}
+
+/// The answers of all guards, in a form that takes little room in the journal: most of them pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// Nothing in the way.
+    pub passed: Vec<Code>,
+    /// No, and why; the first of them decides.
+    pub refused: Vec<Refusal>,
+    /// Could not be asked.
+    pub not_asked: Vec<Code>,
+}
+
+impl Verdicts {
+    /// Of the answers of an evaluation.
+    pub fn of(answers: &[(Code, Verdict)]) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        for (code, verdict) in answers {
+            match verdict {
+                Verdict::Pass => verdicts.passed.push(*code),
+                Verdict::Refuse(sentence) => verdicts.refused.push(Refusal::new(*code, sentence.clone())),
+                Verdict::NotAsked => verdicts.not_asked.push(*code),
+            }
+        }
+        verdicts
+    }
 }
 
 type Guard = fn(&Subject<'_>) -> Verdict;
