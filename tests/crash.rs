@@ -15,7 +15,7 @@ const TARGETS: [(&str, &str); 2] = [("vg/data", "resize2fs"), ("vg/media", "xfs_
 /// Every moment at which the daemon can die while it grows a volume: a world each, in which it just did.
 fn crashes(name: &str, grower: &str) -> Vec<(String, World)> {
     let mut found = Vec::new();
-    for command in ["fullreport", "blkid", "vgcfgbackup", "lvextend", grower] {
+    for command in ["fullreport", "blkid", "mapped", "mountinfo", "vgcfgbackup", "lvextend", grower] {
         for harm in [Harm::CrashBefore, Harm::CrashAfter] {
             for after in 0.. {
                 let world = World::usual();
@@ -61,7 +61,7 @@ fn a_crash_at_any_command_is_recovered_from_at_the_next_start() {
 #[test]
 fn a_second_crash_during_the_recovery_changes_nothing_about_that() {
     for (what, world) in crashes("vg/data", "resize2fs") {
-        for command in ["fullreport", "vgcfgbackup", "lvextend", "resize2fs"] {
+        for command in ["fullreport", "mapped", "vgcfgbackup", "lvextend", "resize2fs"] {
             for harm in [Harm::CrashBefore, Harm::CrashAfter] {
                 let world = world.copy();
                 world.inject(command, 0, harm);
@@ -172,12 +172,11 @@ fn the_last_record_torn_at_any_byte_loses_only_itself() {
 #[test]
 fn the_plan_torn_at_any_byte_is_decided_about_again() {
     let world = World::usual();
-    world.inject("fullreport", 1, Harm::CrashBefore);
+    world.inject("vgcfgbackup", 0, Harm::CrashBefore);
     assert!(until_crash(|| world.daemon().alert("vg/data")).is_err());
     let all = records(&world);
-    let last = all.frames.len() - 1;
-    assert!(all.holds(last, r#""event":"planned""#));
-    for at in all.frames[last].clone().step_by(7) {
+    let planned = (0..all.frames.len()).find(|frame| all.holds(*frame, r#""event":"planned""#)).expect("a plan");
+    for at in all.frames[planned].clone().step_by(7) {
         let world = world.copy();
         all.cut(at, &world);
         world.daemon().recover().expect("the journal can be written");

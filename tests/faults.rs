@@ -115,7 +115,8 @@ fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
     }
     // When LVM does not say, all that may be left is named; each does nothing where its goal is reached.
     let world = World::usual();
-    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 3, times: 12, harm: Harm::TimesOut });
+    world.sim.inject(Fault::once("lvextend", Harm::Fails));
+    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 1, times: 12, harm: Harm::TimesOut });
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
     let expected = ["lvm lvextend -l 1536 -- vg/data", "resize2fs /dev/mapper/vg-data"];
     assert_eq!(world.state().parked[&lv("vg/data")].commands, expected);
@@ -140,10 +141,12 @@ fn a_command_that_takes_too_long_is_written_down_and_counted_until_it_ends() {
 fn a_report_that_fails_once_is_asked_again() {
     for (name, ..) in TARGETS {
         for harm in HARMS {
-            for after in 0..8 {
+            for (question, after) in
+                ["fullreport", "mapped", "mountinfo"].into_iter().flat_map(|q| (0..8).map(move |n| (q, n)))
+            {
                 let world = World::usual();
-                world.inject("fullreport", after, harm);
-                assert!(ended_as(&world.daemon().alert(name), Outcome::Grown), "{name}: report {after} {harm:?}");
+                world.inject(question, after, harm);
+                assert!(ended_as(&world.daemon().alert(name), Outcome::Grown), "{name}: {question} {after} {harm:?}");
                 assert_eq!((world.extents(name), world.fills(name)), (AFTER, true));
                 assert_eq!(world.count("lvextend"), 1);
             }
@@ -174,6 +177,8 @@ fn without_blkids_word_nothing_begins_and_what_began_goes_on() {
 fn a_long_silence_of_lvm_closes_a_target_only_until_it_is_over() {
     for after in 1..8 {
         let world = World::usual();
+        // Where a glance is not enough, it is LVM that is asked.
+        world.sim.inject(Fault { command: "mapped".to_owned(), after: 0, times: 99, harm: Harm::Fails });
         world.sim.inject(Fault { command: "fullreport".to_owned(), after, times: 12, harm: Harm::TimesOut });
         let daemon = world.daemon();
         let ended = daemon.alert("vg/data");

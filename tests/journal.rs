@@ -57,6 +57,10 @@ impl Host for Breaking {
         self.sim.users(device)
     }
 
+    fn mapped(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::Mapped> {
+        self.sim.mapped(device)
+    }
+
     fn sleep(&self, duration: Duration) {
         self.sim.sleep(duration);
     }

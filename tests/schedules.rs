@@ -77,7 +77,8 @@ impl Run {
     }
 
     fn fault(&mut self) -> String {
-        let commands = ["fullreport", "blkid", "vgcfgbackup", "lvextend", "resize2fs", "xfs_growfs"];
+        let commands =
+            ["fullreport", "blkid", "mapped", "mountinfo", "vgcfgbackup", "lvextend", "resize2fs", "xfs_growfs"];
         let harms = [
             Harm::Fails,
             Harm::FailsAfterwards,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use crate::host::{Focus, look};
+use crate::host::{Focus, glance, look};
 use crate::inventory::{Inventory, Lv};
 use crate::journal::{Event, JournalError};
 use crate::name::OperationId;
@@ -37,9 +37,13 @@ impl From<JournalError> for Stop {
     }
 }
 
-/// Runs what is left of an operation that the journal has as planned. `None`: the daemon is stopping and the operation
-/// stays open in the journal.
-pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Outcome>, JournalError> {
+/// Runs what is left of an operation that the journal has as planned; `seen` is what was just looked at, if it was.
+/// `None`: the daemon is stopping and the operation stays open in the journal.
+pub(super) fn execute(
+    shared: &Arc<Shared>,
+    id: OperationId,
+    seen: Option<Inventory>,
+) -> Result<Option<Outcome>, JournalError> {
     let Some(running) = shared.journal().state().running.get(&id).cloned() else {
         tracing::error!(operation = %id, "there is no such operation");
         return Ok(None);
@@ -50,7 +54,7 @@ pub(super) fn execute(shared: &Arc<Shared>, id: OperationId) -> Result<Option<Ou
     } else if running.dry_run {
         (Outcome::DryRun, dry_run(id, &plan), vec![])
     } else {
-        let result = steps(shared, id, &plan);
+        let result = steps(shared, id, &plan, seen);
         shared.metrics.step_ended(&plan.lv);
         match result {
             Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory), vec![]),
@@ -118,8 +122,8 @@ fn dry_run(id: OperationId, plan: &Plan) -> String {
 }
 
 /// All steps in order; the last look at the host if they all reached their goals.
-fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory, Stop> {
-    let mut inventory = fresh(shared, plan)?;
+fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Inventory>) -> Result<Inventory, Stop> {
+    let mut inventory = seen.map_or_else(|| fresh(shared, plan), Ok)?;
     for (number, step) in plan.steps.iter().enumerate() {
         if shared.is_stopping() {
             return Err(Stop::Interrupted);
@@ -136,7 +140,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
         shared.journal().append(shared.host.moment(), vec![Event::Started { id, step: number }])?;
         let started = Instant::now();
         let said = run(shared, id, number, step)?;
-        inventory = settled(shared, plan, step)?;
+        inventory = settled(shared, plan, step, &inventory)?;
         if !reached(shared, plan, step, &inventory) {
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
         }
@@ -147,9 +151,14 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan) -> Result<Inventory
     Ok(inventory)
 }
 
-/// A look after a command. If its goal is not reached, a few more: a command that a killed daemon left behind may be at
-/// work on the same thing, and make ours fail.
-fn settled(shared: &Shared, plan: &Plan, step: &Step) -> Result<Inventory, Stop> {
+/// A look after a command. If a glance does not show that its goal is reached, whole looks decide, and a few of them: a
+/// command that a killed daemon left behind may be at work on the same thing, and make ours fail.
+fn settled(shared: &Shared, plan: &Plan, step: &Step, last: &Inventory) -> Result<Inventory, Stop> {
+    if let Some(seen) = glance(shared.host.as_ref(), last, &plan.lv)
+        && reached(shared, plan, step, &seen)
+    {
+        return Ok(seen);
+    }
     let mut inventory = fresh(shared, plan)?;
     for _ in 0..SETTLE_LOOKS {
         if reached(shared, plan, step, &inventory) || shared.is_stopping() {

@@ -46,7 +46,7 @@ impl Pipeline {
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
         match decision {
             Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
-            Ok(plan) => self.carry_out(request, checked, plan, target.mode == Mode::Recommend),
+            Ok(plan) => self.carry_out(request, checked, plan, target.mode == Mode::Recommend, inventory),
         }
     }
 
@@ -60,7 +60,7 @@ impl Pipeline {
             return Ok(());
         }
         if running.recommend {
-            return execute::execute(shared, id).map(drop);
+            return execute::execute(shared, id, None).map(drop);
         }
         let plan = running.plan;
         let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
@@ -70,7 +70,7 @@ impl Pipeline {
             return execute::abandon(shared, id, &plan, &why);
         }
         tracing::warn!(operation = %id, "going on with an operation that was interrupted");
-        execute::execute(shared, id).map(drop)
+        execute::execute(shared, id, Some(inventory)).map(drop)
     }
 
     /// Whether the same would be decided now, or more; if not, why.
@@ -109,6 +109,7 @@ impl Pipeline {
         checked: Event,
         plan: Plan,
         recommend: bool,
+        seen: Inventory,
     ) -> Result<Ended, JournalError> {
         let shared = &self.0;
         tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
@@ -120,7 +121,8 @@ impl Pipeline {
             journal.append(shared.host.moment(), vec![checked, planned])?;
             id
         };
-        Ok(execute::execute(shared, id)?.map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
+        Ok(execute::execute(shared, id, Some(seen))?
+            .map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
     }
 
     /// Writes a refusal down, unless it is only the daemon's own look seeing what it saw before.

@@ -15,7 +15,7 @@ use super::bounded::Bounded;
 use super::exec::{self, Ended, MAX_OUTPUT};
 use super::{Host, Output, RunError};
 use crate::config::ToolPaths;
-use crate::inventory::{DeviceNumber, DeviceUsers, Usage, superblock};
+use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, superblock};
 use crate::name::MountPoint;
 use crate::plan::{Command, Moment, Tool};
 use crate::units::Bytes;
@@ -134,6 +134,16 @@ impl Host for Linux {
         }
         holders.sort();
         Ok(DeviceUsers { holders, is_swap: is_swap(&std::fs::read_to_string("/proc/swaps")?, device) })
+    }
+
+    fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped> {
+        let read = |file: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{file}"));
+        let is_set = |file: &str| read(file).map(|text| text.trim() != "0");
+        // In sectors of 512 bytes whatever the device's own are.
+        let sectors: u64 = read("size")?.trim().parse().map_err(io::Error::other)?;
+        let size = Bytes(sectors.saturating_mul(512));
+        let uuid = read("dm/uuid")?.trim().to_owned();
+        Ok(Mapped { uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")? })
     }
 
     fn file_size(&self, file: &Path) -> Option<u64> {

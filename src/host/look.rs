@@ -46,12 +46,34 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     }
     inventory.mounts = all;
     inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
-    inventory.filesystems = filesystems(host, &inventory, focus);
-    if let Focus::Volume(lv) = focus {
-        around(host, &mut inventory, lv);
+    match focus {
+        Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
+        Focus::Volume(lv) => {
+            inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(host, mount));
+            around(host, &mut inventory, lv);
+        }
     }
     inventory.taken_at = host.now();
     Ok(inventory)
+}
+
+/// A quick look at one volume after `last`: what the kernel shows of its device, the mounts, and its file systems; all else
+/// as it was. LVM, which takes longer to answer than most steps take, is not asked. It shows a new size to the kernel
+/// only when its metadata are committed. `None`: the kernel has something else there, and only a whole look can tell.
+pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Inventory> {
+    let device = last.lv(name)?.device?;
+    let mapped = host.mapped(device).ok()?;
+    let mut inventory = last.clone();
+    let lv = inventory.lvs.iter_mut().find(|lv| &lv.name == name)?;
+    if mapped.uuid != lv.mapped_uuid() || mapped.suspended {
+        return None;
+    }
+    (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
+    inventory.mounts = mounts::parse(&host.mountinfo().ok()?).0;
+    let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount)?.signature.clone();
+    inventory.filesystems = filesystems(host, &inventory, Some(name), known);
+    inventory.taken_at = host.now();
+    Some(inventory)
 }
 
 fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
@@ -106,11 +128,12 @@ fn autoextends(host: &dyn Host, pool: &LvRef) -> Option<u64> {
     (threshold < 100 && watched().is_none_or(|said| said != "not monitored")).then_some(threshold)
 }
 
-fn filesystems(host: &dyn Host, inventory: &Inventory, focus: Focus<'_>) -> Vec<FileSystem> {
-    let wanted = match focus {
-        Focus::Everything => None,
-        Focus::Volume(lv) => Some(lv),
-    };
+fn filesystems(
+    host: &dyn Host,
+    inventory: &Inventory,
+    wanted: Option<&LvRef>,
+    signature: impl Fn(&Mount) -> Option<String>,
+) -> Vec<FileSystem> {
     let mut superblocks = BTreeMap::new();
     let mut found = Vec::new();
     for mount in &inventory.mounts {
@@ -128,7 +151,7 @@ fn filesystems(host: &dyn Host, inventory: &Inventory, focus: Focus<'_>) -> Vec<
             usage_device: usage.map(|(_, device)| device),
             superblock: superblock.clone(),
             errors: host.ext4_errors(mount.device),
-            signature: wanted.and_then(|_| signature(host, mount)),
+            signature: signature(mount),
         });
     }
     found

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::inventory::{DeviceNumber, DeviceUsers, Usage};
+use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::{Command, Moment, Tool};
-pub use look::{Focus, LookError, look};
+pub use look::{Focus, LookError, glance, look};
 pub use sampler::Sampler;
 
 /// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.
@@ -59,6 +59,9 @@ pub trait Host: Send + Sync {
 
     /// Who uses a block device, beside file systems.
     fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers>;
+
+    /// What device-mapper has behind a device number, as the kernel shows it.
+    fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped>;
 
     /// The size of a file of ours, `None` if it is not there.
     fn file_size(&self, file: &Path) -> Option<u64>;

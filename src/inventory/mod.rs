@@ -202,6 +202,19 @@ pub struct DeviceUsers {
     pub is_swap: bool,
 }
 
+/// What device-mapper has behind a device number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its name for programs: LVM puts its own UUIDs there.
+    pub uuid: String,
+    /// How large it is.
+    pub size: Bytes,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Whether it takes no writes.
+    pub read_only: bool,
+}
+
 /// A block device number, `254:0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "String")]
@@ -318,6 +331,11 @@ fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
 }
 
 impl Lv {
+    /// The UUID that LVM gives the device of a volume that is not only a part of others.
+    pub fn mapped_uuid(&self) -> String {
+        format!("LVM-{}{}", self.vg_uuid.replace('-', ""), self.uuid.replace('-', ""))
+    }
+
     /// Whether LVM counts this word among the volume's layouts (`linear`, `striped`, `thin`, ...).
     pub fn is_layout(&self, word: &str) -> bool {
         self.layout.iter().any(|l| l == word)

@@ -200,6 +200,13 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
     })
 }
 
+/// The UUID of a volume's device. A pool's own is another one, which is not in LVM's report.
+pub(super) fn mapped_uuid(lv: &SimLv) -> String {
+    let suffix = if lv.thin_pool.is_some() { "-tpool" } else { "" };
+    let plain = |uuid: String| uuid.replace('-', "");
+    format!("LVM-{}{}{suffix}", plain(uuid(lv.name.vg.as_str())), plain(uuid(&lv.name.to_string())))
+}
+
 /// LVM's UUIDs are 32 characters in groups; here they are made of the name, so that they are the same in each run.
 fn uuid(name: &str) -> String {
     let hash = crc32fast::hash(name.as_bytes());

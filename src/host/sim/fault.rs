@@ -2,13 +2,16 @@
 
 #![expect(clippy::panic, reason = "a crash of the daemon is a panic that the test catches")]
 
+use std::fmt;
+
 use crate::host::Output;
 use crate::plan::Command;
 
 /// Something that goes wrong when a certain command runs.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The name of the command: `lvextend`, `resize2fs`, `fullreport`, ...
+    /// The name of the command: `lvextend`, `resize2fs`, `fullreport`, ...; or of what the kernel is asked: `mapped`,
+    /// `mountinfo`.
     pub command: String,
     /// How many of them pass before it strikes.
     pub after: usize,
@@ -47,8 +50,8 @@ impl Fault {
         Fault { command: command.to_owned(), after: 0, times: 1, harm }
     }
 
-    pub(super) fn strikes(&self, command: &Command) -> bool {
-        self.times > 0 && command.name() == self.command
+    pub(super) fn strikes(&self, command: &str) -> bool {
+        self.times > 0 && command == self.command
     }
 
     /// Counts one command down; the harm if it is this one's turn.
@@ -63,7 +66,7 @@ impl Fault {
 }
 
 impl Harm {
-    pub(super) fn before(self, command: &Command, overdue: &dyn Fn()) {
+    pub(super) fn before(self, command: &dyn fmt::Display, overdue: &dyn Fn()) {
         match self {
             Harm::CrashBefore => std::panic::panic_any(Crash(format!("before {command}"))),
             Harm::Overdue => overdue(),
@@ -71,7 +74,7 @@ impl Harm {
         }
     }
 
-    pub(super) fn after(self, command: &Command) {
+    pub(super) fn after(self, command: &dyn fmt::Display) {
         if self == Harm::CrashAfter {
             std::panic::panic_any(Crash(format!("after {command}")));
         }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Host, Output, RunError};
-use crate::inventory::{DeviceNumber, DeviceUsers, Usage, mounts, superblock};
+use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, mounts, superblock};
 use crate::name::MountPoint;
 use crate::plan::{Command, Moment, Tool};
 pub use fault::{Crash, Fault, Harm};
@@ -107,7 +107,19 @@ impl Sim {
         lock(&self.log).iter().filter(|command| command.mutates).map(|command| command.to_string()).collect()
     }
 
-    fn harm(&self, command: &Command) -> Option<Harm> {
+    /// Asks the kernel, which can go wrong like a command.
+    fn ask<T>(&self, what: &str, answer: impl FnOnce(&mut Model) -> io::Result<T>) -> io::Result<T> {
+        let harm = self.harm(what);
+        harm.iter().for_each(|harm| harm.before(&what, &|| ()));
+        let answer = self.with(answer)?;
+        harm.iter().for_each(|harm| harm.after(&what));
+        match harm {
+            None | Some(Harm::Overdue) => Ok(answer),
+            Some(_) => Err(io::Error::other("injected failure")),
+        }
+    }
+
+    fn harm(&self, command: &str) -> Option<Harm> {
         let mut faults = lock(&self.faults);
         let fault = faults.iter_mut().find(|fault| fault.strikes(command))?;
         fault.hit()
@@ -156,7 +168,7 @@ impl Host for Sim {
         if self.missing_tools().contains(&command.tool) {
             return Err(RunError::Missing { tool: command.tool });
         }
-        let harm = self.harm(command);
+        let harm = self.harm(command.name());
         harm.iter().for_each(|harm| harm.before(command, overdue));
         match harm {
             Some(Harm::Fails) => return Ok(fault::failure(command)),
@@ -173,8 +185,8 @@ impl Host for Sim {
     }
 
     fn mountinfo(&self) -> io::Result<String> {
-        let mut text = String::from("22 1 0:20 / /proc rw,relatime - proc proc rw\n");
-        self.with(|model| {
+        self.ask("mountinfo", |model| {
+            let mut text = String::from("22 1 0:20 / /proc rw,relatime - proc proc rw\n");
             for (lv, fs) in model.mounted() {
                 let options = if fs.read_only { "ro" } else { "rw" };
                 let point = mounts::escape(&fs.mount_point.to_string());
@@ -186,8 +198,8 @@ impl Host for Sim {
                     fs.kind
                 ));
             }
-        });
-        Ok(text)
+            Ok(text)
+        })
     }
 
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
@@ -220,6 +232,15 @@ impl Host for Sim {
         self.with(|model| {
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             Ok(DeviceUsers { holders: lv.holders.clone(), is_swap: lv.is_swap })
+        })
+    }
+
+    fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped> {
+        self.ask("mapped", |model| {
+            let lv = model.lv_by_device(device).filter(|lv| lv.active);
+            let lv = lv.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let (uuid, size) = (commands::mapped_uuid(lv), lv.size());
+            Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only })
         })
     }
 
