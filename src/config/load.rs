@@ -1,111 +1,31 @@
 //! File -> [`Config`]: reads, checks what one value alone cannot show, and says where it is wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::file::{self, ConfigError, Wrong, wrong};
 use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
-use super::locate::{Step, locate, show};
-use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, notify, raw};
+use super::locate::Step;
+use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, credentials, notify, raw};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
-
-/// Larger files are refused: a config is a page or two, and YAML's nesting is quadratic to read.
-const MAX_FILE: u64 = 256 << 10;
 
 /// Reports are about days; one each minute is for who tries it out.
 const SHORTEST_REPORT: Duration = Duration::from_secs(60);
 
-/// What is wrong with a config file, in the form `file:line:column: path: what is wrong, what was expected`.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file could not be read.
-    #[error("{}: cannot be read", file.display())]
-    Read {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is too large.
-    #[error("{}: is {size} bytes, expected at most {MAX_FILE}", file.display())]
-    TooLarge {
-        /// Which.
-        file: PathBuf,
-        /// Its size.
-        size: u64,
-    },
-    /// A value or key is wrong.
-    #[error("{}", shown(file, *place, message))]
-    Invalid {
-        /// Which file.
-        file: PathBuf,
-        /// Line and column, from 1.
-        place: Option<(usize, usize)>,
-        /// `path: what is wrong, what was expected`.
-        message: String,
-    },
-}
-
-fn shown(file: &Path, place: Option<(usize, usize)>, message: &str) -> String {
-    match place {
-        Some((line, column)) => format!("{}:{line}:{column}: {message}", file.display()),
-        None => format!("{}: {message}", file.display()),
-    }
-}
-
 /// Reads and checks a file.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
-    let read = |source| ConfigError::Read { file: file.to_owned(), source };
-    let size = std::fs::metadata(file).map_err(read)?.len();
-    if size > MAX_FILE {
-        return Err(ConfigError::TooLarge { file: file.to_owned(), size });
-    }
-    parse(&std::fs::read_to_string(file).map_err(read)?, file)
+    file::read(file, validate)
 }
 
 /// Checks a text; `file` only names it in errors.
 pub fn parse(yaml: &str, file: &Path) -> Result<Config, ConfigError> {
-    let invalid = |place, message| ConfigError::Invalid { file: file.to_owned(), place, message };
-    if yaml.len() as u64 > MAX_FILE {
-        return Err(ConfigError::TooLarge { file: file.to_owned(), size: yaml.len() as u64 });
-    }
-    // A file with nothing but comments is an empty config, not a null that is no mapping.
-    let is_blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#') || line.trim() == "---";
-    let file_form: raw::File = if yaml.lines().all(is_blank) {
-        raw::File::default()
-    } else {
-        serde_yaml::from_str(yaml).map_err(|error| {
-            let place = error.location().map(|at| (at.line(), at.column()));
-            invalid(place, without_place(&error.to_string()))
-        })?
-    };
-    validate(file_form).map_err(|wrong| {
-        let place = locate(yaml, &wrong.path);
-        invalid(place, format!("{}: {}", show(&wrong.path), wrong.message))
-    })
+    file::read_yaml(yaml, file, validate)
 }
 
-/// The library puts the place behind its message, we put it in front.
-fn without_place(message: &str) -> String {
-    match message.rfind(" at line ") {
-        Some(at) => message[..at].to_owned(),
-        None => message.to_owned(),
-    }
-}
-
-/// Something wrong between values, and where.
-pub(super) struct Wrong {
-    path: Vec<Step>,
-    message: String,
-}
-
-pub(super) fn wrong<T>(path: impl Into<Vec<Step>>, message: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { path: path.into(), message: message.into() })
-}
-
-fn validate(file: raw::File) -> Result<Config, Wrong> {
+fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     let unset = Config::default();
+    let credentials = credentials::validate(&mut file.webhook)?;
     check_defaults(&file.defaults)?;
     let mut targets: Vec<Target> = Vec::new();
     for (index, raw) in file.monitor.targets.into_iter().enumerate() {
@@ -140,6 +60,7 @@ fn validate(file: raw::File) -> Result<Config, Wrong> {
         interval: file.monitor.interval_seconds,
         targets,
         volume_groups,
+        credentials,
         instances: file.webhook.instances,
         external_url: notify::external_url(file.external_url)?,
         receivers: notify::receivers(file.notify)?,
@@ -510,6 +431,33 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
                 "c.yaml:4:20: monitor.targets[1].thin_pool: a/p is named twice",
             ),
             (
+                "webhook: { authorization: s3cr3t }",
+                "c.yaml:1:27: webhook.authorization: invalid type: text, expected a mapping; secrets stand in files",
+            ),
+            (
+                "webhook: { authorization: { credentials: s3cr3t } }",
+                "webhook.authorization: unknown field `credentials`, expected `type` or `credentials_file`",
+            ),
+            (
+                "webhook: { authorization: { type: Basic, credentials_file: /t } }",
+                "c.yaml:1:35: webhook.authorization.type: is basic, which webhook.basic_auth is for",
+            ),
+            (
+                "webhook: { authorization: { credentials_file: t } }",
+                "c.yaml:1:47: webhook.authorization.credentials_file: \"t\" is not absolute",
+            ),
+            ("webhook: { authorization: {} }", "webhook.authorization: missing field `credentials_file`"),
+            (
+                "webhook: { authorization: { credentials_file: /t }, basic_auth: { username: a, password_file: /p } }",
+                "c.yaml:1:65: webhook.basic_auth: authorization is given too, and a request has one",
+            ),
+            ("webhook: { basic_auth: { username: 'a:b', password_file: /p } }", "username is missing or holds a colon"),
+            ("webhook: { basic_auth: { username: a } }", "webhook.basic_auth: password_file is missing"),
+            (
+                "webhook: { client_certificate: { allowed_sans: [] } }",
+                "c.yaml:1:32: webhook.client_certificate: allowed_sans is missing",
+            ),
+            (
                 "volume_groups:\n  - { name: a, budget: { per: 0s } }",
                 "c.yaml:2:31: volume_groups[0].budget.per: is not between",
             ),
@@ -532,6 +480,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
         for (yaml, wants) in cases {
             let error = error(yaml);
             assert!(error.contains(wants), "{yaml}\n  gave   {error}\n  wanted {wants}");
+            assert!(!error.contains("s3cr3t"), "{error}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
 //! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
 
+mod credentials;
+mod file;
 mod in_force;
 mod limits;
 mod load;
@@ -10,6 +12,7 @@ mod locate;
 pub mod notify;
 mod raw;
 mod report;
+mod secret;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +22,13 @@ use serde::Serialize;
 
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
+pub use credentials::{Authorization, Credentials};
+pub use file::ConfigError;
 pub use in_force::InForce;
 pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
-pub use load::{ConfigError, load, parse};
+pub use load::{load, parse};
 pub use report::{ReportFormat, Reports};
+pub use secret::{FileMark, Secret, SecretError, is_world_readable};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,6 +48,8 @@ pub struct Config {
     pub receivers: Vec<notify::Receiver>,
     /// The audit log; `None`: there is none.
     pub audit: Option<notify::Audit>,
+    /// What the webhook asks of those who call it.
+    pub credentials: Credentials,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
     /// Reports that are written by themselves.
@@ -188,6 +196,7 @@ impl Default for Config {
             external_url: None,
             receivers: Vec::new(),
             audit: None,
+            credentials: Credentials::default(),
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
             report: Reports::default(),
             inventory_interval: Duration::from_secs(15),

@@ -10,7 +10,8 @@ use hyper::Uri;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
-use super::load::{Wrong, at_least_a_second, check_absolute, wrong};
+use super::file::{Wrong, wrong};
+use super::load::{at_least_a_second, check_absolute};
 use super::locate::Step;
 use super::raw;
 use crate::units::{Bytes, MIB};

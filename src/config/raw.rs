@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use jiff::civil::{Time, Weekday};
 
+use super::credentials::Section;
 use super::limits::{self, Mode};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
@@ -136,6 +137,9 @@ pub(super) struct VolumeGroup {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Webhook {
+    pub authorization: Option<Section<Authorization>>,
+    pub basic_auth: Option<Section<BasicAuth>>,
+    pub client_certificate: Option<ClientCertificate>,
     pub instances: Option<Vec<String>>,
 }
 
@@ -197,6 +201,19 @@ pub(super) struct Audit {
     pub max_size: Option<Bytes>,
     #[serde(default, deserialize_with = "optional_count")]
     pub keep: Option<u32>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BasicAuth {
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ClientCertificate {
+    pub allowed_sans: Vec<String>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
