@@ -23,7 +23,7 @@ use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
-use crate::plan::BACKUP_FOLDER;
+use crate::plan::{BACKUP_FOLDER, Tool};
 use reload::Daemon;
 
 /// Where the config is looked for when nobody says otherwise.
@@ -79,6 +79,12 @@ pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc
     })
 }
 
+/// What a missing program means, and what to do about it.
+pub fn missing(tool: Tool) -> String {
+    let (name, without) = (tool.as_str(), tool.disables());
+    format!("{name} is not installed, {without}: install it, or set tools.{name} if it is elsewhere")
+}
+
 #[expect(clippy::disallowed_methods, reason = "a simulated host needs a time to begin at")]
 fn wall_clock() -> Timestamp {
     Timestamp::now()
@@ -92,11 +98,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     check_listeners(&config, &listeners.addresses())?;
     let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
-        tracing::warn!(
-            tool = tool.as_str(),
-            "not installed: what needs it is refused, set tools.{} if it is elsewhere",
-            tool.as_str()
-        );
+        tracing::warn!(tool = tool.as_str(), "{}", missing(tool));
     }
     let in_force = InForce::new(config);
     let config = in_force.get();

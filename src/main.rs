@@ -8,9 +8,11 @@ use lvm_autoscaler::app::UsageError;
 use lvm_autoscaler::cli::Cli;
 use lvm_autoscaler::cli::exit::Exit;
 use lvm_autoscaler::config::ConfigError;
+use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
 
 fn main() -> ExitCode {
+    process::close_inherited();
     let cli = Cli::parse();
     cli.start_log();
     match cli.run() {

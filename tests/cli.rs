@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -153,7 +154,7 @@ fn a_plan_shows_guards_size_and_commands_and_runs_nothing() {
             "vg/data at /data",
             "pass    below_threshold",
             "1024 extents + 512 extents = 1536 extents (6 GiB)",
-            "lvm lvextend -l 1536 -- vg/data\n",
+            "lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data\n",
             "resize2fs /dev/mapper/vg-data\n",
         ] {
             assert!(told.contains(part), "{part} is not in\n{told}");
@@ -175,10 +176,33 @@ fn a_plan_for_programs_has_guards_size_and_commands() {
     assert_eq!((&plan["vg"], &plan["lv"], &plan["mode"]), (&"vg".into(), &"data".into(), &"act".into()));
     assert_eq!(plan["guards"][0]["code"], "unknown_target");
     assert_eq!(plan["guards"][0]["verdict"], "pass");
-    assert_eq!(plan["commands"][1], serde_json::json!(["lvm", "lvextend", "-l", "1536", "--", "vg/data"]));
+    let words = "lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data".split(' ');
+    assert_eq!(plan["commands"][1], serde_json::json!(words.collect::<Vec<_>>()));
     assert_eq!((&plan["plan"]["before"], &plan["plan"]["after"]), (&1024.into(), &1536.into()));
     assert!(plan["size"].as_array().is_some_and(|lines| lines.len() >= 3) && plan["refusal"].is_null(), "{plan}");
     assert_eq!(plans.as_array().map(Vec::len), Some(3));
+}
+
+/// What whoever started the program left open is not passed on to the programs that it starts.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test prepares files and starts the program through a shell")]
+fn inherited_descriptors_do_not_reach_the_programs_that_are_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [program, seen, config, secret] =
+        ["lvm", "seen", "config.yaml", "secret"].map(|name| folder.path().join(name).to_string_lossy().into_owned());
+    let script = format!("#!/bin/sh\nls -l /proc/self/fd >{seen}\nenv >>{seen}\nexit 1\n");
+    std::fs::write(&program, script).expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::write(&config, format!("tools: {{ lvm: {program} }}\n")).expect("a config");
+    std::fs::write(&secret, "").expect("a file");
+    let daemon = format!(
+        "exec 5<{secret} 7>>{secret}; LISTEN_PID=1 LISTEN_FDS=40 SECRET=x exec {} metrics --config.file={config}",
+        cargo_bin("lvm-autoscaler").display()
+    );
+    std::process::Command::new("sh").args(["-c", &daemon]).output().expect("runs");
+    let seen = std::fs::read_to_string(seen).expect("the script ran");
+    assert!(!seen.contains("secret") && !seen.contains("SECRET"), "{seen}");
+    assert!(seen.contains("LC_ALL=C"), "{seen}");
 }
 
 /// Into the journal when no daemon runs, through its control socket when one does: the words and what follows are the same.

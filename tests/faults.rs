@@ -6,8 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
+use lvm_autoscaler::engine::Pipeline;
 use lvm_autoscaler::host::sim::{Fault, Harm};
-use lvm_autoscaler::plan::{Code, Outcome};
+use lvm_autoscaler::plan::{Code, Outcome, Tool};
 
 const HARMS: [Harm; 5] = [Harm::Fails, Harm::FailsAfterwards, Harm::Garbage, Harm::TimesOut, Harm::Overdue];
 
@@ -118,8 +119,66 @@ fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
     world.sim.inject(Fault::once("lvextend", Harm::Fails));
     world.sim.inject(Fault { command: "fullreport".to_owned(), after: 1, times: 12, harm: Harm::TimesOut });
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
-    let expected = ["lvm lvextend -l 1536 -- vg/data", "resize2fs /dev/mapper/vg-data"];
+    let expected =
+        ["lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data", "resize2fs /dev/mapper/vg-data"];
     assert_eq!(world.state().parked[&lv("vg/data")].commands, expected);
+}
+
+/// LVM says nothing from before the extension on: nothing was begun, and that is certain.
+#[test]
+fn a_silence_before_anything_was_begun_is_a_failure_and_nothing_more() {
+    let world = World::usual();
+    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 2, times: 12, harm: Harm::TimesOut });
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Failed));
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup"]);
+    assert!(world.state().past[0].sentence.ends_with("did not answer within 30s; nothing was changed"));
+}
+
+/// No second alert is needed for a target to be open again.
+#[test]
+fn what_a_person_finished_is_noticed_without_another_alert() {
+    let parked = || {
+        let world = World::usual();
+        world.inject("resize2fs", 0, Harm::Fails);
+        assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
+        world
+    };
+    let look = |world: &World| {
+        Pipeline(world.shared(false)).clear_what_is_mended().expect("the journal can be written");
+        world.state().parked.len()
+    };
+    let world = parked();
+    assert_eq!(look(&world), 1, "nothing was done yet");
+    world.sim.with(|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").mounted = false);
+    assert_eq!(look(&world), 1, "nor is it finished where nothing is mounted");
+    world.sim.with(|model| {
+        grow_by_hand(model, "vg/data");
+        model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").mounted = true;
+    });
+    assert_eq!(look(&world), 0);
+    // A volume that is gone may come back; where there is another one in its place nothing is left to finish.
+    let world = parked();
+    let volume = world.sim.with(|model| model.lvs.remove(0));
+    assert_eq!(look(&world), 1);
+    world.sim.with(|model| model.lvs.push(lvm_autoscaler::host::sim::SimLv { uuid_salt: 1, ..volume }));
+    assert_eq!(look(&world), 0);
+}
+
+#[test]
+fn without_lvm_a_request_is_refused_and_names_it() {
+    for (tool, name) in [(Tool::Lvm, "lvm"), (Tool::Blkid, "blkid"), (Tool::Resize2fs, "resize2fs")] {
+        let world = World::usual();
+        world.sim.with(|model| model.missing_tools = vec![tool]);
+        let ended = world.daemon().alert("vg/data");
+        assert!(refused(&ended, Code::FsUnsupported), "{ended:?}");
+        let told = world.state().last_refusal[&lv("vg/data")].sentence.clone();
+        assert!(
+            told.contains(&format!("{name} is not installed")) && told.contains(&format!("tools.{name}")),
+            "{told}"
+        );
+        let others = world.daemon().alert("vg/media");
+        assert_eq!(word(&others), if tool == Tool::Resize2fs { "grown" } else { "fs_unsupported" });
+    }
 }
 
 #[test]

@@ -35,7 +35,12 @@ fn recommend_does_everything_but_act_and_does_not_hold_back_the_real_one() {
     assert!(world.sim.changes().is_empty());
     let told = world.state().past[0].sentence.clone();
     assert!(told.starts_with("would grow by 2 GiB, because /data is 85 % full, above 80 %"), "{told}");
-    assert!(told.contains("lvm lvextend -l 1536 -- vg/data; resize2fs /dev/mapper/vg-data"), "{told}");
+    assert!(
+        told.contains(
+            "lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data; resize2fs /dev/mapper/vg-data"
+        ),
+        "{told}"
+    );
     // It is not said again and again, but it costs no budget and no real growth.
     assert!(refused(&daemon.alert("vg/data"), Code::Cooldown));
     drop(daemon);

@@ -14,8 +14,8 @@ fn ext4_grows_by_the_planned_extents_and_nothing_else_happens() {
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
     let backup = world.folder.path().join("backup/vg-20260101T000000Z.vg");
     let expected = [
-        format!("lvm vgcfgbackup -f {} -- vg", backup.display()),
-        "lvm lvextend -l 1536 -- vg/data".to_owned(),
+        format!("lvm vgcfgbackup --config global/wait_for_locks=1 -f {} -- vg", backup.display()),
+        "lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data".to_owned(),
         "resize2fs /dev/mapper/vg-data".to_owned(),
     ];
     assert_eq!(world.sim.changes(), expected);
@@ -124,7 +124,11 @@ fn a_dry_run_changes_nothing_and_holds_nothing_back() {
     let told = world.state().past.back().map(|past| past.sentence.clone()).expect("it is remembered");
     assert!(refused(&daemon.alert("vg/data"), Code::Cooldown), "a dry run has its own cooldown");
     assert!(world.sim.changes().is_empty());
-    assert!(told.contains("would have run: lvm vgcfgbackup") && told.contains("lvm lvextend -l 1536"), "{told}");
+    assert!(
+        told.contains("would have run: lvm vgcfgbackup")
+            && told.contains("lvm lvextend -A n --config global/wait_for_locks=1 -l 1536"),
+        "{told}"
+    );
     drop(daemon);
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
 }

@@ -72,7 +72,10 @@ fn a_pool_whose_metadata_fill_first_grows_only_those() {
     used(&world, 2048, 7);
     let daemon = world.daemon();
     assert!(ended_as(&daemon.alert("vg/pool"), Outcome::Grown));
-    assert_eq!(world.sim.changes()[1..], ["lvm lvextend --poolmetadatasize 12582912b -- vg/pool"]);
+    assert_eq!(
+        world.sim.changes()[1..],
+        ["lvm lvextend -A n --config global/wait_for_locks=1 --poolmetadatasize 12582912b -- vg/pool"]
+    );
     assert_eq!((world.extents("vg/pool"), pool(&world, |pool| pool.metadata.0)), (1024, 3));
     let told = world.state().past[0].sentence.clone();
     assert_eq!(told, "vg/pool grew from 4 GiB to 4 GiB, its metadata from 8 MiB to 12 MiB");
@@ -87,7 +90,10 @@ fn when_both_are_full_the_metadata_come_first() {
     assert!(ended_as(&world.daemon().alert("vg/pool"), Outcome::Grown));
     assert_eq!(
         world.sim.changes()[1..],
-        ["lvm lvextend --poolmetadatasize 12582912b -- vg/pool", "lvm lvextend -l 1280 -- vg/pool"]
+        [
+            "lvm lvextend -A n --config global/wait_for_locks=1 --poolmetadatasize 12582912b -- vg/pool",
+            "lvm lvextend -A n --config global/wait_for_locks=1 -l 1280 -- vg/pool"
+        ]
     );
 }
 

@@ -171,7 +171,7 @@ impl Run {
             let grew = size != before[name];
             assert!(size >= before[name], "{}", self.tell("smaller"));
             assert!(!grew || TARGETS.contains(&name.as_str()), "{}", self.tell("not a target"));
-            let planned = format!("lvm lvextend -l {size} -- {name}");
+            let planned = format!("lvm lvextend -A n --config global/wait_for_locks=1 -l {size} -- {name}");
             assert!(!grew || commands.contains(&planned), "{}", self.tell("not the planned size"));
             assert!(!grew || name != "vg/data" || size <= MAX_OF_DATA, "{}", self.tell("beyond max_size"));
             assert!(!grew || free >= RESERVE, "{}", self.tell("below the reserve"));

@@ -30,6 +30,11 @@ impl CheckConfig {
             let mode = target.mode.as_str();
             writeln!(out, "  {lv} ({mode}): above {} by {}, {limit}", target.threshold, target.increment)?;
         }
+        // The file may be for another host, so this is no error.
+        let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
+        for tool in missing {
+            writeln!(out, "  on this host {}", app::missing(tool))?;
+        }
         Ok(Exit::Done)
     }
 }

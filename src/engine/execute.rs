@@ -58,7 +58,7 @@ pub(super) fn execute(
         shared.metrics.step_ended(&plan.lv);
         match result {
             Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory), vec![]),
-            Err(Stop::Obstacle(sentence)) => after_obstacle(shared, &plan, &sentence),
+            Err(Stop::Obstacle(sentence)) => after_obstacle(shared, id, &plan, &sentence),
             Err(Stop::Interrupted) => return Ok(None),
             Err(Stop::Journal(error)) => return Err(error),
         }
@@ -255,7 +255,7 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
 }
 
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
-fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, String, Vec<String>) {
+fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str) -> (Outcome, String, Vec<String>) {
     let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
     let volume = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
     let before = plan.before.bytes(plan.extent_size);
@@ -266,6 +266,9 @@ fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, Str
             return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
         Some(_) => String::new(),
+        None if !may_have_changed(shared, id) => {
+            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
+        }
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };
     let left = plan.left_for_a_person(seen.as_ref());
@@ -274,6 +277,14 @@ fn after_obstacle(shared: &Shared, plan: &Plan, sentence: &str) -> (Outcome, Str
         commands => format!("; when that is mended, run: {}", commands.join("; ")),
     };
     (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+}
+
+/// Whether a command was started that changes more than a backup file.
+fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
+    let journal = shared.journal();
+    let Some(running) = journal.state().running.get(&id) else { return true };
+    let is_backup = |number: &usize| matches!(running.plan.steps.get(*number), Some(Step::BackupMetadata { .. }));
+    !running.started.iter().all(is_backup)
 }
 
 fn grown(plan: &Plan, inventory: &Inventory) -> String {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Handle, Request, Shared};
+use super::{Handle, Pipeline, Request, Shared};
 use crate::config::{Mode, Target, What};
 use crate::host::{Focus, look};
 use crate::journal::Source;
@@ -35,6 +35,29 @@ fn wait(shared: &Shared) {
     {
         shared.pause(left.min(SLICE));
         waited += left.min(SLICE);
+    }
+}
+
+/// How often to look at what needs attention: soon enough that who mended it sees the metric go. Nothing is read where
+/// nothing needs attention.
+const ATTEND: Duration = Duration::from_secs(30);
+const SLICE: Duration = Duration::from_millis(200);
+
+/// Notices what a person finished by hand, until the daemon stops. Counts real time, also on a simulated host: a second clock
+/// that moves the simulated one would be in everybody's way.
+pub(super) fn attend(shared: &Arc<Shared>) {
+    let pipeline = Pipeline(Arc::clone(shared));
+    let mut waited = Duration::ZERO;
+    while !shared.is_stopping() {
+        std::thread::sleep(SLICE);
+        waited += SLICE;
+        if waited < ATTEND {
+            continue;
+        }
+        waited = Duration::ZERO;
+        if let Err(error) = pipeline.clear_what_is_mended() {
+            tracing::error!("what was finished by hand cannot be written down: {}", crate::chain(&error));
+        }
     }
 }
 

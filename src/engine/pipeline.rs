@@ -10,7 +10,7 @@ use crate::inventory::Inventory;
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
-use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, plan};
+use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Tool, plan};
 use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
@@ -40,6 +40,11 @@ impl Pipeline {
             let sentence = format!("{lv} is not among monitor.targets any more");
             return self.refuse(request, lv, source, None, Refusal::new(Code::UnknownTarget, sentence));
         };
+        // Only a restart finds it, so there is nothing to wait for.
+        if shared.host.missing_tools().contains(&Tool::Lvm) {
+            let sentence = format!("lvm is not installed, {}: install it, or set tools.lvm", Tool::Lvm.disables());
+            return self.refuse(request, lv, source, None, Refusal::new(Code::FsUnsupported, sentence));
+        }
         let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
         self.clear_if_mended(lv, &inventory)?;
         let Evaluation { verdicts, decision, .. } = self.decide(target, &inventory, &config);
@@ -162,24 +167,45 @@ impl Pipeline {
         None
     }
 
+    /// Looks at all that needs attention, so that what a person finished by hand does not need another alert to be noticed.
+    pub fn clear_what_is_mended(&self) -> Result<(), JournalError> {
+        let shared = &self.0;
+        let parked: Vec<LvRef> = shared.journal().state().parked.keys().cloned().collect();
+        for lv in parked {
+            if let Ok(inventory) = look(shared.host.as_ref(), Focus::Volume(&lv)) {
+                self.clear_if_mended(&lv, &inventory)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A person finished by hand what needed attention: the target is open again.
     fn clear_if_mended(&self, lv: &LvRef, inventory: &Inventory) -> Result<(), JournalError> {
         let shared = &self.0;
-        let parked = shared.journal().state().parked.get(lv).cloned();
-        if parked.is_some_and(|parked| is_mended(&parked, inventory)) {
-            tracing::info!(lv = %lv, "what needed attention was finished by hand");
-            shared.journal().append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
+        // One lock for both: nothing else may have been parked in between.
+        let mut journal = shared.journal();
+        let Some(parked) = journal.state().parked.get(lv) else { return Ok(()) };
+        if inventory.taken_at < parked.since || !is_mended(parked, inventory) {
+            return Ok(());
         }
+        let id = parked.id;
+        journal.append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
+        drop(journal);
+        tracing::info!(operation = %id, %lv, "what needed attention was finished by hand");
+        (shared.refresh)();
         Ok(())
     }
 }
 
 /// The file system is sound and fills its volume. How large that is does not matter: a person may have decided otherwise,
 /// and if the volume was never extended nothing is half-done. Neither is a pool: its data and metadata do not depend on one
-/// another.
+/// another. Nor is anything left of a volume in whose place there is another one now.
 fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
-    let goals = |step: &&Step| matches!(step, Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. });
     let plan = &parked.plan;
+    if inventory.lv(&plan.lv).is_some_and(|lv| lv.uuid != plan.lv_uuid) {
+        return true;
+    }
+    let goals = |step: &&Step| matches!(step, Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. });
     execute::still_applies(plan, inventory).is_ok()
         && plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
 }

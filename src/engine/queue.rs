@@ -102,6 +102,8 @@ pub fn start(shared: Arc<Shared>) -> Handle {
             Work::Request { number: Some(number), lv: pending.lv, source: pending.source },
         );
     }
+    let attended = Arc::clone(handle.shared());
+    std::thread::spawn(move || super::monitor::attend(&attended));
     handle.watch();
     handle
 }

@@ -11,6 +11,8 @@ use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -25,6 +27,31 @@ const MAX_ERRORS: u64 = 4 << 20;
 /// Enough of an error for a person.
 const MAX_COMPLAINT: usize = 2048;
 
+/// So many reports that do not die may be left behind. A process that waits for a device in the kernel outlives SIGKILL, and
+/// each further one that asks the same device would hang beside it until the host has no processes left.
+const MOST_LEFT: usize = 4;
+
+/// The reports that were killed and have not ended.
+#[derive(Clone, Default)]
+pub(super) struct LeftBehind(Arc<AtomicUsize>);
+
+impl LeftBehind {
+    /// How many, if that is too many to start another.
+    pub(super) fn too_many(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|left| *left >= MOST_LEFT)
+    }
+
+    fn wait_for(&self, mut child: Child) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let left = self.clone();
+        std::thread::spawn(move || {
+            // The wait fails only for a child that is not ours; it is not there then.
+            let _ = child.wait();
+            left.0.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
 /// How a run ended.
 pub(super) enum Ended {
     /// By itself.
@@ -36,7 +63,7 @@ pub(super) enum Ended {
 }
 
 /// Runs a program that only reads, and kills it at the deadline.
-pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration) -> io::Result<Ended> {
+pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration, left: &LeftBehind) -> io::Result<Ended> {
     let mut run = Run::start(program, arguments)?;
     loop {
         if let Some(output) = run.poll()? {
@@ -49,7 +76,7 @@ pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration) -
         } else {
             continue;
         };
-        run.kill_and_leave();
+        run.kill_and_leave(left);
         return Ok(ended);
     }
 }
@@ -119,12 +146,12 @@ impl Run {
 
     /// With all that it started: `lvm` may be somebody's script. A process in an uninterruptible sleep outlives SIGKILL
     /// for a while; nobody waits for it here.
-    fn kill_and_leave(mut self) {
-        // The group is its own and still there, for its leader was not waited for.
-        let group = i32::try_from(self.child.id()).map(Pid::from_raw);
-        if group.is_ok_and(|group| killpg(group, Signal::SIGKILL).is_ok()) {
-            std::thread::spawn(move || self.child.wait());
+    fn kill_and_leave(self, left: &LeftBehind) {
+        // The group is its own and still there, for its leader was not waited for. If it cannot be killed it is there still.
+        if let Ok(group) = i32::try_from(self.child.id()).map(Pid::from_raw) {
+            let _ = killpg(group, Signal::SIGKILL);
         }
+        left.wait_for(self.child);
     }
 }
 
@@ -171,8 +198,10 @@ mod tests {
 
     #[test]
     fn a_report_is_killed_at_its_deadline_or_when_it_floods() {
-        let report =
-            |script: &str, ms| report(Path::new("/bin/sh"), &sh(script), Duration::from_millis(ms)).expect("runs");
+        let left = LeftBehind::default();
+        let report = |script: &str, ms| {
+            report(Path::new("/bin/sh"), &sh(script), Duration::from_millis(ms), &left).expect("runs")
+        };
         assert!(matches!(report("exec sleep 60", 50), Ended::TimedOut));
         assert!(matches!(report("exec cat /dev/zero", 60_000), Ended::TooMuch));
         // However late we look, no more than the limit was ever in memory.
@@ -184,6 +213,30 @@ mod tests {
             "its writes fail and it is not killed"
         );
         assert!(matches!(report("exit 3", 60_000), Ended::Exited(output) if output.code == Some(3)));
+        // Those that were killed have ended soon, and are not counted any more.
+        assert!((0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            left.0.load(Ordering::Relaxed) == 0
+        }));
+    }
+
+    #[test]
+    fn what_does_not_die_is_counted_until_it_ends() {
+        let left = LeftBehind::default();
+        let mut hung: Vec<Child> = (0..MOST_LEFT)
+            .map(|_| std::process::Command::new("/bin/cat").stdin(Stdio::piped()).spawn().expect("runs"))
+            .collect();
+        let inputs: Vec<_> = hung.iter_mut().map(|child| child.stdin.take().expect("a pipe")).collect();
+        for child in hung {
+            assert_eq!(left.too_many(), None);
+            left.wait_for(child);
+        }
+        assert_eq!(left.too_many(), Some(MOST_LEFT));
+        drop(inputs);
+        assert!((0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            left.too_many().is_none()
+        }));
     }
 
     #[test]

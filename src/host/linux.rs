@@ -10,9 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{AccessFlags, access};
 
 use super::bounded::Bounded;
-use super::exec::{self, Ended, MAX_OUTPUT};
+use super::exec::{self, Ended, LeftBehind, MAX_OUTPUT};
 use super::{Host, Output, RunError};
 use crate::config::ToolPaths;
 use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, superblock};
@@ -24,13 +25,22 @@ use crate::units::Bytes;
 const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 /// A `statvfs` that takes longer hangs.
 const STAT_DEADLINE: Duration = Duration::from_millis(300);
-/// A change that takes longer is worth a warning: growing terabytes of ext4 takes minutes, and is rare.
-const EXPECTED: Duration = Duration::from_secs(120);
+
+/// A change that takes longer is worth a warning. What only writes metadata takes seconds, unless another LVM command holds
+/// the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all of them.
+fn expected(tool: Tool) -> Duration {
+    let minutes = match tool {
+        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs => 1,
+        Tool::Resize2fs => 5,
+    };
+    Duration::from_secs(minutes * 60)
+}
 
 /// This machine.
 pub struct Linux {
     tools: BTreeMap<Tool, PathBuf>,
     report_deadline: Duration,
+    left_behind: LeftBehind,
     bounded: Bounded,
 }
 
@@ -43,12 +53,14 @@ impl Linux {
             Tool::Resize2fs => paths.resize2fs.as_ref(),
             Tool::XfsGrowfs => paths.xfs_growfs.as_ref(),
         };
+        let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         let find = |tool: Tool| match configured(tool) {
-            Some(path) => Some(path.clone()).filter(|path| path.is_file()),
-            None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(|path| path.is_file()),
+            Some(path) => Some(path.clone()).filter(is_program),
+            None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(is_program),
         };
         let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
-        Linux { tools, report_deadline, bounded: Bounded::new(STAT_DEADLINE) }
+        let (left_behind, bounded) = (LeftBehind::default(), Bounded::new(STAT_DEADLINE));
+        Linux { tools, report_deadline, left_behind, bounded }
     }
 }
 
@@ -88,13 +100,15 @@ impl Host for Linux {
         let program = self.tools.get(&tool).ok_or(RunError::Missing { tool })?;
         let failed = |source| RunError::Io { tool, source };
         if command.mutates {
-            return exec::mutating(program, &command.arguments, EXPECTED, overdue).map_err(failed);
+            return exec::mutating(program, &command.arguments, expected(tool), overdue).map_err(failed);
         }
-        match exec::report(program, &command.arguments, self.report_deadline).map_err(failed)? {
+        if let Some(count) = self.left_behind.too_many() {
+            return Err(RunError::Stuck { command: command.name().to_owned(), count });
+        }
+        let (deadline, left) = (self.report_deadline, &self.left_behind);
+        match exec::report(program, &command.arguments, deadline, left).map_err(failed)? {
             Ended::Exited(output) => Ok(output),
-            Ended::TimedOut => {
-                Err(RunError::TimedOut { command: command.name().to_owned(), after: self.report_deadline })
-            }
+            Ended::TimedOut => Err(RunError::TimedOut { command: command.name().to_owned(), after: deadline }),
             Ended::TooMuch => Err(RunError::TooMuch { command: command.name().to_owned(), limit: MAX_OUTPUT }),
         }
     }

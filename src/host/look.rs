@@ -106,14 +106,15 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();
 }
 
-fn ask_lvm(host: &dyn Host, arguments: &[&str]) -> Option<String> {
-    let output = host.run(&Command::report(Tool::Lvm, arguments.iter().copied()), &|| ()).ok()?;
+fn ask_lvm(host: &dyn Host, command: &str, arguments: &[&str]) -> Option<String> {
+    let arguments = [&[command, "--config", lvm::SETTINGS], arguments].concat();
+    let output = host.run(&Command::report(Tool::Lvm, arguments), &|| ()).ok()?;
     output.succeeded().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// `  system ID: db1`, nothing behind the colon where the host has none.
 fn system_id(host: &dyn Host) -> Option<String> {
-    let said = ask_lvm(host, &["systemid"])?;
+    let said = ask_lvm(host, "systemid", &[])?;
     said.split_once(':').map(|(_, id)| id.trim().to_owned())
 }
 
@@ -121,10 +122,10 @@ fn system_id(host: &dyn Host) -> Option<String> {
 /// taken for the most eager setting there is.
 fn autoextends(host: &dyn Host, pool: &LvRef) -> Option<u64> {
     const MOST_EAGER: u64 = 50;
-    let setting = ask_lvm(host, &["lvmconfig", "--typeconfig", "full", "activation/thin_pool_autoextend_threshold"]);
+    let setting = ask_lvm(host, "lvmconfig", &["--typeconfig", "full", "activation/thin_pool_autoextend_threshold"]);
     let threshold = setting.and_then(|text| text.split_once('=')?.1.trim().parse().ok()).unwrap_or(MOST_EAGER);
     // Only now, for this question can make LVM start its dmeventd.
-    let watched = || ask_lvm(host, &["lvs", "--noheadings", "-o", "seg_monitor", "--", &pool.to_string()]);
+    let watched = || ask_lvm(host, "lvs", &["--noheadings", "-o", "seg_monitor", "--", &pool.to_string()]);
     (threshold < 100 && watched().is_none_or(|said| said != "not monitored")).then_some(threshold)
 }
 

@@ -121,6 +121,16 @@ pub enum RunError {
         /// The deadline.
         after: Duration,
     },
+    /// Reports that were killed have not ended, so no more are started.
+    #[error(
+        "{command} is not run: {count} reports that were killed have not ended, a device hangs (see dmesg, dmsetup info)"
+    )]
+    Stuck {
+        /// Which.
+        command: String,
+        /// How many.
+        count: usize,
+    },
     /// A report printed more than anybody can use.
     #[error("{command} printed more than {limit} bytes")]
     TooMuch {

@@ -1,9 +1,27 @@
-//! What this process uses, from /proc/self.
+//! This process: what it uses, and what it was left with by whoever started it.
+
+use std::os::fd::RawFd;
 
 use procfs::WithCurrentSystemInfo;
 use procfs::process::{LimitValue, Process};
 
 use crate::inventory::ProcessUsage;
+
+/// Closes what the starter left open beside standard input, output and error; the programs that this one starts would
+/// inherit it (LVM complains, and a lock or a pipe of somebody else's would stay held). Called first of all, when nothing
+/// that is open is ours. What systemd passes on purpose (`LISTEN_FDS`, from 3 on) stays: sd-notify marks it close-on-exec.
+pub fn close_inherited() {
+    let is_ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_ours).and_then(|count| count.parse().ok());
+    let first = 3 + passed.unwrap_or(0).max(0);
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let open: Vec<RawFd> = numbers.filter(|number: &RawFd| *number >= first).collect();
+    for number in open {
+        // One of them was the folder's own and is closed by now; nothing can be done about one that cannot be closed.
+        let _ = nix::unistd::close(number);
+    }
+}
 
 /// Reads it; `None` where /proc does not say.
 pub fn read() -> Option<ProcessUsage> {

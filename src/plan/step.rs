@@ -30,6 +30,16 @@ impl Tool {
     /// All of them.
     pub const ALL: [Tool; 4] = [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs];
 
+    /// What cannot be done without it.
+    pub fn disables(self) -> &'static str {
+        match self {
+            Tool::Lvm => "nothing can be shown and nothing can grow",
+            Tool::Blkid => "no file system can grow",
+            Tool::Resize2fs => "no ext4 can grow",
+            Tool::XfsGrowfs => "no XFS can grow",
+        }
+    }
+
     /// The program's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -187,19 +197,16 @@ impl Step {
     pub fn command(&self) -> Option<Command> {
         match self {
             Step::BackupMetadata { vg, file } => {
-                let file = file.to_string_lossy().into_owned();
-                Some(Command::mutating(
-                    Tool::Lvm,
-                    ["vgcfgbackup".to_owned(), "-f".to_owned(), file, "--".to_owned(), vg.to_string()],
-                ))
+                let file = file.to_string_lossy();
+                Some(Command::mutating(Tool::Lvm, ["vgcfgbackup", "--config", WAIT, "-f", &file, "--", vg.as_str()]))
             }
             Step::ExtendLv { lv, extents, .. } => {
                 let extents = extents.0.to_string();
-                Some(Command::mutating(Tool::Lvm, ["lvextend", "-l", &extents, "--", &lv.to_string()]))
+                Some(lvextend("-l", &extents, lv))
             }
             Step::ExtendPoolMetadata { lv, size } => {
                 let size = format!("{}b", size.0);
-                Some(Command::mutating(Tool::Lvm, ["lvextend", "--poolmetadatasize", &size, "--", &lv.to_string()]))
+                Some(lvextend("--poolmetadatasize", &size, lv))
             }
             Step::CheckFilesystem { .. } => None,
             // Neither is given a size: both then grow to the end of the volume, and neither shrinks a mounted file system.
@@ -249,6 +256,16 @@ impl Step {
     }
 }
 
+/// While another command works on the group LVM waits for it, whatever lvm.conf says.
+const WAIT: &str = "global/wait_for_locks=1";
+
+/// `-A n`: without it `lvextend` first writes the old metadata to /etc/lvm/archive, and fails when that is full or read-only,
+/// which it is when `/` is what should grow. We have made our own backup one step before; /etc/lvm/backup is brought up
+/// to date by the next report, if there is room.
+fn lvextend(option: &str, goal: &str, lv: &LvRef) -> Command {
+    Command::mutating(Tool::Lvm, ["lvextend", "-A", "n", "--config", WAIT, option, goal, "--", &lv.to_string()])
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -277,11 +294,19 @@ mod tests {
         let mount_point: MountPoint = "/it's data".parse().expect("a path");
         let shown = |step: Step| step.command().map(|command| command.to_string());
         let extend = Step::ExtendLv { lv: lv.clone(), extents: Extents(1536), extent_size: Bytes(4 << 20) };
-        assert_eq!(shown(extend).as_deref(), Some("lvm lvextend -l 1536 -- my-vg/data_lv"));
+        assert_eq!(
+            shown(extend).as_deref(),
+            Some("lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- my-vg/data_lv")
+        );
         let metadata = Step::ExtendPoolMetadata { lv: lv.clone(), size: Bytes(16 << 20) };
-        assert_eq!(shown(metadata).as_deref(), Some("lvm lvextend --poolmetadatasize 16777216b -- my-vg/data_lv"));
+        let of_metadata =
+            "lvm lvextend -A n --config global/wait_for_locks=1 --poolmetadatasize 16777216b -- my-vg/data_lv";
+        assert_eq!(shown(metadata).as_deref(), Some(of_metadata));
         let backup = Step::BackupMetadata { vg: lv.vg.clone(), file: "/s/a b.vg".into() };
-        assert_eq!(shown(backup).as_deref(), Some("lvm vgcfgbackup -f '/s/a b.vg' -- my-vg"));
+        assert_eq!(
+            shown(backup).as_deref(),
+            Some("lvm vgcfgbackup --config global/wait_for_locks=1 -f '/s/a b.vg' -- my-vg")
+        );
         let ext4 = Step::GrowFilesystem { kind: FsKind::Ext4, lv: lv.clone(), mount_point: mount_point.clone() };
         assert_eq!(shown(ext4).as_deref(), Some("resize2fs /dev/mapper/my--vg-data_lv"));
         let xfs = Step::GrowFilesystem { kind: FsKind::Xfs, lv, mount_point };

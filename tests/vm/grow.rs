@@ -162,7 +162,11 @@ fn a_dry_run_prints_what_plan_prints_and_changes_nothing() {
     assert_eq!(group.fingerprint(), before);
     // The name of the backup has the time in it.
     let stable = |text: &str| text.split("/backup/").next().map(str::to_owned);
-    let commands = ["lvm vgcfgbackup", "lvm lvextend -l 24 -- vmt_dry/data", "resize2fs /dev/mapper/vmt_dry-data"];
+    let commands = [
+        "lvm vgcfgbackup",
+        "lvm lvextend -A n --config global/wait_for_locks=1 -l 24 -- vmt_dry/data",
+        "resize2fs /dev/mapper/vmt_dry-data",
+    ];
     for command in commands {
         assert!(planned.contains(command), "plan has {command}:\n{planned}");
         assert!(past.sentence.contains(command), "the dry run has {command}: {}", past.sentence);

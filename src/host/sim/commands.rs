@@ -13,14 +13,16 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
     let arguments: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
     match (command.tool, arguments.as_slice()) {
         (Tool::Lvm, ["fullreport", rest @ ..]) => fullreport(model, rest),
-        (Tool::Lvm, ["vgcfgbackup", "-f", file, "--", vg]) => vgcfgbackup(model, file, vg),
-        (Tool::Lvm, ["lvextend", "-l", extents, "--", lv]) => lvextend(model, extents, lv),
-        (Tool::Lvm, ["lvextend", "--poolmetadatasize", size, "--", pool]) => extend_metadata(model, size, pool),
-        (Tool::Lvm, ["systemid"]) => succeeds(format!("  system ID: {}\n", model.system_id)),
+        (Tool::Lvm, ["vgcfgbackup", "--config", _, "-f", file, "--", vg]) => vgcfgbackup(model, file, vg),
+        (Tool::Lvm, ["lvextend", "-A", "n", "--config", _, "-l", extents, "--", lv]) => lvextend(model, extents, lv),
+        (Tool::Lvm, ["lvextend", "-A", "n", "--config", _, "--poolmetadatasize", size, "--", pool]) => {
+            extend_metadata(model, size, pool)
+        }
+        (Tool::Lvm, ["systemid", ..]) => succeeds(format!("  system ID: {}\n", model.system_id)),
         (Tool::Lvm, ["lvmconfig", .., "activation/thin_pool_autoextend_threshold"]) => {
             succeeds(format!("thin_pool_autoextend_threshold={}\n", model.autoextend_threshold))
         }
-        (Tool::Lvm, ["lvs", "--noheadings", "-o", "seg_monitor", "--", _]) => succeeds("  monitored\n"),
+        (Tool::Lvm, ["lvs", .., "-o", "seg_monitor", "--", _]) => succeeds("  monitored\n"),
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
@@ -143,7 +145,7 @@ fn segments(vg: &SimVg, lvs: &[&SimLv], hidden: &[Hidden]) -> Vec<Value> {
             _ => vg.pvs.iter().take(lv.stripes as usize).map(|pv| run(&pv.name, each)).collect(),
         };
         json!({
-            "lv_uuid": uuid(&lv.name.to_string()), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
+            "lv_uuid": lv_uuid(lv), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
             "seg_start_pe": "0", "seg_size_pe": lv.extents.0.to_string(), "seg_pe_ranges": ranges.join(" "),
         })
     });
@@ -189,7 +191,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
         (true, false) => "writeable",
     };
     json!({
-        "lv_uuid": uuid(&lv.name.to_string()), "lv_name": lv.name.lv, "lv_path": lv.name.path(), "lv_dm_path": lv.name.dm_path(),
+        "lv_uuid": lv_uuid(lv), "lv_name": lv.name.lv, "lv_path": lv.name.path(), "lv_dm_path": lv.name.dm_path(),
         "lv_layout": layout, "lv_role": role, "lv_size": lv.size().0.to_string(), "lv_active_locally": flag(lv.active),
         "lv_suspended": if_active(flag(lv.suspended)), "lv_permissions": permissions,
         "lv_device_open": if_active(flag(open)), "lv_allocation_policy": lv.policy, "lv_check_needed": if pool.is_some() { "0" } else { "-1" }, "lv_health_status": lv.health,
@@ -211,6 +213,11 @@ pub(super) fn mapped_uuid(lv: &SimLv) -> String {
 fn uuid(name: &str) -> String {
     let hash = crc32fast::hash(name.as_bytes());
     format!("sim{:03}-{hash:08}-0000-0000-0000-{:010}", hash % 1000, u64::from(hash) * 7)
+}
+
+fn lv_uuid(lv: &SimLv) -> String {
+    let salt = if lv.uuid_salt == 0 { String::new() } else { format!("#{}", lv.uuid_salt) };
+    uuid(&format!("{}{salt}", lv.name))
 }
 
 fn vgcfgbackup(model: &mut Model, file: &str, vg: &str) -> Output {

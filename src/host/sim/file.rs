@@ -182,6 +182,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
         metadata_used: lv.metadata_used.resolve(metadata.bytes(extent_size)),
     });
     let mut made = SimLv {
+        uuid_salt: 0,
         minor,
         extents,
         extent_size,

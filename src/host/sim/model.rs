@@ -65,6 +65,8 @@ pub struct SimPv {
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimLv {
     pub name: LvRef,
+    /// Makes another UUID of the same name.
+    pub uuid_salt: u32,
     pub minor: u32,
     pub extents: Extents,
     pub extent_size: Bytes,

@@ -3,7 +3,7 @@
 use super::{Subject, Verdict, refuse_if};
 use crate::config::What;
 use crate::inventory::Superblock;
-use crate::plan::FsKind;
+use crate::plan::{FsKind, Tool};
 
 pub(super) fn not_mounted(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
@@ -43,6 +43,13 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
             fs.mount.mount_point
         ));
     };
+    if let Some(tool) = missing(s, [Tool::Blkid, kind.tool()]) {
+        let name = tool.as_str();
+        return Verdict::Refuse(format!(
+            "{name} is not installed and {}: install it, or set tools.{name}",
+            tool.disables()
+        ));
+    }
     match fs.signature.as_deref() {
         Some(signature) if signature == mounted => {}
         Some(other) => {
@@ -62,19 +69,14 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
         (kind, &fs.superblock),
         (FsKind::Ext4, Some(Superblock::Ext(_))) | (FsKind::Xfs, Some(Superblock::Xfs(_)))
     );
-    if !agrees {
-        return Verdict::Refuse(format!(
-            "the superblock of {} cannot be read as {mounted}: see blkid -p {}",
-            s.lv.name, s.lv.dm_path
-        ));
-    }
-    let tool = kind.tool();
-    refuse_if(s.inventory.missing_tools.iter().any(|missing| missing == tool.as_str()), || {
-        format!(
-            "{} is not installed and {mounted} cannot be grown without it: install it, or set tools.{0}",
-            tool.as_str()
-        )
+    refuse_if(!agrees, || {
+        format!("the superblock of {} cannot be read as {mounted}: see blkid -p {}", s.lv.name, s.lv.dm_path)
     })
+}
+
+/// The first of the programs that was not found.
+fn missing<const N: usize>(s: &Subject<'_>, needed: [Tool; N]) -> Option<Tool> {
+    needed.into_iter().find(|tool| s.inventory.missing_tools.iter().any(|missing| missing == tool.as_str()))
 }
 
 pub(super) fn fs_read_only(s: &Subject<'_>) -> Verdict {
