@@ -38,6 +38,7 @@ pub mod journal;
 pub mod metrics;
 pub mod name;
 pub mod plan;
+pub mod report;
 pub mod units;
 
 /// An error with what caused it, `a: b: c`.

@@ -202,7 +202,7 @@ pub struct Past {
 }
 
 /// How many past operations, and how many refusals, are remembered beside the entries themselves.
-const REMEMBERED: usize = 100;
+pub const REMEMBERED: usize = 100;
 
 fn push_bounded(list: &mut VecDeque<Past>, past: Past) {
     list.push_back(past);

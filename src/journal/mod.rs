@@ -7,7 +7,7 @@ mod segment;
 use std::path::Path;
 
 use crate::plan::Moment;
-pub use entry::{Entry, Event, Parked, Past, Pending, Running, Source, State};
+pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
 pub use segment::SegmentError;
 use segment::Segments;
 

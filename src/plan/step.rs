@@ -91,7 +91,7 @@ impl fmt::Display for Command {
 }
 
 /// One argument as a shell must be given it.
-pub(super) fn shell_word(argument: &str) -> String {
+pub fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-/:=,@%".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         return argument.to_owned();
