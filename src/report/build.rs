@@ -301,7 +301,9 @@ fn is_in_period(past: &Past, since: Option<&Since<'_>>) -> bool {
 
 /// When all that the journal remembers is of the period there was perhaps more.
 fn is_cut(remembered: &VecDeque<Past>, since: Option<&Since<'_>>) -> bool {
-    remembered.len() >= REMEMBERED && since.is_some() && remembered.front().is_some_and(|past| is_in_period(past, since))
+    remembered.len() >= REMEMBERED
+        && since.is_some()
+        && remembered.front().is_some_and(|past| is_in_period(past, since))
 }
 
 fn summary(report: &Report) -> Summary {

@@ -110,7 +110,7 @@ fn missing_pvs(g: &Ground<'_>) -> Vec<Finding> {
             let sentence = format!("{count} of the physical volumes of {} cannot be found; volumes on it are lost or without redundancy, and nothing in the group grows.", vg.name);
             let advice = "Reconnect or replace the disk. If it came back as it was, restore it; if not, repair the RAIDs from a new one.";
             finding(Urgency::Now, "missing_pv", &vg.name, sentence, advice)
-                .with([format!("pvs -o +pv_missing,pv_uuid"), format!("vgextend --restoremissing {} DEVICE", vg.name)])
+                .with(["pvs -o +pv_missing,pv_uuid".to_owned(), format!("vgextend --restoremissing {} DEVICE", vg.name)])
         })
         .collect()
 }
