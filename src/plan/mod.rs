@@ -12,12 +12,14 @@ mod rest;
 pub mod size;
 pub mod step;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Target, What};
+use crate::config::{Config, Mode, Target, What};
 use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint};
-use crate::units::{Bytes, Extents};
+use crate::units::{Amount, Bytes, Extents};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
@@ -110,7 +112,38 @@ pub struct Evaluation {
 /// The codes that the computation of the size decides, in order.
 const OF_SIZE: [Code; 5] = [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::InsufficientSpace, Code::PoolSpace];
 
-/// Decides about one target.
+/// Why a target should grow now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Because it is fuller than its threshold.
+    Usage,
+    /// Because a person says so. All guards hold but that one; and a mode that leaves it to a person has its person.
+    Person {
+        /// By exactly this, or not at all; without it as the config says.
+        by: Option<Bytes>,
+    },
+}
+
+impl Wish {
+    fn is_a_persons(self) -> bool {
+        matches!(self, Wish::Person { .. })
+    }
+
+    /// The target as it counts for this wish.
+    fn on(self, target: &Target) -> Cow<'_, Target> {
+        let Wish::Person { by } = self else { return Cow::Borrowed(target) };
+        let mut asked = target.clone();
+        if asked.mode == Mode::Recommend {
+            asked.mode = Mode::Act;
+        }
+        if let Some(by) = by {
+            (asked.increment, asked.min_increment) = (Amount::Size(by), Some(by));
+        }
+        Cow::Owned(asked)
+    }
+}
+
+/// Decides about one target because of its usage.
 pub fn plan(
     target: &Target,
     inventory: &Inventory,
@@ -118,7 +151,20 @@ pub fn plan(
     history: &History,
     now: impl Into<Moment>,
 ) -> Evaluation {
+    plan_for(Wish::Usage, target, inventory, config, history, now)
+}
+
+/// Decides about one target.
+pub fn plan_for(
+    wish: Wish,
+    target: &Target,
+    inventory: &Inventory,
+    config: &Config,
+    history: &History,
+    now: impl Into<Moment>,
+) -> Evaluation {
     let now = now.into();
+    let target = &*wish.on(target);
     let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], decision: Err(refusal) };
     let (Some(vg), Some(lv)) = (inventory.vg(&target.lv.vg), inventory.lv(&target.lv)) else {
         let sentence =
@@ -127,7 +173,7 @@ pub fn plan(
         return refused(verdicts, Refusal::new(Code::UnknownTarget, sentence));
     };
     let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
-    let subject = Subject { target, config, inventory, vg, lv, fs, history, now };
+    let subject = Subject { target, wish, config, inventory, vg, lv, fs, history, now };
     let mut verdicts = vec![(Code::UnknownTarget, Verdict::Pass)];
     verdicts.extend(guard::ask_all(&subject));
     if let Some(refusal) = guard::first_refusal(&verdicts) {
@@ -179,6 +225,11 @@ fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
 
 fn reason(s: &Subject<'_>) -> String {
     let (target, threshold) = (s.target, s.target.threshold);
+    if s.wish.is_a_persons() {
+        let usage = s.fs.and_then(|fs| fs.usage).map(|usage| usage.percent()).or(s.lv.data_percent);
+        let full = usage.map_or(String::new(), |usage| format!(", {} is {usage} full", target.usage_name()));
+        return format!("a person asked for it{full}");
+    }
     match &target.what {
         What::ThinPool { metadata_threshold } => {
             let shown =

@@ -1,10 +1,10 @@
 //! How much a thin pool grows: its metadata first, because a pool whose metadata are full cannot be mended by more data.
 
-use super::Metadata;
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit, MOST_POOL_METADATA};
 use super::refusal::{Code, Refusal};
 use super::size::{Size, ground, missing_to, step, unknown};
+use super::{Metadata, Wish};
 use crate::config::Target;
 use crate::inventory::Lv;
 use crate::units::{Bytes, Extents, Percent};
@@ -27,7 +27,10 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
         (metadata, taken) = (Some(grown), cost);
     }
     let mut after = before;
-    if data_used.value() > s.target.threshold.value() {
+    if let Wish::Person { by: Some(by) } = s.wish {
+        lines.push(format!("{by} more were asked for"));
+        after = step(s, &ground, by, taken, &mut lines)?;
+    } else if s.wish.is_a_persons() || data_used.value() > s.target.threshold.value() {
         let used = data_used.share_of(volume);
         let missing = missing_to(used, volume.saturating_sub(used), s.target.threshold);
         let threshold = s.target.threshold;

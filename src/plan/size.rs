@@ -1,10 +1,10 @@
 //! How much: from the usage and the limits to an absolute number of extents, with every line of the computation kept for
 //! people to read.
 
-use super::Metadata;
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit};
 use super::refusal::{Code, Refusal};
+use super::{Metadata, Wish};
 use crate::config::{Config, Target};
 use crate::inventory::{FileSystem, Inventory, Superblock, Usage};
 use crate::units::{Bytes, Extents, Percent};
@@ -44,7 +44,13 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     let Ground { extent_size, before, .. } = ground;
     let volume = before.bytes(extent_size);
     let mut lines = vec![format!("{} is {volume}, {before} of {extent_size}", s.lv.name)];
-    let missing = missing(s.target, fs, usage, &mut lines);
+    let missing = match s.wish {
+        Wish::Person { by: Some(by) } => {
+            lines.push(format!("{by} more were asked for"));
+            by
+        }
+        Wish::Person { by: None } | Wish::Usage => missing(s.target, fs, usage, &mut lines),
+    };
 
     // Somebody extended the volume and not the file system: what is there already may be enough.
     let growable = fs.size().map_or(Bytes::ZERO, |size| volume.saturating_sub(size));

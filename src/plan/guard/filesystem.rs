@@ -105,6 +105,10 @@ pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
 }
 
 pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
+    // A person knows what is coming; usage does not.
+    if s.wish.is_a_persons() {
+        return Verdict::NotAsked;
+    }
     let threshold = s.target.threshold;
     match &s.target.what {
         What::ThinPool { metadata_threshold } => {

@@ -12,6 +12,7 @@ mod volume;
 
 use serde::{Deserialize, Serialize};
 
+use super::Wish;
 use super::history::History;
 use super::moment::Moment;
 use super::refusal::{Code, Refusal};
@@ -27,6 +28,8 @@ use volume::{layered_device, lv_busy, lv_inactive, lv_read_only, lv_suspended, l
 pub struct Subject<'a> {
     /// What is to grow.
     pub target: &'a Target,
+    /// Whether usage or a person asks for it.
+    pub wish: Wish,
     /// All settings.
     pub config: &'a Config,
     /// The host, freshly looked at.
