@@ -1,12 +1,16 @@
 //! The command line: clap types here, one file per command.
 
 mod check_config;
+mod daemon;
 pub mod exit;
+mod extend;
 mod metrics;
 mod pause;
 mod plan;
+mod reload;
 mod selection;
 mod serve;
+mod style;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -32,6 +36,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Show for every target what would be done now and why, without doing it.
     Plan(plan::Plan),
+    /// Grow a target now, by hand: the same guards, the same steps.
+    Extend(extend::Extend),
     /// Stop acting on a target, or on all, until `resume`.
     #[command(after_help = "Example: lvm-autoscaler pause /data")]
     Pause(pause::Word),
@@ -41,6 +47,8 @@ enum Command {
     /// Close the open breaker of a target, or of all.
     #[command(after_help = "Example: lvm-autoscaler reset /data")]
     Reset(pause::Word),
+    /// Have the running daemon read its config again.
+    Reload(reload::Reload),
 }
 
 /// Of the log on standard error.
@@ -107,6 +115,8 @@ impl Cli {
             Command::Metrics(metrics) => metrics.run(),
             Command::CheckConfig(check) => check.run(),
             Command::Plan(plan) => plan.run(),
+            Command::Extend(extend) => extend.run(),
+            Command::Reload(reload) => reload.run(),
             Command::Pause(word) => word.pause(),
             Command::Resume(word) => word.resume(),
             Command::Reset(word) => word.reset(),

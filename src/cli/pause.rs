@@ -1,14 +1,12 @@
 //! `pause`, `resume` and `reset`: what a person says to the decisions, through the running daemon or, when none runs,
 //! straight into its journal.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::daemon::tell;
 use super::exit::Exit;
 use super::plan::select;
 use crate::app;
@@ -47,38 +45,13 @@ impl Word {
         let targets = select(&config, self.target.as_deref())?;
         let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());
         let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
-        match UnixStream::connect(config.control_socket()) {
-            Ok(daemon) => tell(daemon, path, lv.as_ref())?,
-            // Nobody listens: no daemon, or one that was killed and left its socket behind.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                let host = app::open_host(&config, self.simulate.as_deref())?;
-                let (mut journal, _lock) = app::own_journal(&config.state_directory)?;
-                journal.append(host.moment(), vec![event(lv)])?;
-            }
-            Err(error) => {
-                let socket = config.control_socket();
-                return Err(error).with_context(|| format!("{} cannot be used: run as root", socket.display()));
-            }
+        let name = lv.as_ref().map_or(String::new(), ToString::to_string);
+        if !tell(&config, path, name, &mut |_| ())? {
+            let host = app::open_host(&config, self.simulate.as_deref())?;
+            let (mut journal, _lock) = app::own_journal(&config.state_directory)?;
+            journal.append(host.moment(), vec![event(lv)])?;
         }
         writeln!(std::io::stdout().lock(), "{whom}: {done}")?;
         Ok(Exit::Done)
-    }
-}
-
-/// One request to the daemon's control socket.
-fn tell(mut daemon: UnixStream, path: &str, lv: Option<&LvRef>) -> anyhow::Result<()> {
-    let body = lv.map_or(String::new(), ToString::to_string);
-    daemon.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        daemon,
-        "POST {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    daemon.read_to_string(&mut answer).context("the daemon did not answer")?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, _)) if head.starts_with("HTTP/1.1 200 ") => Ok(()),
-        Some((_, said)) => bail!("the daemon says: {}", said.trim()),
-        None => bail!("the daemon gave no answer"),
     }
 }

@@ -5,10 +5,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use super::exit::Exit;
+use super::extend::Format;
+use super::style::{Mood, paint};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
@@ -32,12 +34,6 @@ pub(super) struct Plan {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
@@ -50,7 +46,7 @@ impl Plan {
             let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
             let evaluation = plan(target, &inventory, &config, &history, host.moment());
             match self.format {
-                Format::Text => writeln!(out, "{}", render(target, &evaluation))?,
+                Format::Text => writeln!(out, "{}", render(target, &evaluation, false))?,
                 Format::Json => documents.push(document(target, &evaluation)),
             }
         }
@@ -84,7 +80,7 @@ pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Re
 }
 
 /// The same as the text, for programs.
-fn document(target: &Target, evaluation: &Evaluation) -> serde_json::Value {
+pub(super) fn document(target: &Target, evaluation: &Evaluation) -> serde_json::Value {
     let guards = evaluation.verdicts.iter().map(|(code, verdict)| {
         let (verdict, sentence) = match verdict {
             Verdict::Pass => ("pass", None),
@@ -106,8 +102,8 @@ fn document(target: &Target, evaluation: &Evaluation) -> serde_json::Value {
     })
 }
 
-/// What an operator reads before trusting the tool.
-fn render(target: &Target, evaluation: &Evaluation) -> String {
+/// What an operator reads before trusting the tool; `acts` if a recommendation is for nobody else.
+pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> String {
     let mut text = match target.mount_point() {
         Some(point) => format!("{} at {point}\n", target.lv),
         None => format!("{}, a thin pool\n", target.lv),
@@ -115,7 +111,7 @@ fn render(target: &Target, evaluation: &Evaluation) -> String {
     for (code, verdict) in &evaluation.verdicts {
         let line = match verdict {
             Verdict::Pass => format!("  pass    {code}"),
-            Verdict::Refuse(sentence) => format!("  REFUSE  {code:<22}{sentence}"),
+            Verdict::Refuse(sentence) => format!("  {}  {code:<22}{sentence}", paint("REFUSE", Mood::Held)),
             Verdict::NotAsked => format!("  -       {code}"),
         };
         let _ = writeln!(text, "{line}");
@@ -127,7 +123,7 @@ fn render(target: &Target, evaluation: &Evaluation) -> String {
     match &evaluation.decision {
         Err(refusal) => text.push_str(&format!("  would do nothing: {refusal}\n")),
         Ok(plan) => {
-            let verb = if target.mode == Mode::Recommend { "would recommend" } else { "would run" };
+            let verb = if target.mode == Mode::Recommend && !acts { "would recommend" } else { "would run" };
             text.push_str(&format!("  {verb}, because {}\n", plan.reason));
             for step in &plan.steps {
                 let command = step.command().map_or_else(|| format!("({step})"), |command| command.to_string());

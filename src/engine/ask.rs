@@ -90,21 +90,23 @@ impl Asked {
 }
 
 impl Handle {
-    /// Asks for a target to grow now, and tells how that goes until it ended or `tell` says that nobody listens any more.
-    pub fn ask(&self, lv: &LvRef, by: Option<Bytes>, tell: &mut dyn FnMut(Progress) -> bool) {
+    /// Asks for a target to grow now, and tells how that goes until it ended or `tell` says that nobody listens any more;
+    /// with nothing to tell it is called to ask just that.
+    pub fn ask(&self, lv: &LvRef, by: Option<Bytes>, tell: &mut dyn FnMut(Option<Progress>) -> bool) {
         let (answer, ended) = mpsc::channel();
         let begun = Arc::new(AtomicBool::new(false));
         let asked = Asked { by, begun: Arc::downgrade(&begun), answer };
         let shared = Arc::clone(self.shared());
         if !self.push_asked(lv, asked) {
-            let _ = tell(Progress::Ended(interrupted(lv)));
+            let _ = tell(Some(Progress::Ended(interrupted(lv))));
             return;
         }
         let mut told = Told::default();
         loop {
             let ended = ended.recv_timeout(GLANCE);
-            let news = if begun.load(Ordering::Acquire) { told.of_own(&shared, lv) } else { told.of_others(&shared, lv) };
-            if !news.into_iter().all(&mut *tell) {
+            let news =
+                if begun.load(Ordering::Acquire) { told.of_own(&shared, lv) } else { told.of_others(&shared, lv) };
+            if !news.into_iter().map(Some).chain([None]).all(&mut *tell) {
                 return;
             }
             let answer = match ended {
@@ -114,10 +116,12 @@ impl Handle {
                     answer_without(lv, "error", "it ended unexpectedly, see the log".to_owned())
                 }
                 // A daemon that stops leaves what waits where it is.
-                Err(RecvTimeoutError::Timeout) if shared.is_stopping() && !begun.load(Ordering::Acquire) => interrupted(lv),
+                Err(RecvTimeoutError::Timeout) if shared.is_stopping() && !begun.load(Ordering::Acquire) => {
+                    interrupted(lv)
+                }
                 Err(RecvTimeoutError::Timeout) => continue,
             };
-            let _ = tell(Progress::Ended(answer));
+            let _ = tell(Some(Progress::Ended(answer)));
             return;
         }
     }
@@ -177,7 +181,8 @@ fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Answer {
         Ended::Operation(id, outcome) => {
             let journal = shared.journal();
             let past = journal.state().past.iter().rev().find(|past| past.lv.as_ref() == Some(lv));
-            let (sentence, commands) = past.map(|past| (past.sentence.clone(), past.commands.clone())).unwrap_or_default();
+            let (sentence, commands) =
+                past.map(|past| (past.sentence.clone(), past.commands.clone())).unwrap_or_default();
             Answer { id: Some(id), commands, ..answer_without(lv, Outcome::as_str(outcome), sentence) }
         }
         Ended::Interrupted => interrupted(lv),

@@ -3,6 +3,7 @@
 //! Synchronous code on plain threads. `http` reaches it only through [`Handle`]; what it needs of the machine it gets from
 //! a [`Host`].
 
+mod ask;
 mod execute;
 mod monitor;
 mod pipeline;
@@ -16,8 +17,9 @@ use crate::config::{Config, InForce};
 use crate::host::Host;
 use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
+pub use ask::{Answer, Progress};
 pub use pipeline::{Ended, Pipeline};
-pub use queue::{Accepted, Handle, Request, SubmitError, start};
+pub use queue::{Accepted, Handle, Request, SubmitError, start, start_for_one};
 
 /// What all parts of the engine share.
 pub struct Shared {

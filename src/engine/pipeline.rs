@@ -10,7 +10,7 @@ use crate::inventory::Inventory;
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
-use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Tool, plan};
+use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Tool, Wish, plan_for};
 use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
@@ -33,6 +33,21 @@ pub enum Ended {
 impl Pipeline {
     /// Decides about a request, and carries the decision out. `request` is its number if the journal has it as received.
     pub fn request(&self, request: Option<u64>, lv: &LvRef, source: Source) -> Result<Ended, JournalError> {
+        self.decide_and_do(request, lv, source, Wish::Usage)
+    }
+
+    /// The same for a person, who may say by how much.
+    pub fn ask(&self, lv: &LvRef, by: Option<Bytes>) -> Result<Ended, JournalError> {
+        self.decide_and_do(None, lv, Source::Person, Wish::Person { by })
+    }
+
+    fn decide_and_do(
+        &self,
+        request: Option<u64>,
+        lv: &LvRef,
+        source: Source,
+        wish: Wish,
+    ) -> Result<Ended, JournalError> {
         let shared = &self.0;
         let config = shared.config();
         let Some(target) = config.target(lv) else {
@@ -47,11 +62,14 @@ impl Pipeline {
         }
         let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
         self.clear_if_mended(lv, &inventory)?;
-        let Evaluation { verdicts, decision, .. } = self.decide(target, &inventory, &config);
+        let Evaluation { verdicts, decision, .. } = self.decide(wish, target, &inventory, &config);
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
         match decision {
             Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
-            Ok(plan) => self.carry_out(request, checked, plan, target.mode == Mode::Recommend, inventory),
+            Ok(plan) => {
+                let recommend = target.mode == Mode::Recommend && wish == Wish::Usage;
+                self.carry_out(request, checked, plan, recommend, inventory)
+            }
         }
     }
 
@@ -102,10 +120,10 @@ impl Pipeline {
         }
     }
 
-    fn decide(&self, target: &Target, inventory: &Inventory, config: &Config) -> Evaluation {
+    fn decide(&self, wish: Wish, target: &Target, inventory: &Inventory, config: &Config) -> Evaluation {
         let shared = &self.0;
         let history = shared.journal().state().history(shared.dry_run);
-        plan(target, inventory, config, &history, shared.host.moment())
+        plan_for(wish, target, inventory, config, &history, shared.host.moment())
     }
 
     fn carry_out(

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::ask::Asked;
 use super::{Pipeline, Shared};
 use crate::journal::{Event, JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
@@ -55,9 +56,9 @@ pub enum SubmitError {
 }
 
 /// Something for a worker.
-#[derive(Debug)]
 enum Work {
     Request { number: Option<u64>, lv: LvRef, source: Source },
+    Asked { lv: LvRef, asked: Asked },
     Resume { id: OperationId },
 }
 
@@ -83,18 +84,8 @@ pub struct Handle(Arc<Inner>);
 
 /// Starts the engine: first what the journal has open, then whatever is submitted.
 pub fn start(shared: Arc<Shared>) -> Handle {
-    let state = shared.state();
-    let handle = Handle(Arc::new(Inner {
-        shared,
-        waiting: Mutex::default(),
-        changed: Condvar::new(),
-        workers: Mutex::default(),
-        watching: Mutex::default(),
-    }));
-    for (id, running) in &state.running {
-        handle.push(running.plan.lv.vg.clone(), Work::Resume { id: *id });
-    }
-    for (number, pending) in state.pending {
+    let handle = start_for_one(shared);
+    for (number, pending) in handle.shared().state().pending {
         // Two for one volume can wait only if the first was already being decided about when the second came.
         handle.waiting().volumes.insert(pending.lv.clone());
         handle.push(
@@ -105,6 +96,18 @@ pub fn start(shared: Arc<Shared>) -> Handle {
     let attended = Arc::clone(handle.shared());
     std::thread::spawn(move || super::monitor::attend(&attended));
     handle.watch();
+    handle
+}
+
+/// Starts the engine for one wish of a person: what a crash interrupted is finished first, what else waits is left to the
+/// daemon.
+pub fn start_for_one(shared: Arc<Shared>) -> Handle {
+    let running = shared.state().running;
+    let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let handle = Handle(Arc::new(Inner { shared, waiting, changed: Condvar::new(), workers, watching }));
+    for (id, running) in running {
+        handle.push(running.plan.lv.vg, Work::Resume { id });
+    }
     handle
 }
 
@@ -150,6 +153,15 @@ impl Handle {
             }
         }
         Ok(accepted)
+    }
+
+    /// Queues a person's wish; false if the daemon is stopping.
+    pub(super) fn push_asked(&self, lv: &LvRef, asked: Asked) -> bool {
+        if self.waiting().draining {
+            return false;
+        }
+        self.push(lv.vg.clone(), Work::Asked { lv: lv.clone(), asked });
+        true
     }
 
     /// Writes down a refusal that was decided at the door.
@@ -275,5 +287,14 @@ fn run(pipeline: &Pipeline, work: Work) -> Result<(), JournalError> {
     match work {
         Work::Resume { id } => pipeline.resume(id),
         Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
+        Work::Asked { lv, asked } if !asked.begin() => {
+            tracing::info!(%lv, "who asked for it went away before it was begun: nothing is done");
+            Ok(())
+        }
+        Work::Asked { lv, asked } => {
+            let ended = pipeline.ask(&lv, asked.by);
+            asked.answer(ended.as_ref().map(Clone::clone).map_err(|error| crate::chain(error)));
+            ended.map(drop)
+        }
     }
 }

@@ -1,32 +1,52 @@
-//! The control socket: what a person says to a running daemon. A Unix socket in a folder only root can enter; there is
-//! no other door to these paths.
+//! The control socket: what a person says to a running daemon. A Unix socket in a folder only root can enter, and who
+//! connects must be root or the daemon's own user; there is no other door to these paths.
 //!
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
-//! `POST /-/reload`.
+//! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for each
+//! [`Progress`]. Whoever hangs up stops nothing that was begun.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::route::{Answer, text};
-use crate::engine::Handle;
+use super::route::text;
+use crate::engine::{Handle, Progress};
 use crate::journal::Event;
 use crate::name::LvRef;
+use crate::units;
 
-/// The name of a volume, and no more.
+/// The name of a volume and a number, and no more.
 const MAX_BODY: usize = 512;
 /// Whoever connects has something to say at once.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// The body of `POST /-/extend`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extend {
+    /// The target.
+    pub lv: LvRef,
+    /// By so many bytes, or as the config says.
+    pub by: Option<u64>,
+}
 
 /// Binds the socket. One that is there already was left behind: the caller holds the daemon's lock.
 #[expect(clippy::disallowed_methods, reason = "a socket that a killed daemon left behind cannot be bound again")]
@@ -54,13 +74,20 @@ pub async fn serve_control(listener: UnixListener, control: Control) {
     let control = Arc::new(control);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&control)))),
+            Ok((stream, _)) if may(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(&control)))),
+            Ok(_) => tracing::warn!("a control connection of another user was refused"),
             Err(error) => {
                 tracing::warn!("the control socket cannot accept: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
+}
+
+/// The folder and the mode of the socket keep others out; should somebody change those, this still does.
+fn may(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
 async fn connection(stream: UnixStream, control: Arc<Control>) {
@@ -78,50 +105,115 @@ async fn connection(stream: UnixStream, control: Arc<Control>) {
 }
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
-    if (request.method(), request.uri().path()) == (&Method::POST, "/-/reload") {
+    let path = request.uri().path().to_owned();
+    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload"];
+    if request.method() != Method::POST || !known.contains(&path.as_str()) {
+        return say(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
+    }
+    let body = tokio::time::timeout(DEADLINE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
+    let Ok(Ok(body)) = body else { return say(StatusCode::BAD_REQUEST, "the body cannot be read".to_owned()) };
+    let body = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
+    if path == "/-/reload" {
         return reload(control).await;
     }
-    let event: fn(Option<LvRef>) -> Event = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/-/pause") => |lv| Event::Paused { lv },
-        (&Method::POST, "/-/resume") => |lv| Event::Resumed { lv },
-        (&Method::POST, "/-/reset") => |lv| Event::Reset { lv },
-        _ => return text(StatusCode::NOT_FOUND, "expected POST /-/pause, /-/resume, /-/reset or /-/reload\n"),
-    };
     let Some(engine) = control.engine.get().cloned() else {
-        return text(StatusCode::NOT_FOUND, "the daemon has no targets: add some to monitor.targets and reload it\n");
+        let sentence = "the running daemon has no targets: add some to monitor.targets, then `lvm-autoscaler reload`";
+        return say(StatusCode::NOT_FOUND, sentence.to_owned());
     };
-    let path = request.uri().path().to_owned();
-    let body = tokio::time::timeout(DEADLINE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
-    let Ok(Ok(body)) = body else {
-        return text(StatusCode::BAD_REQUEST, "the body cannot be read, expected VG/LV or nothing\n");
+    if path == "/-/extend" {
+        return extend(engine, &body);
+    }
+    remember(engine, &path, &body).await
+}
+
+/// The target of that name, if the daemon has it.
+fn target(engine: &Handle, lv: LvRef) -> Result<LvRef, Answer> {
+    if engine.shared().config().target(&lv).is_some() {
+        return Ok(lv);
+    }
+    let sentence =
+        format!("{lv} is not among the targets of the running daemon: if it was added, `lvm-autoscaler reload` first");
+    Err(say(StatusCode::NOT_FOUND, sentence))
+}
+
+/// Pause, resume, reset: a line in the journal.
+async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
+    let event: fn(Option<LvRef>) -> Event = match path {
+        "/-/pause" => |lv| Event::Paused { lv },
+        "/-/resume" => |lv| Event::Resumed { lv },
+        _ => |lv| Event::Reset { lv },
     };
-    let body = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
-    let lv = match body.as_str() {
+    let lv = match body {
         "" => None,
-        name => match name.parse::<LvRef>() {
-            Ok(lv) if engine.shared().config().target(&lv).is_some() => Some(lv),
-            Ok(lv) => return text(StatusCode::NOT_FOUND, format!("{lv} is not among the targets of the daemon\n")),
-            Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        name => match name.parse::<LvRef>().map(|lv| target(&engine, lv)) {
+            Ok(Ok(lv)) => Some(lv),
+            Ok(Err(answer)) => return answer,
+            Err(error) => return say(StatusCode::BAD_REQUEST, error.to_string()),
         },
     };
+    let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
+    tracing::info!(whom, "a person said {path}");
     // Writing to the journal waits for the disk.
     let written = tokio::task::spawn_blocking(move || {
         let shared = engine.shared();
-        let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
-        tracing::info!(whom, "a person said {path}");
         shared.journal().append(shared.host.moment(), vec![event(lv)])
     });
     match written.await {
-        Ok(Ok(())) => text(StatusCode::OK, "done\n"),
-        Ok(Err(error)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", crate::chain(&error))),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down\n"),
+        Ok(Ok(())) => say(StatusCode::OK, "done".to_owned()),
+        Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
+        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
     }
 }
 
 async fn reload(control: Arc<Control>) -> Answer {
+    tracing::info!("a person said /-/reload");
     match tokio::task::spawn_blocking(move || (control.reload)()).await {
-        Ok(Ok(said)) => text(StatusCode::OK, format!("{said}\n")),
-        Ok(Err(why)) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the config cannot be read\n"),
+        Ok(Ok(said)) => say(StatusCode::OK, said),
+        Ok(Err(why)) => say(StatusCode::UNPROCESSABLE_ENTITY, why),
+        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the config cannot be read".to_owned()),
+    }
+}
+
+fn extend(engine: Handle, body: &str) -> Answer {
+    let Extend { lv, by } = match serde_json::from_str(body) {
+        Ok(wish) => wish,
+        Err(error) => return say(StatusCode::BAD_REQUEST, format!("expected {{\"lv\": .., \"by\": ..}}: {error}")),
+    };
+    let lv = match target(&engine, lv) {
+        Ok(lv) => lv,
+        Err(answer) => return answer,
+    };
+    tracing::info!(%lv, by, "a person said /-/extend");
+    let (sender, receiver) = unbounded_channel();
+    tokio::task::spawn_blocking(move || {
+        engine.ask(&lv, by.map(units::Bytes), &mut |progress: Option<Progress>| {
+            let Some(progress) = progress else { return !sender.is_closed() };
+            let mut line = serde_json::to_vec(&progress).unwrap_or_default();
+            line.push(b'\n');
+            sender.send(Bytes::from(line)).is_ok()
+        });
+    });
+    let mut answer = Response::new(Lines(receiver).boxed());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
+    answer
+}
+
+fn say(status: StatusCode, sentence: String) -> Answer {
+    text(status, format!("{sentence}\n")).map(BodyExt::boxed)
+}
+
+/// A body that grows line by line.
+struct Lines(UnboundedReceiver<Bytes>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let line = ready!(self.0.poll_recv(context));
+        Poll::Ready(line.map(|line| Ok(Frame::data(line))))
     }
 }

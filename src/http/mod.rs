@@ -2,6 +2,7 @@
 //! [`crate::engine::Handle`].
 
 mod access;
+pub mod client;
 mod control;
 mod listen;
 mod metrics;
@@ -22,7 +23,7 @@ use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 pub use access::Access;
-pub use control::{Control, bind_control, serve_control};
+pub use control::{Control, Extend, bind_control, serve_control};
 pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
 pub use server::serve;

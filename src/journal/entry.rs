@@ -32,6 +32,8 @@ pub enum Source {
     Alertmanager,
     /// The daemon's own look at its targets.
     Monitor,
+    /// Somebody who called `lvm-autoscaler extend`.
+    Person,
 }
 
 /// What happened.

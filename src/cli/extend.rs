@@ -1,0 +1,212 @@
+//! `extend`: a target grows because a person says so, through the same guards and pipeline.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use clap::{Args, ValueEnum};
+use nix::sys::signal::{SigSet, Signal};
+
+use super::daemon::tell;
+use super::exit::Exit;
+use super::plan::{document, render, select};
+use super::style::{mood, paint};
+use crate::app::{self, UsageError};
+use crate::config::{Config, InForce, Target};
+use crate::engine::{self, Answer, Progress, Shared};
+use crate::host::{Focus, look};
+use crate::http::Extend as Wanted;
+use crate::journal::Journal;
+use crate::plan::{Wish, plan_for};
+use crate::units::Bytes;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler extend /data --by=10GiB\n\n\
+    All guards hold as for an alert, but for two things: a person need not wait until the threshold is passed, and is the \
+    one whom `mode: recommend` waits for. A running daemon does it; Ctrl-C then stops nothing that was begun.")]
+pub(super) struct Extend {
+    /// VG/LV, the path of the volume, or its mount point.
+    target: String,
+    /// By exactly this, or not at all, such as 10GiB; without it as an alert would.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    by: Option<Bytes>,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Config file.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Do it on the simulated host described in this file.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+    /// For people, or for programs.
+    #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+/// What is printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+fn size(text: &str) -> Result<Bytes, String> {
+    text.parse()
+        .and_then(|size: Bytes| if size.0 > 0 { Ok(size) } else { Err("expected more than nothing".to_owned()) })
+}
+
+impl Extend {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let target = select(&config, Some(&self.target))?.remove(0);
+        if self.dry_run {
+            return self.preview(&config, target);
+        }
+        let mut answer = None;
+        let mut line = Line::default();
+        let mut hear = |progress| match progress {
+            Progress::Ended(ended) => answer = Some(ended),
+            progress => line.show(&progress),
+        };
+        let wanted = Wanted { lv: target.lv.clone(), by: self.by.map(|by| by.0) };
+        let through_daemon = tell(&config, "/-/extend", serde_json::to_string(&wanted)?, &mut |told| {
+            // What an older or newer daemon tells beside is not for us.
+            if let Ok(progress) = serde_json::from_str(told) {
+                hear(progress);
+            }
+        });
+        let through_daemon = match through_daemon {
+            Ok(found) => found,
+            Err(error) => {
+                line.clear();
+                return Err(error);
+            }
+        };
+        if !through_daemon {
+            self.alone(&config, target, &mut hear)?;
+        }
+        line.clear();
+        let answer =
+            answer.ok_or_else(|| anyhow::anyhow!("it is not known how it ended: see `lvm-autoscaler history`"))?;
+        self.print(&answer)
+    }
+
+    /// What would be done, from the same function.
+    fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
+        let host = app::open_host(config, self.simulate.as_deref())?;
+        let history = Journal::peek(&config.state_directory)?.history(false);
+        let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
+        let evaluation = plan_for(Wish::Person { by: self.by }, target, &inventory, config, &history, host.moment());
+        let mut out = std::io::stdout().lock();
+        match self.format {
+            Format::Text => write!(out, "{}", render(target, &evaluation, true))?,
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut out, &document(target, &evaluation))?;
+                writeln!(out)?;
+            }
+        }
+        Ok(if evaluation.decision.is_ok() { Exit::Done } else { Exit::Refused })
+    }
+
+    /// No daemon runs: this process is one for as long as it takes, under the same lock and with the same journal.
+    fn alone(&self, config: &Config, target: &Target, hear: &mut dyn FnMut(Progress)) -> anyhow::Result<()> {
+        // Before any thread is there, so that all of them leave these to the one that waits for them.
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        signals.thread_block()?;
+        let host = app::open_host(config, self.simulate.as_deref())?;
+        let (journal, _lock) = app::own_journal(&config.state_directory)?;
+        let shared = Arc::new(Shared {
+            host,
+            in_force: InForce::new(config.clone()),
+            journal: Mutex::new(journal),
+            metrics: Arc::default(),
+            dry_run: false,
+            stopping: AtomicBool::new(false),
+            refresh: Box::new(|| ()),
+        });
+        let stopping = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            if signals.wait().is_ok() {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "\nthe step that runs is finished first; the rest is left to the next start"
+                );
+                stopping.stopping.store(true, Ordering::Relaxed);
+            }
+        });
+        let engine = engine::start_for_one(shared);
+        engine.ask(&target.lv, self.by, &mut |progress| {
+            progress.into_iter().for_each(&mut *hear);
+            true
+        });
+        engine.drain();
+        Ok(())
+    }
+
+    fn print(&self, answer: &Answer) -> anyhow::Result<Exit> {
+        let mut out = std::io::stdout().lock();
+        if self.format == Format::Json {
+            serde_json::to_writer_pretty(&mut out, answer)?;
+            writeln!(out)?;
+            return Ok(exit(answer));
+        }
+        let code = answer.code.map_or(String::new(), |code| format!("{code}: "));
+        let result = paint(&answer.result.replace('_', " "), mood(&answer.result));
+        let id = answer.id.map_or(String::new(), |id| format!(" ({id})"));
+        writeln!(out, "{}: {result}{id}: {code}{}", answer.lv, answer.sentence)?;
+        if !answer.commands.is_empty() {
+            writeln!(out, "what is left, in this order:")?;
+        }
+        answer.commands.iter().try_for_each(|command| writeln!(out, "  {command}"))?;
+        Ok(exit(answer))
+    }
+}
+
+fn exit(answer: &Answer) -> Exit {
+    match answer.result.as_str() {
+        "grown" | "dry_run" => Exit::Done,
+        "refused" => Exit::Refused,
+        "needs_attention" => Exit::NeedsAttention,
+        _ => Exit::Unexpected,
+    }
+}
+
+/// One line on standard error that is written over, if that is a terminal.
+struct Line {
+    is_seen: bool,
+    last: String,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line { is_seen: std::io::stderr().is_terminal(), last: String::new() }
+    }
+}
+
+impl Line {
+    fn show(&mut self, progress: &Progress) {
+        let text = match progress {
+            Progress::Waiting { id, lv } => format!("waiting for {id} on {lv}; Ctrl-C gives up"),
+            Progress::Planned { id, plan } => format!("{id}: {}; Ctrl-C does not stop it", plan.reason),
+            Progress::Step { number, of, does } => format!("[{number}/{of}] {does}; Ctrl-C does not stop it"),
+            Progress::Ended(_) => return,
+        };
+        self.write(&text);
+    }
+
+    fn clear(&mut self) {
+        if !self.last.is_empty() {
+            self.write("");
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.is_seen {
+            // A closed standard error is nobody's loss.
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
+            self.last = text.to_owned();
+        }
+    }
+}
