@@ -2,118 +2,15 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Stdio;
 
 use assert_cmd::cargo::cargo_bin;
-use common::{CONFIG, HOST, folder};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
-
-/// A folder with a config and a simulated host.
-struct Place(TempDir);
-
-impl Place {
-    fn new(config: &str) -> Place {
-        let place = Place(folder());
-        place.write("config.yaml", &format!("{config}\nstate: {{ directory: {} }}\n", place.path("state").display()));
-        place.write("host.yaml", HOST);
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test writes its input")]
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).expect("writable");
-    }
-
-    fn config(&self) -> String {
-        format!("--config.file={}", self.path("config.yaml").display())
-    }
-
-    fn host(&self) -> String {
-        format!("--simulate={}", self.path("host.yaml").display())
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let child = self.start(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        child.wait_with_output().expect("it ends")
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the program under test is started")]
-    fn start(&self, arguments: &[&str]) -> std::process::Command {
-        let mut command = std::process::Command::new(cargo_bin("lvm-autoscaler"));
-        command.args(arguments).env_remove("RUST_LOG").current_dir(self.0.path()).stdin(Stdio::null());
-        command
-    }
-
-    /// `serve` on the simulated host, with whatever else is asked for.
-    fn serve(&self, more: &[&str]) -> Served {
-        let (config, host) = (self.config(), self.host());
-        let mut arguments = vec!["serve", &config, &host, "--web.listen-address=127.0.0.1:0"];
-        arguments.extend(more);
-        let mut child =
-            self.start(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut begun = String::new();
-        while !begun.contains("listening") {
-            assert!(log.read_line(&mut begun).expect("text") > 0, "it ended: {begun}");
-        }
-        Served { child, log, begun }
-    }
-}
-
-/// A daemon that listens; killed if a test fails.
-struct Served {
-    child: Child,
-    log: BufReader<std::process::ChildStderr>,
-    begun: String,
-}
-
-impl Served {
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
-    }
-
-    /// Exit code, standard output, the whole log.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        self.signal(Signal::SIGTERM);
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                break status;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "it does not stop");
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let (mut out, mut log) = (String::new(), std::mem::take(&mut self.begun));
-        self.child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
-        self.log.read_to_string(&mut log).expect("text");
-        (status.code(), out, log)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
-}
+use common::CONFIG;
+use common::place::{Place, Served, err, out};
+use nix::sys::signal::Signal;
 
 #[test]
 fn a_valid_config_is_told_on_standard_output() {

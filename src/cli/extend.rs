@@ -12,7 +12,7 @@ use super::daemon::tell;
 use super::exit::Exit;
 use super::plan::{document, render, select};
 use super::style::{mood, paint};
-use crate::app::{self, UsageError};
+use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::engine::{self, Answer, Progress, Shared};
 use crate::host::{Focus, look};

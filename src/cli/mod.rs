@@ -4,6 +4,7 @@ mod check_config;
 mod daemon;
 pub mod exit;
 mod extend;
+mod history;
 mod metrics;
 mod pause;
 mod plan;
@@ -38,6 +39,8 @@ enum Command {
     Plan(plan::Plan),
     /// Grow a target now, by hand: the same guards, the same steps.
     Extend(extend::Extend),
+    /// Show what was done and refused, and why.
+    History(history::History),
     /// Stop acting on a target, or on all, until `resume`.
     #[command(after_help = "Example: lvm-autoscaler pause /data")]
     Pause(pause::Word),
@@ -55,8 +58,13 @@ enum Command {
 #[derive(Debug, Args)]
 pub struct Log {
     /// Least severe messages to log.
-    #[arg(long = "log.level", global = true, value_name = "LEVEL", default_value = "info")]
-    level: Level,
+    #[arg(
+        long = "log.level",
+        global = true,
+        value_name = "LEVEL",
+        help = "Least severe messages to log [default: info; of all but serve: error]"
+    )]
+    level: Option<Level>,
     /// Format of the log.
     #[arg(long = "log.format", global = true, value_name = "FORMAT", default_value = "logfmt")]
     format: Format,
@@ -83,7 +91,9 @@ impl Cli {
         use tracing_subscriber::filter::LevelFilter;
         use tracing_subscriber::layer::SubscriberExt;
         use tracing_subscriber::util::SubscriberInitExt;
-        let level = match self.log.level {
+        // A command says what became of it by itself.
+        let usual = if matches!(self.command, Command::Serve(_)) { Level::Info } else { Level::Error };
+        let level = match self.log.level.unwrap_or(usual) {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,
             Level::Info => LevelFilter::INFO,
@@ -116,6 +126,7 @@ impl Cli {
             Command::CheckConfig(check) => check.run(),
             Command::Plan(plan) => plan.run(),
             Command::Extend(extend) => extend.run(),
+            Command::History(history) => history.run(),
             Command::Reload(reload) => reload.run(),
             Command::Pause(word) => word.pause(),
             Command::Resume(word) => word.resume(),

@@ -197,3 +197,19 @@ fn interrupted(lv: &LvRef) -> Answer {
 fn answer_without(lv: &LvRef, result: &str, sentence: String) -> Answer {
     Answer { lv: lv.clone(), result: result.to_owned(), code: None, id: None, sentence, commands: vec![] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_nobody_waits_for_any_more_is_not_begun() {
+        let (answer, ended) = mpsc::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        let asked = Asked { by: None, begun: Arc::downgrade(&begun), answer };
+        assert!(asked.begin() && begun.load(Ordering::Acquire));
+        drop((begun, ended));
+        assert!(!asked.begin());
+        asked.answer(Ok(Ended::Interrupted));
+    }
+}

@@ -5,6 +5,8 @@
 
 pub(crate) mod part;
 
+pub(crate) mod place;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Once};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use humantime::format_duration;
+use jiff::Timestamp;
 
 use super::{Subject, Verdict, refuse_if};
 use crate::config::{Budget, Mode};
@@ -19,11 +20,13 @@ pub(super) fn paused(s: &Subject<'_>) -> Verdict {
     match s.history.paused.since(&s.lv.name) {
         None => Verdict::Pass,
         Some((since, true)) => {
-            Verdict::Refuse(format!("all targets have been paused since {since}: lvm-autoscaler resume"))
+            Verdict::Refuse(format!("all targets have been paused since {}: lvm-autoscaler resume", shown(since)))
         }
-        Some((since, false)) => {
-            Verdict::Refuse(format!("{0} has been paused since {since}: lvm-autoscaler resume {0}", s.lv.name))
-        }
+        Some((since, false)) => Verdict::Refuse(format!(
+            "{0} has been paused since {1}: lvm-autoscaler resume {0}",
+            s.lv.name,
+            shown(since)
+        )),
     }
 }
 
@@ -45,8 +48,8 @@ pub(super) fn operation_in_progress(s: &Subject<'_>) -> Verdict {
     match s.history.open.get(name) {
         None => Verdict::Pass,
         Some(open) => Verdict::Refuse(match &open.attention {
-            None => format!("{} on {name} has been running since {}: wait until it ends", open.id, open.since),
-            Some(what) => format!("{} on {name} needs attention since {}: {what}", open.id, open.since),
+            None => format!("{} on {name} has been running since {}: wait until it ends", open.id, shown(open.since)),
+            Some(what) => format!("{} on {name} needs attention since {}: {what}", open.id, shown(open.since)),
         }),
     }
 }
@@ -68,7 +71,7 @@ pub(super) fn cooldown(s: &Subject<'_>) -> Verdict {
         format!(
             "{} ended at {} and the cooldown is {}: wait {}, or lower cooldown",
             last.id,
-            last.at.at,
+            shown(last.at.at),
             format_duration(cooldown),
             seconds(cooldown - elapsed),
         )
@@ -107,4 +110,9 @@ fn over(spent: &Spent, budget: &Budget, least: Bytes) -> Option<String> {
 /// For people: whole seconds, and never none at all.
 fn seconds(duration: Duration) -> String {
     format_duration(Duration::from_secs(duration.as_secs().max(1))).to_string()
+}
+
+/// To the second: people compare it with their watch.
+fn shown(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
