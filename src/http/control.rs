@@ -127,13 +127,11 @@ async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
 }
 
 /// The target of that name, if the daemon has it.
-fn target(engine: &Handle, lv: LvRef) -> Result<LvRef, Answer> {
+fn target(engine: &Handle, lv: LvRef) -> Result<LvRef, String> {
     if engine.shared().config().target(&lv).is_some() {
         return Ok(lv);
     }
-    let sentence =
-        format!("{lv} is not among the targets of the running daemon: if it was added, `lvm-autoscaler reload` first");
-    Err(say(StatusCode::NOT_FOUND, sentence))
+    Err(format!("{lv} is not among the targets of the running daemon: if it was added, `lvm-autoscaler reload` first"))
 }
 
 /// Pause, resume, reset: a line in the journal.
@@ -147,7 +145,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         "" => None,
         name => match name.parse::<LvRef>().map(|lv| target(&engine, lv)) {
             Ok(Ok(lv)) => Some(lv),
-            Ok(Err(answer)) => return answer,
+            Ok(Err(sentence)) => return say(StatusCode::NOT_FOUND, sentence),
             Err(error) => return say(StatusCode::BAD_REQUEST, error.to_string()),
         },
     };
@@ -181,7 +179,7 @@ fn extend(engine: Handle, body: &str) -> Answer {
     };
     let lv = match target(&engine, lv) {
         Ok(lv) => lv,
-        Err(answer) => return answer,
+        Err(sentence) => return say(StatusCode::NOT_FOUND, sentence),
     };
     tracing::info!(%lv, by, "a person said /-/extend");
     let (sender, receiver) = unbounded_channel();
