@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::alert::target::OwnNames;
+use crate::alert::instance::OwnNames;
 use crate::config::{self, Config, InForce};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::*;
 use jiff::SignedDuration;
-use lvm_autoscaler::alert::target::{OwnNames, resolve};
+use lvm_autoscaler::alert::instance::OwnNames;
+use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimPool, SimVg};
 use lvm_autoscaler::host::{Focus, look};

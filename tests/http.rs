@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::*;
-use lvm_autoscaler::alert::target::OwnNames;
+use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::app;
 use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
@@ -337,17 +337,39 @@ fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
     assert!(world.sim.changes().is_empty());
 }
 
+/// A queue that is smaller than a request must not make its sender repeat it for ever, nor may anything of it be lost.
 #[test]
-fn a_full_queue_is_a_503_and_nothing_of_it_is_accepted() {
-    let targets: String =
-        (0..1001).map(|n| format!("    - {{ lv_path: /dev/vg/l{n}, mount_point: /m{n} }}\n")).collect();
-    let world = World::new(HOST, &format!("monitor:\n  targets:\n{targets}"));
-    let server = Server::start(&world);
-    let alert = |n| firing(json!({ "instance": "db1", "vg": "vg", "lv": format!("l{n}") }));
-    let answer = server.alerts((0..1001).map(alert).collect());
-    assert_eq!((answer.status, answer.body.as_str()), (503, "1000 requests wait already\n"));
-    assert_eq!(server.engine().waiting_count(), 0);
-    assert_eq!(world.state().last_number, 0);
+fn what_does_not_fit_is_a_503_and_accepted_when_it_comes_again() {
+    for (targets, queue) in [(1001, None), (25, Some(10)), (25, Some(1))] {
+        let lines: String =
+            (0..targets).map(|n| format!("    - {{ lv_path: /dev/vg/l{n}, mount_point: /m{n} }}\n")).collect();
+        let limit = queue.map_or(String::new(), |queue| format!("webhook: {{ queue: {queue} }}\n"));
+        let world = World::new(HOST, &format!("{limit}monitor:\n  targets:\n{lines}"));
+        make_segments(world.folder.path(), 4 << 20);
+        let server = Server::start(&world);
+        let alert = |n| firing(json!({ "instance": "db1", "vg": "vg", "lv": format!("l{n}") }));
+        let alerts: Value = (0..targets).map(alert).collect();
+        let first = server.alerts(alerts.clone());
+        assert_eq!(first.status, 503);
+        let verdicts = first.verdicts();
+        let count = |verdict: &str| verdicts.iter().filter(|(is, _)| is == verdict).count();
+        let fit = queue.unwrap_or(1000);
+        assert_eq!((count("accepted"), count("not_accepted")), (fit, targets - fit));
+        eventually("all of it is accepted", || {
+            let answer = server.alerts(alerts.clone());
+            assert!(server.engine().waiting_count() <= fit);
+            answer.status == 202
+        });
+        server.idle();
+        // None of these volumes exists, so each was looked at and refused, and nothing was looked at twice.
+        let page = server.get("/metrics").body;
+        let refusals: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("lvm_autoscaler_refusals_total{vg=\"vg\"")).collect();
+        assert_eq!(refusals.len(), targets);
+        assert!(refusals.iter().all(|line| line.ends_with(" 1")), "{refusals:?}");
+        // What comes again after that is something new.
+        assert_eq!(server.alerts(json!([alert(0)])).verdicts()[0].0, "accepted");
+    }
 }
 
 #[test]

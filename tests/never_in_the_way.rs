@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lvm_autoscaler::alert::target::OwnNames;
+use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
 use lvm_autoscaler::http::{self, Access, Context, Listeners};
 use lvm_autoscaler::inventory::Latest;

@@ -5,7 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::*;
-use lvm_autoscaler::alert::target::{OwnNames, resolve};
+use lvm_autoscaler::alert::instance::OwnNames;
+use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::engine;
 use lvm_autoscaler::host::sim::{Harm, SimPool};
 use lvm_autoscaler::host::{Focus, look};

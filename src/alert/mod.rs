@@ -1,20 +1,42 @@
-//! What was asked? The payload Alertmanager sends, and which volume its labels name.
+//! What was asked? The payloads that Alertmanager and Grafana send, and which volume their labels name.
 //!
 //! Labels come from strangers. Nothing in an alert is believed except which target it names; whether that target may
 //! and should grow is decided from a fresh look at the host.
 
+pub mod instance;
 pub mod target;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
-/// Alertmanager's webhook payload, version 4; fields that are not needed are passed over.
+/// Who sends a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Alertmanager, version 4.
+    Alertmanager,
+    /// Grafana's alerting, version 1. It has all that Alertmanager's has, and more.
+    Grafana,
+}
+
+/// A payload; fields that are not needed are passed over.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Payload {
     version: String,
-    /// The alerts of the group.
+    /// Whether any alert of the group fires.
+    status: Option<Status>,
+    /// Grafana's: `alerting`, `ok`, and of old `no_data`.
+    state: Option<String>,
+    /// The alerts of the group, or as many of them as the sender's `max_alerts` allows.
     pub alerts: Vec<Alert>,
+    /// So many more are not in the body.
+    #[serde(default, rename = "truncatedAlerts")]
+    truncated: u64,
+    /// What all alerts of the group have in common because they are grouped by it.
+    #[serde(default, rename = "groupLabels")]
+    pub group: Labels,
 }
 
 /// One alert of a payload.
@@ -24,10 +46,12 @@ pub struct Alert {
     pub status: Status,
     /// What names it.
     #[serde(default)]
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Alertmanager's hash of the labels, 16 hexadecimal digits.
     #[serde(default)]
     pub fingerprint: String,
+    #[serde(default)]
+    annotations: Annotations,
 }
 
 /// The state of an alert.
@@ -40,24 +64,99 @@ pub enum Status {
     Resolved,
 }
 
+/// Names and values. A name that stands twice is an error: it would say two things.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Labels(pub BTreeMap<String, String>);
+
+/// Of all annotations the one that matters.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    /// Why Grafana lets an alert fire although its query gave no number.
+    grafana_state_reason: Option<String>,
+}
+
 /// Why a body is no payload.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
     /// Not the JSON expected.
-    #[error("the body is not an Alertmanager payload: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error("the body is not {expected} payload: {error}")]
+    Json {
+        /// Whose was expected.
+        expected: &'static str,
+        /// Why not; a part of the message, because the sender gets only that.
+        error: serde_json::Error,
+    },
     /// Another version of the format.
-    #[error("the payload has version {0:?}, expected \"4\"")]
-    Version(String),
+    #[error("the payload has version {0:?}, expected {1:?}")]
+    Version(String, &'static str),
 }
 
 /// Reads a request body.
-pub fn parse(body: &[u8]) -> Result<Payload, PayloadError> {
-    let payload: Payload = serde_json::from_slice(body)?;
-    if payload.version != "4" {
-        return Err(PayloadError::Version(payload.version));
+pub fn parse(sender: Sender, body: &[u8]) -> Result<Payload, PayloadError> {
+    let payload: Payload =
+        serde_json::from_slice(body).map_err(|error| PayloadError::Json { expected: sender.article(), error })?;
+    let expected = match sender {
+        Sender::Alertmanager => "4",
+        Sender::Grafana => "1",
+    };
+    if payload.version != expected {
+        return Err(PayloadError::Version(payload.version, expected));
     }
     Ok(payload)
+}
+
+impl Payload {
+    /// How many alerts are missing that may fire.
+    pub fn truncated(&self) -> u64 {
+        if self.status == Some(Status::Resolved) { 0 } else { self.truncated }
+    }
+
+    /// Why an alert of this payload says nothing about any volume, if so: Grafana also fires when it could not measure.
+    pub fn says_nothing(&self, alert: &Alert) -> Option<&'static str> {
+        let name = alert.labels.0.get("alertname").map(String::as_str);
+        let reason = alert.annotations.grafana_state_reason.as_deref().unwrap_or_default();
+        if name == Some("DatasourceNoData") || reason.contains("NoData") || self.state.as_deref() == Some("no_data") {
+            return Some("it fires because its query gave no data, not because anything is full");
+        }
+        let failed = name == Some("DatasourceError") || reason.contains("Error");
+        failed.then_some("it fires because its query failed, not because anything is full")
+    }
+}
+
+impl Sender {
+    fn article(self) -> &'static str {
+        match self {
+            Sender::Alertmanager => "an Alertmanager",
+            Sender::Grafana => "a Grafana",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels, an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut labels = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, String>()? {
+                    if labels.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a label stands there twice"));
+                    }
+                }
+                Ok(Labels(labels))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
 }
 
 #[cfg(test)]
@@ -67,11 +166,11 @@ mod tests {
     #[test]
     fn unknown_fields_are_passed_over_and_unknown_versions_are_not() {
         let body = r#"{"version":"4","groupKey":"{}:{}","truncatedAlerts":0,"receiver":"x","notification_reason":"new",
-            "alerts":[{"status":"firing","labels":{"alertname":"A","vg":"v"},"annotations":{},
+            "alerts":[{"status":"firing","labels":{"alertname":"A","vg":"v"},"annotations":{"summary":"s"},
             "startsAt":"2026-01-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"","fingerprint":"00aa"}]}"#;
-        let payload = parse(body.as_bytes()).expect("a payload");
+        let payload = parse(Sender::Alertmanager, body.as_bytes()).expect("a payload");
         assert_eq!(payload.alerts[0].status, Status::Firing);
-        assert_eq!(payload.alerts[0].labels["vg"], "v");
+        assert_eq!(payload.alerts[0].labels.0["vg"], "v");
         for body in [
             "",
             "{}",
@@ -82,10 +181,27 @@ mod tests {
             "\u{0}",
             r#"{"version":"4","alerts":[{"status":"odd"}]}"#,
             r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":1}}]}"#,
+            r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1","a":"2"}}]}"#,
+            r#"{"version":"4","alerts":[],"alerts":[]}"#,
+            r#"{"version":"4","alerts":[],"truncatedAlerts":-1}"#,
         ] {
-            assert!(matches!(parse(body.as_bytes()), Err(PayloadError::Json(_))), "{body}");
+            assert!(matches!(parse(Sender::Alertmanager, body.as_bytes()), Err(PayloadError::Json { .. })), "{body}");
         }
-        let error = parse(br#"{"version":"1","alerts":[]}"#).expect_err("Grafana's").to_string();
+        let error = parse(Sender::Alertmanager, br#"{"version":"1","alerts":[]}"#).expect_err("Grafana's").to_string();
         assert_eq!(error, "the payload has version \"1\", expected \"4\"");
+        let error = parse(Sender::Grafana, br#"{"version":"4","alerts":[]}"#).expect_err("Alertmanager's").to_string();
+        assert_eq!(error, "the payload has version \"4\", expected \"1\"");
+    }
+
+    #[test]
+    fn what_was_cut_off_matters_only_while_something_fires() {
+        let truncated = |status: &str| {
+            let body = format!(r#"{{"version":"4",{status}"truncatedAlerts":7,"alerts":[]}}"#);
+            parse(Sender::Alertmanager, body.as_bytes()).expect("a payload").truncated()
+        };
+        assert_eq!(
+            (truncated(r#""status":"firing","#), truncated(""), truncated(r#""status":"resolved","#)),
+            (7, 7, 0)
+        );
     }
 }

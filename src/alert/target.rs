@@ -1,47 +1,17 @@
 //! Labels -> the target they name, or why not.
 //!
 //! A volume can be named by `vg` and `lv` (our own metrics), `lv_path`, `device` or `mountpoint` (node_exporter). All
-//! labels that are present must agree, and the label `instance` must name this host.
+//! labels that are present must agree, and the label `instance` must name this host. The config may give the labels
+//! other names.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::config::Config;
+use super::instance::OwnNames;
+use crate::config::{Config, LabelNames};
 use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint, NameError};
 use crate::plan::{Code, Refusal};
-
-/// The names and addresses under which this host is scraped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OwnNames(Vec<String>);
-
-impl OwnNames {
-    /// Names and addresses, with or without a port, in any case.
-    pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> OwnNames {
-        // An empty name would make every alert without a host one of ours.
-        OwnNames(names.into_iter().map(|name| host_of(name.as_ref())).filter(|name| !name.is_empty()).collect())
-    }
-
-    /// Whether the value of a label `instance` means this host. The port is ignored.
-    pub fn contains(&self, instance: &str) -> bool {
-        self.0.contains(&host_of(instance))
-    }
-}
-
-/// `DB1.example.com.:9100` is `db1.example.com`, `[::1]:9100` and `0:0:0:0:0:0:0:1` are `::1`.
-fn host_of(instance: &str) -> String {
-    let bare = match instance.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        // More than one colon and no brackets: an IPv6 address without a port.
-        None if instance.matches(':').count() > 1 => instance,
-        None => instance.split(':').next().unwrap_or(instance),
-    };
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().to_string(),
-        Err(_) => bare.trim_end_matches('.').to_ascii_lowercase(),
-    }
-}
 
 /// Finds the configured target that the labels name.
 pub fn resolve(
@@ -50,10 +20,13 @@ pub fn resolve(
     own: &OwnNames,
     inventory: &Inventory,
 ) -> Result<LvRef, Refusal> {
-    this_host(labels.get("instance").map(String::as_str), own)?;
+    let label = &config.webhook.labels;
+    this_host(&label.instance, labels.get(&label.instance).map(String::as_str), own)?;
     let names = named(labels, config, inventory)?;
     let Some((first_label, lv)) = names.first() else {
-        let sentence = "the alert names no volume, expected labels vg and lv, lv_path, device or mountpoint";
+        let LabelNames { vg, lv, lv_path, device, mountpoint, .. } = label;
+        let sentence =
+            format!("the alert names no volume, expected labels {vg} and {lv}, {lv_path}, {device} or {mountpoint}");
         return Err(Refusal::new(Code::UnknownTarget, sentence));
     };
     if let Some((label, other)) = names.iter().find(|(_, other)| other != lv) {
@@ -69,45 +42,45 @@ pub fn resolve(
     }
 }
 
-fn this_host(instance: Option<&str>, own: &OwnNames) -> Result<(), Refusal> {
+fn this_host(label: &str, instance: Option<&str>, own: &OwnNames) -> Result<(), Refusal> {
     let sentence = match instance {
         Some(instance) if own.contains(instance) => return Ok(()),
-        Some(instance) => format!("instance {instance:?} is not this host: list it in webhook.instances if it is"),
-        None => {
-            "the alert has no label instance, so it could be any host's: keep it when the rule aggregates".to_owned()
-        }
+        Some(instance) => format!("{label} {instance:?} is not this host: list it in webhook.instances if it is"),
+        None => format!("the alert has no label {label}, so it could be any host's: keep it when the rule aggregates"),
     };
     Err(Refusal::new(Code::OtherHost, sentence))
 }
 
 /// Every label that names a volume, with the volume it names.
-fn named<'a>(
-    labels: &'a BTreeMap<String, String>,
+fn named(
+    labels: &BTreeMap<String, String>,
     config: &Config,
     inventory: &Inventory,
-) -> Result<Vec<(&'a str, LvRef)>, Refusal> {
+) -> Result<Vec<(String, LvRef)>, Refusal> {
+    let LabelNames { vg: vg_label, lv: lv_label, lv_path, device, mountpoint, .. } = &config.webhook.labels;
     let get = |label: &str| labels.get(label).map(String::as_str).filter(|value| !value.is_empty());
     let mut names = Vec::new();
-    match (get("vg"), get("lv")) {
+    match (get(vg_label), get(lv_label)) {
         // Each by itself: joined first, `/dev` and `vg/lv` would be a volume.
-        (Some(vg), Some(lv)) => names.push(("vg and lv", LvRef { vg: parse(vg, "vg")?, lv: parse(lv, "lv")? })),
+        (Some(vg), Some(lv)) => {
+            let lv = LvRef { vg: parse(vg, vg_label)?, lv: parse(lv, lv_label)? };
+            names.push((format!("{vg_label} and {lv_label}"), lv));
+        }
         (None, None) => {}
         _ => {
-            return Err(Refusal::new(
-                Code::UnknownTarget,
-                "of the labels vg and lv only one is there, both are needed",
-            ));
+            let sentence = format!("of the labels {vg_label} and {lv_label} only one is there, both are needed");
+            return Err(Refusal::new(Code::UnknownTarget, sentence));
         }
     }
-    if let Some(path) = get("lv_path") {
-        names.push(("lv_path", parse(path, "lv_path")?));
+    if let Some(path) = get(lv_path) {
+        names.push((lv_path.clone(), parse(path, lv_path)?));
     }
-    if let Some(device) = get("device") {
-        names.push(("device", by_device(device, inventory)?));
+    if let Some(path) = get(device) {
+        names.push((device.clone(), by_device(path, device, inventory)?));
     }
-    if let Some(path) = get("mountpoint") {
+    if let Some(path) = get(mountpoint) {
         let others = !names.is_empty();
-        names.push(("mountpoint", by_mount_point(path, others, config, inventory)?));
+        names.push((mountpoint.clone(), by_mount_point(path, mountpoint, others, config, inventory)?));
     }
     Ok(names)
 }
@@ -116,17 +89,23 @@ fn parse<T: FromStr<Err = NameError>>(text: &str, label: &str) -> Result<T, Refu
     text.parse().map_err(|error| Refusal::new(Code::UnknownTarget, format!("{label}: {error}")))
 }
 
-fn by_device(device: &str, inventory: &Inventory) -> Result<LvRef, Refusal> {
+fn by_device(device: &str, label: &str, inventory: &Inventory) -> Result<LvRef, Refusal> {
     let Some(minor) = device.trim_start_matches("/dev/").strip_prefix("dm-") else {
-        return parse(device, "device");
+        return parse(device, label);
     };
     let found = inventory.lvs.iter().find(|lv| lv.device.is_some_and(|number| number.minor.to_string() == minor));
-    let unknown = || Refusal::new(Code::UnknownTarget, format!("device {device:?} is no logical volume of this host"));
+    let unknown = || Refusal::new(Code::UnknownTarget, format!("{label} {device:?} is no logical volume of this host"));
     found.map(|lv| lv.name.clone()).ok_or_else(unknown)
 }
 
-fn by_mount_point(path: &str, others: bool, config: &Config, inventory: &Inventory) -> Result<LvRef, Refusal> {
-    let unknown = |why: String| Refusal::new(Code::UnknownTarget, format!("mountpoint: {why}"));
+fn by_mount_point(
+    path: &str,
+    label: &str,
+    others: bool,
+    config: &Config,
+    inventory: &Inventory,
+) -> Result<LvRef, Refusal> {
+    let unknown = |why: String| Refusal::new(Code::UnknownTarget, format!("{label}: {why}"));
     let point: MountPoint = path.parse().map_err(|error| unknown(format!("{error}")))?;
     if let Some(target) = config.targets.iter().find(|target| target.mount_point() == Some(&point)) {
         return Ok(target.lv.clone());
@@ -137,7 +116,7 @@ fn by_mount_point(path: &str, others: bool, config: &Config, inventory: &Invento
         Some(lv) => Ok(lv.name.clone()),
         None if others => {
             let sentence = format!(
-                "mountpoint {point} is not where a target of this host is mounted, the other labels name one that is"
+                "{label} {point} is not where a target of this host is mounted, the other labels name one that is"
             );
             Err(Refusal::new(Code::AmbiguousAlert, sentence))
         }
@@ -194,6 +173,39 @@ mod tests {
         assert_eq!(ask(&[("mountpoint", "/data")]), Err(Code::OtherHost));
         // A host without a name is nobody's host.
         assert!(!OwnNames::new(["", ":9100", "."]).contains(""));
+    }
+
+    /// Who renamed the labels names the same volumes, and the usual labels then mean nothing.
+    #[test]
+    fn labels_with_other_names() {
+        let yaml = format!(
+            "{CONFIG}webhook:\n  labels: {{ instance: host, vg: group, lv: volume, lv_path: path, device: dev, mountpoint: mount }}\n"
+        );
+        let config = crate::config::parse(&yaml, "c.yaml".as_ref()).expect("valid");
+        let ask = |labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let inventory = Inventory::empty(Timestamp::UNIX_EPOCH);
+            let own = OwnNames::new(["db1"]);
+            resolve(&labels, &config, &own, &inventory).map(|lv| lv.to_string())
+        };
+        let all = [
+            ("host", "db1:1"),
+            ("group", "vg-a"),
+            ("volume", "data"),
+            ("path", "/dev/vg-a/data"),
+            ("dev", "/dev/mapper/vg--a-data"),
+            ("mount", "/data"),
+        ];
+        assert_eq!(ask(&all).as_deref(), Ok("vg-a/data"));
+        for n in 2..all.len() {
+            let mut wrong = all;
+            wrong[n].1 = "/dev/vg/logs";
+            assert!(ask(&wrong).is_err(), "{} disagrees", all[n].0);
+        }
+        assert_eq!(ask(&[("host", "db1"), ("mount", "/data"), ("mountpoint", "/var/log")]).as_deref(), Ok("vg-a/data"));
+        let refusal = ask(&[("instance", "db1"), ("mount", "/data")]).expect_err("another label names the host");
+        assert_eq!(refusal.code, Code::OtherHost);
+        assert!(refusal.sentence.contains("no label host"), "{}", refusal.sentence);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::file::{self, ConfigError, Wrong, wrong};
 use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
 use super::locate::Step;
-use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, credentials, notify, raw};
+use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, credentials, notify, raw, webhook};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
@@ -61,6 +61,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         targets,
         volume_groups,
         credentials,
+        webhook: webhook::validate(&file.webhook)?,
         instances: file.webhook.instances,
         external_url: notify::external_url(file.external_url)?,
         receivers: notify::receivers(file.notify)?,
@@ -468,6 +469,18 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ),
             ("defaults:\n  mount_point: /x", "c.yaml:2:16: defaults.mount_point: names a target"),
             ("volume_groups:\n  - name: a b", "c.yaml:2:11: volume_groups[0].name: \"a b\" is not a valid LVM name"),
+            (
+                "webhook:\n  match:\n    - severity=\"x\"\n    - team=~\"(\"\n",
+                "c.yaml:4:7: webhook.match[1]: \"team=~\\\"(\\\"\": \"(\" is not a regular expression: unclosed group",
+            ),
+            ("webhook: { queue: 0 }", "c.yaml:1:19: webhook.queue: 0 is not a whole number from 1 to 10000"),
+            ("webhook: { labels: { vg: lv } }", "webhook.labels.lv: is \"lv\" like that of vg"),
+            (
+                "webhook: { labels: { vg: \"\" } }",
+                "c.yaml:1:26: webhook.labels.vg: is empty, expected the name of a label",
+            ),
+            ("webhook: { grafana_hmac_timestamp_header: X-T }", "needs grafana_hmac_secret_file"),
+            ("webhook: { grafana_hmac_secret_file: key }", "grafana_hmac_secret_file: \"key\" is not absolute"),
             ("state: { directory: state }", "c.yaml:1:21: state.directory: \"state\" is not absolute"),
             ("report: { interval: 5s }", "c.yaml:1:21: report.interval: is too short, expected at least 1m"),
             ("report: { directory: here }", "c.yaml:1:22: report.directory: \"here\" is not absolute"),

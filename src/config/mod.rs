@@ -9,10 +9,12 @@ mod in_force;
 mod limits;
 mod load;
 mod locate;
+mod matcher;
 pub mod notify;
 mod raw;
 mod report;
 mod secret;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,8 +29,10 @@ pub use file::ConfigError;
 pub use in_force::InForce;
 pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
 pub use load::{load, parse};
+pub use matcher::Matcher;
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
+pub use webhook::{LabelNames, Webhook};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,6 +54,8 @@ pub struct Config {
     pub audit: Option<notify::Audit>,
     /// What the webhook asks of those who call it.
     pub credentials: Credentials,
+    /// How alerts are read.
+    pub webhook: Webhook,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
     /// Reports that are written by themselves.
@@ -197,6 +203,7 @@ impl Default for Config {
             receivers: Vec::new(),
             audit: None,
             credentials: Credentials::default(),
+            webhook: Webhook::default(),
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
             report: Reports::default(),
             inventory_interval: Duration::from_secs(15),

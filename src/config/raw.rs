@@ -13,6 +13,7 @@ use jiff::civil::{Time, Weekday};
 
 use super::credentials::Section;
 use super::limits::{self, Mode};
+use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
 use crate::name::{LvRef, MountPoint, VgName};
@@ -141,6 +142,46 @@ pub(super) struct Webhook {
     pub basic_auth: Option<Section<BasicAuth>>,
     pub client_certificate: Option<ClientCertificate>,
     pub instances: Option<Vec<String>>,
+    pub labels: Labels,
+    pub r#match: Vec<Matchers>,
+    #[serde(deserialize_with = "optional_queue")]
+    pub queue: Option<usize>,
+    pub grafana_hmac_secret_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_header")]
+    pub grafana_hmac_timestamp_header: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Labels {
+    #[serde(deserialize_with = "optional_label")]
+    pub instance: Option<String>,
+    #[serde(deserialize_with = "optional_label")]
+    pub vg: Option<String>,
+    #[serde(deserialize_with = "optional_label")]
+    pub lv: Option<String>,
+    #[serde(deserialize_with = "optional_label")]
+    pub lv_path: Option<String>,
+    #[serde(deserialize_with = "optional_label")]
+    pub device: Option<String>,
+    #[serde(deserialize_with = "optional_label")]
+    pub mountpoint: Option<String>,
+}
+
+/// One item of `match`, which may hold several.
+#[derive(Debug)]
+pub(super) struct Matchers(pub Vec<Matcher>);
+
+impl<'de> serde::Deserialize<'de> for Matchers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Matchers, D::Error> {
+        const EXPECTED: &str = "a matcher such as 'severity=\"critical\"'";
+        let scalar = Scalar {
+            expected: EXPECTED,
+            text: |t| matcher::parse(t).map(Matchers),
+            number: |n| Err(not_a(n, EXPECTED)),
+        };
+        deserializer.deserialize_any(scalar)
+    }
 }
 
 /// One receiver: exactly one of the two.
@@ -400,6 +441,42 @@ fn optional_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<P
         number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(inside),
     };
     deserializer.deserialize_any(scalar).map(Some)
+}
+
+fn optional_queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    const EXPECTED: &str = "a whole number from 1 to 10000";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
+        number: |n| {
+            let fits = n.fract() == 0.0 && (1.0..=10_000.0).contains(&n);
+            fits.then_some(Some(n as usize)).ok_or_else(|| not_a(n, EXPECTED))
+        },
+    };
+    deserializer.deserialize_any(scalar)
+}
+
+fn optional_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    const EXPECTED: &str = "the name of a label";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| if t.is_empty() { Err(format!("is empty, expected {EXPECTED}")) } else { Ok(Some(t.to_owned())) },
+        number: |n| Err(not_a(n, EXPECTED)),
+    };
+    deserializer.deserialize_any(scalar)
+}
+
+fn optional_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    const EXPECTED: &str = "the name of a header such as X-Grafana-Alerting-Timestamp";
+    fn is_name(text: &str) -> bool {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    }
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| is_name(t).then(|| Some(t.to_owned())).ok_or_else(|| format!("{t:?} is not {EXPECTED}")),
+        number: |n| Err(not_a(n, EXPECTED)),
+    };
+    deserializer.deserialize_any(scalar)
 }
 
 fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {

@@ -4,6 +4,7 @@
 //! a [`Host`].
 
 mod ask;
+mod door;
 mod execute;
 mod monitor;
 mod pipeline;
@@ -18,8 +19,9 @@ use crate::host::Host;
 use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
 pub use ask::{Answer, Progress};
+pub use door::{Accepted, Delivery, Request, SubmitError};
 pub use pipeline::{Ended, Pipeline};
-pub use queue::{Accepted, Handle, Request, SubmitError, start, start_for_one};
+pub use queue::{Handle, start, start_for_one};
 
 /// What all parts of the engine share.
 pub struct Shared {

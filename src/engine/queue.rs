@@ -1,7 +1,7 @@
 //! Requests wait here: bounded, one per volume, one worker thread per volume group.
 //!
-//! An alert is in the journal before [`Handle::submit`] returns. The queue itself is memory only; after a crash it is
-//! made again from the journal.
+//! What is in here came through the door (`door.rs`) and so is in the journal. The queue itself is memory only; after a
+//! crash it is made again from the journal.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
@@ -11,68 +11,36 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::ask::Asked;
+use super::door::Door;
 use super::{Pipeline, Shared};
-use crate::journal::{Event, JournalError, Source};
+use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
-
-/// As many requests as may wait. There is at most one per target, so only a very large config reaches it.
-const MOST_WAITING: usize = 1000;
 
 /// How long to wait before what a journal that could not be written left open is tried again.
 const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
 
-/// Something asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The target.
-    pub lv: LvRef,
-    /// Who asks.
-    pub source: Source,
-    /// Of the alert, if it is one.
-    pub fingerprint: String,
-}
-
-/// What became of a request at the door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
-    /// It waits.
-    Queued,
-    /// One for the same volume waits already, this one adds nothing.
-    Coalesced,
-}
-
-/// Nothing was accepted; the sender should try again.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// Too many requests wait.
-    #[error("{MOST_WAITING} requests wait already")]
-    Full,
-    /// The daemon is stopping.
-    #[error("the daemon is stopping")]
-    Draining,
-    /// What cannot be written down is not accepted.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
 /// Something for a worker.
-enum Work {
+pub(super) enum Work {
     Request { number: Option<u64>, lv: LvRef, source: Source },
     Asked { lv: LvRef, asked: Asked },
-    Resume { id: OperationId },
+    Resume { id: OperationId, lv: LvRef },
 }
 
 #[derive(Default)]
-struct Waiting {
+pub(super) struct Waiting {
     by_group: BTreeMap<VgName, VecDeque<Work>>,
-    volumes: BTreeSet<LvRef>,
-    draining: bool,
+    /// One request each.
+    pub(super) volumes: BTreeSet<LvRef>,
+    pub(super) draining: bool,
+    pub(super) door: Door,
 }
 
-struct Inner {
+pub(super) struct Inner {
     shared: Arc<Shared>,
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// Something at the door is on disk, or is not.
+    pub(super) written: Condvar,
     workers: Mutex<BTreeMap<VgName, JoinHandle<()>>>,
     /// A thread looks at the targets by itself.
     watching: Mutex<bool>,
@@ -80,19 +48,19 @@ struct Inner {
 
 /// The engine, as the rest of the program sees it.
 #[derive(Clone)]
-pub struct Handle(Arc<Inner>);
+pub struct Handle(pub(super) Arc<Inner>);
 
 /// Starts the engine: first what the journal has open, then whatever is submitted.
 pub fn start(shared: Arc<Shared>) -> Handle {
     let handle = start_for_one(shared);
-    for (number, pending) in handle.shared().state().pending {
+    let pending = handle.shared().state().pending;
+    let mut waiting = handle.waiting();
+    for (number, pending) in pending {
         // Two for one volume can wait only if the first was already being decided about when the second came.
-        handle.waiting().volumes.insert(pending.lv.clone());
-        handle.push(
-            pending.lv.vg.clone(),
-            Work::Request { number: Some(number), lv: pending.lv, source: pending.source },
-        );
+        waiting.volumes.insert(pending.lv.clone());
+        handle.enqueue(&mut waiting, Work::Request { number: Some(number), lv: pending.lv, source: pending.source });
     }
+    drop(waiting);
     let attended = Arc::clone(handle.shared());
     std::thread::spawn(move || super::monitor::attend(&attended));
     handle.watch();
@@ -104,73 +72,25 @@ pub fn start(shared: Arc<Shared>) -> Handle {
 pub fn start_for_one(shared: Arc<Shared>) -> Handle {
     let running = shared.state().running;
     let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
-    let handle = Handle(Arc::new(Inner { shared, waiting, changed: Condvar::new(), workers, watching }));
+    let (changed, written) = (Condvar::new(), Condvar::new());
+    let handle = Handle(Arc::new(Inner { shared, waiting, changed, written, workers, watching }));
+    let mut waiting = handle.waiting();
     for (id, running) in running {
-        handle.push(running.plan.lv.vg, Work::Resume { id });
+        handle.enqueue(&mut waiting, Work::Resume { id, lv: running.plan.lv });
     }
+    drop(waiting);
     handle
 }
 
 impl Handle {
-    /// Accepts requests, all or none. When it returns `Ok`, the alerts among those that were queued are on disk.
-    pub fn submit(&self, requests: Vec<Request>) -> Result<Vec<Accepted>, SubmitError> {
-        let shared = &self.0.shared;
-        let mut waiting = self.waiting();
-        if waiting.draining {
-            return Err(SubmitError::Draining);
-        }
-        let mut journal = shared.journal();
-        let (mut accepted, mut events, mut queued) = (vec![], vec![], vec![]);
-        let mut next = journal.next_number();
-        let mut taken: BTreeSet<LvRef> = BTreeSet::new();
-        for request in requests {
-            if waiting.volumes.contains(&request.lv) || !taken.insert(request.lv.clone()) {
-                accepted.push(Accepted::Coalesced);
-                continue;
-            }
-            let Request { lv, source, fingerprint } = request;
-            accepted.push(Accepted::Queued);
-            // Our own look comes again by itself; only what somebody was told is accepted must outlive a crash.
-            let number = (source != Source::Monitor).then_some(next);
-            if let Some(request) = number {
-                events.push(Event::Received { request, lv: lv.clone(), source, fingerprint });
-                next += 1;
-            }
-            queued.push(Work::Request { number, lv, source });
-        }
-        if waiting.volumes.len() + queued.len() > MOST_WAITING {
-            return Err(SubmitError::Full);
-        }
-        if !events.is_empty() {
-            journal.append(shared.host.moment(), events)?;
-        }
-        drop(journal);
-        waiting.volumes.extend(taken);
-        drop(waiting);
-        for work in queued {
-            if let Work::Request { lv, .. } = &work {
-                self.push(lv.vg.clone(), work);
-            }
-        }
-        Ok(accepted)
-    }
-
     /// Queues a person's wish; false if the daemon is stopping.
     pub(super) fn push_asked(&self, lv: &LvRef, asked: Asked) -> bool {
-        if self.waiting().draining {
+        let mut waiting = self.waiting();
+        if waiting.draining {
             return false;
         }
-        self.push(lv.vg.clone(), Work::Asked { lv: lv.clone(), asked });
+        self.enqueue(&mut waiting, Work::Asked { lv: lv.clone(), asked });
         true
-    }
-
-    /// Writes down a refusal that was decided at the door.
-    pub fn refuse(&self, events: Vec<Event>) -> Result<(), SubmitError> {
-        let shared = &self.0.shared;
-        if !events.is_empty() {
-            shared.journal().append(shared.host.moment(), events)?;
-        }
-        Ok(())
     }
 
     /// How many requests wait.
@@ -213,12 +133,16 @@ impl Handle {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, vg: VgName, work: Work) {
-        self.waiting().by_group.entry(vg.clone()).or_default().push_back(work);
+    /// Gives work to the worker of its group, who is there from the first work on.
+    pub(super) fn enqueue(&self, waiting: &mut Waiting, work: Work) {
+        let vg = match &work {
+            Work::Request { lv, .. } | Work::Asked { lv, .. } | Work::Resume { lv, .. } => lv.vg.clone(),
+        };
+        waiting.by_group.entry(vg.clone()).or_default().push_back(work);
         let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.entry(vg.clone()).or_insert_with(|| {
             let handle = self.clone();
@@ -253,7 +177,7 @@ impl Handle {
             let state = shared.state();
             let running = state.running.iter().filter(|(_, running)| &running.plan.lv.vg == vg);
             let pending = state.pending.iter().filter(|(_, pending)| &pending.lv.vg == vg);
-            let resumes = running.map(|(id, _)| Work::Resume { id: *id });
+            let resumes = running.map(|(id, running)| Work::Resume { id: *id, lv: running.plan.lv.clone() });
             let requests = pending.map(|(number, pending)| {
                 let (lv, source) = (pending.lv.clone(), pending.source);
                 Work::Request { number: Some(*number), lv, source }
@@ -285,7 +209,7 @@ impl Handle {
 
 fn run(pipeline: &Pipeline, work: Work) -> Result<(), JournalError> {
     match work {
-        Work::Resume { id } => pipeline.resume(id),
+        Work::Resume { id, .. } => pipeline.resume(id),
         Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
         Work::Asked { lv, asked } if !asked.begin() => {
             tracing::info!(%lv, "who asked for it went away before it was begun: nothing is done");

@@ -9,6 +9,8 @@ mod metrics;
 mod pages;
 mod route;
 mod server;
+mod signature;
+mod verdict;
 mod webhook;
 
 use std::borrow::Cow;
@@ -16,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::alert::target::OwnNames;
+use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce};
 use crate::engine::Handle;
 use crate::inventory::Latest;

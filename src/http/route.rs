@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::access::Peer;
 use super::{Context, metrics, pages, webhook};
+use crate::alert::Sender;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -38,11 +39,16 @@ async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
         "/" => get(&request).unwrap_or_else(|| pages::landing(context)),
         "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
         "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
-        "/webhook/alertmanager" => match only(&request, &Method::POST, "POST") {
-            Some(refused) => refused,
-            None => webhook::alertmanager(context, request).await,
-        },
+        "/webhook/alertmanager" => alerts(context, Sender::Alertmanager, request).await,
+        "/webhook/grafana" => alerts(context, Sender::Grafana, request).await,
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+    }
+}
+
+async fn alerts(context: &Arc<Context>, sender: Sender, request: Request<Incoming>) -> Answer {
+    match only(&request, &Method::POST, "POST") {
+        Some(refused) => refused,
+        None => webhook::alerts(context, sender, request).await,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Entry {
 pub enum Source {
     /// Alertmanager's webhook.
     Alertmanager,
+    /// Grafana's.
+    Grafana,
     /// The daemon's own look at its targets.
     Monitor,
     /// Somebody who called `lvm-autoscaler extend`.

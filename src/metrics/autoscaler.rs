@@ -129,7 +129,7 @@ pub const FAMILIES: &[Documented] = &[
         "alerts",
         "counter",
         "verdict",
-        "Alerts received, by what became of them at the door: accepted, coalesced, refused, resolved",
+        "Alerts received, by what became of them at the door: accepted, coalesced, not_accepted, refused, ignored, resolved",
     ),
     documented("queue_length", "gauge", "", "Requests that wait for a worker"),
     documented("journal_writable", "gauge", "", "Whether the journal could be written to the last time"),

@@ -1,0 +1,114 @@
+//! How alerts are read: which labels say what, which alerts are meant, and how many may wait.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::file::{Wrong, wrong};
+use super::load::check_absolute;
+use super::locate::Step;
+use super::matcher::Matcher;
+use super::raw;
+
+/// What the webhook wants of an alert.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Webhook {
+    /// The labels that name host and volume.
+    pub labels: LabelNames,
+    /// An alert that one of these does not match is passed over.
+    #[serde(rename = "match")]
+    pub matchers: Vec<Matcher>,
+    /// As many requests may wait. There is at most one per target.
+    pub queue: usize,
+    /// The key that Grafana signs with.
+    pub grafana_hmac_secret_file: Option<PathBuf>,
+    /// The header in which Grafana sends the time it signed at; `None`: it signs the body alone.
+    pub grafana_hmac_timestamp_header: Option<String>,
+}
+
+/// The names of labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "each is the label for what it is called")]
+pub struct LabelNames {
+    pub instance: String,
+    pub vg: String,
+    pub lv: String,
+    pub lv_path: String,
+    pub device: String,
+    pub mountpoint: String,
+}
+
+impl LabelNames {
+    /// All, with what they stand for.
+    pub fn all(&self) -> [(&'static str, &str); 6] {
+        [
+            ("instance", &self.instance),
+            ("vg", &self.vg),
+            ("lv", &self.lv),
+            ("lv_path", &self.lv_path),
+            ("device", &self.device),
+            ("mountpoint", &self.mountpoint),
+        ]
+    }
+}
+
+impl Default for LabelNames {
+    fn default() -> LabelNames {
+        let name = str::to_owned;
+        LabelNames {
+            instance: name("instance"),
+            vg: name("vg"),
+            lv: name("lv"),
+            lv_path: name("lv_path"),
+            device: name("device"),
+            mountpoint: name("mountpoint"),
+        }
+    }
+}
+
+impl Default for Webhook {
+    /// A thousand waiting requests are a few hundred kilobytes, here and in the journal.
+    fn default() -> Webhook {
+        Webhook {
+            labels: LabelNames::default(),
+            matchers: Vec::new(),
+            queue: 1000,
+            grafana_hmac_secret_file: None,
+            grafana_hmac_timestamp_header: None,
+        }
+    }
+}
+
+/// What the file says, checked.
+pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
+    let unset = Webhook::default();
+    let name = |given: &Option<String>, unset: String| given.clone().unwrap_or(unset);
+    let (given, default) = (&raw.labels, unset.labels);
+    let labels = LabelNames {
+        instance: name(&given.instance, default.instance),
+        vg: name(&given.vg, default.vg),
+        lv: name(&given.lv, default.lv),
+        lv_path: name(&given.lv_path, default.lv_path),
+        device: name(&given.device, default.device),
+        mountpoint: name(&given.mountpoint, default.mountpoint),
+    };
+    let key = |key| vec![Step::Key("webhook"), Step::Key(key)];
+    for (index, (what, name)) in labels.all().into_iter().enumerate() {
+        if let Some((other, _)) = labels.all()[..index].iter().find(|(_, known)| *known == name) {
+            return wrong([key("labels"), vec![Step::Key(what)]].concat(), format!("is {name:?} like that of {other}"));
+        }
+    }
+    if let Some(path) = &raw.grafana_hmac_secret_file {
+        check_absolute(path, &key("grafana_hmac_secret_file"))?;
+    }
+    if raw.grafana_hmac_timestamp_header.is_some() && raw.grafana_hmac_secret_file.is_none() {
+        return wrong(key("grafana_hmac_timestamp_header"), "needs grafana_hmac_secret_file");
+    }
+    Ok(Webhook {
+        labels,
+        matchers: raw.r#match.iter().flat_map(|item| item.0.clone()).collect(),
+        queue: raw.queue.unwrap_or(unset.queue),
+        grafana_hmac_secret_file: raw.grafana_hmac_secret_file.clone(),
+        grafana_hmac_timestamp_header: raw.grafana_hmac_timestamp_header.clone(),
+    })
+}

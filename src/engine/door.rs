@@ -1,0 +1,257 @@
+//! The door: which requests get in, and what makes "accepted" true.
+//!
+//! A request is accepted when it is in the journal on disk, and not before anybody is told so. Deliveries that come at the
+//! same time are written together and share one `fsync`: whoever comes while one is under way waits for the next.
+//!
+//! What does not fit is not accepted, and its sender sends all of it again. That ends even where a delivery is larger than
+//! the queue: what was accepted of it is remembered for a while, and adds nothing when it comes again; and where there is
+//! not room for all, those who were taken in longest ago are first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::queue::{Handle, Waiting, Work};
+use crate::journal::{Event, JournalError, Source};
+use crate::name::LvRef;
+use crate::plan::Moment;
+
+/// Refusals that are written down in one go; the others are only counted. More are not remembered anyway, and strangers
+/// must not be able to fill the journal.
+const MOST_REFUSALS: usize = 100;
+
+/// For how long a delivery that was accepted in part is remembered. Alertmanager sends it again for `group_interval`, five
+/// minutes unless it is told otherwise.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// How many of them. There are as many as there are senders at a time.
+const REMEMBERED: usize = 64;
+
+/// Something asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The target.
+    pub lv: LvRef,
+    /// Who asks.
+    pub source: Source,
+    /// Of the alert, if it is one.
+    pub fingerprint: String,
+}
+
+/// What is handed over at once.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// What is asked for.
+    pub requests: Vec<Request>,
+    /// What was refused before it got here, to be written down.
+    pub refusals: Vec<Event>,
+    /// By this the same delivery is known when it comes again.
+    pub digest: Option<[u8; 32]>,
+}
+
+/// What became of a request at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It waits.
+    Queued,
+    /// One for the same volume waits already, or it was accepted when this delivery came before: it adds nothing.
+    Coalesced,
+    /// It was not accepted: too many wait.
+    NoRoom,
+}
+
+/// Nothing was accepted; the sender should try again.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Draining,
+    /// What cannot be written down is not accepted.
+    #[error(transparent)]
+    Journal(#[from] Arc<JournalError>),
+}
+
+/// Settled when the batch it stands for is on disk, or is not.
+type Ticket = Arc<OnceLock<Result<(), Arc<JournalError>>>>;
+
+/// What is written together.
+#[derive(Default)]
+struct Batch {
+    requests: Vec<Request>,
+    refusals: Vec<Event>,
+    ticket: Ticket,
+}
+
+/// What the door knows; a part of what is behind the lock on what waits.
+#[derive(Default)]
+pub(super) struct Door {
+    gathering: Batch,
+    writing: bool,
+    /// Volumes whose request is not on disk yet: who adds nothing to it must wait for it too.
+    unwritten: BTreeMap<LvRef, Ticket>,
+    /// When a volume was last taken in, counted in such events.
+    turns: BTreeMap<LvRef, u64>,
+    turn: u64,
+    in_part: VecDeque<InPart>,
+}
+
+/// A delivery of which not all was accepted.
+struct InPart {
+    digest: [u8; 32],
+    at: Moment,
+    accepted: BTreeSet<LvRef>,
+}
+
+impl Handle {
+    /// Accepts requests. When it returns `Ok`, the alerts among those that were not without room are on disk.
+    pub fn submit(&self, requests: Vec<Request>) -> Result<Vec<Accepted>, SubmitError> {
+        self.receive(Delivery { requests, ..Delivery::default() })
+    }
+
+    /// The same for all of a delivery.
+    pub fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {
+        let Delivery { requests, refusals, digest } = delivery;
+        let shared = self.shared();
+        let (now, room) = (shared.host.moment(), shared.config().webhook.queue);
+        let mut waiting = self.waiting();
+        if waiting.draining {
+            return Err(SubmitError::Draining);
+        }
+        let before = digest.map(|digest| waiting.door.accepted_before(&digest, now)).unwrap_or_default();
+        let fates = waiting.admit(&requests, &before, room);
+        let mut tickets: Vec<Ticket> = Vec::new();
+        let (mut answers, mut admitted) = (vec![], BTreeSet::new());
+        for request in requests {
+            let fate = fates.get(&request.lv).copied().unwrap_or(Accepted::NoRoom);
+            let is_first = fate == Accepted::Queued && admitted.insert(request.lv.clone());
+            answers.push(if fate == Accepted::Queued && !is_first { Accepted::Coalesced } else { fate });
+            if is_first {
+                waiting.take_in(request);
+            } else if let Some(ticket) = waiting.door.unwritten.get(&request.lv) {
+                tickets.push(Arc::clone(ticket));
+            }
+        }
+        let left = MOST_REFUSALS.saturating_sub(waiting.door.gathering.refusals.len());
+        waiting.door.gathering.refusals.extend(refusals.into_iter().take(left));
+        tickets.push(Arc::clone(&waiting.door.gathering.ticket));
+        let mut waiting = self.settled(waiting, &tickets, now)?;
+        if let Some(digest) = digest {
+            let in_part = answers.contains(&Accepted::NoRoom);
+            waiting.door.remember(digest, now, in_part.then(|| before.into_iter().chain(admitted).collect()));
+        }
+        Ok(answers)
+    }
+
+    /// Waits until all tickets are settled, and writes where nobody else does.
+    fn settled<'a>(
+        &'a self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        tickets: &[Ticket],
+        now: Moment,
+    ) -> Result<MutexGuard<'a, Waiting>, SubmitError> {
+        loop {
+            let results: Vec<_> = tickets.iter().map(|ticket| ticket.get()).collect();
+            if let Some(error) = results.iter().flatten().find_map(|result| result.as_ref().err()) {
+                return Err(Arc::clone(error).into());
+            }
+            if results.iter().all(Option::is_some) {
+                return Ok(waiting);
+            }
+            if waiting.door.writing {
+                waiting = self.0.written.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // One ticket is open and nobody writes, so it is that of the batch that gathers.
+            waiting.door.writing = true;
+            let Batch { requests, refusals, ticket } = std::mem::take(&mut waiting.door.gathering);
+            drop(waiting);
+            let result = self.write(&requests, refusals, now);
+            waiting = self.waiting();
+            waiting.door.writing = false;
+            waiting.door.unwritten.retain(|_, other| !Arc::ptr_eq(other, &ticket));
+            let settled = match result {
+                Ok(works) => {
+                    works.into_iter().for_each(|work| self.enqueue(&mut waiting, work));
+                    Ok(())
+                }
+                Err(error) => {
+                    waiting.volumes.retain(|lv| !requests.iter().any(|request| request.lv == *lv));
+                    Err(Arc::new(error))
+                }
+            };
+            // Nobody else has this batch, so it is not settled yet.
+            let _ = ticket.set(settled);
+            self.0.written.notify_all();
+        }
+    }
+
+    /// Writes a batch down; its requests as work, with the numbers that the journal gave them.
+    fn write(&self, requests: &[Request], refusals: Vec<Event>, now: Moment) -> Result<Vec<Work>, JournalError> {
+        let mut journal = self.shared().journal();
+        let (mut works, mut events) = (vec![], vec![]);
+        let mut next = journal.next_number();
+        for Request { lv, source, fingerprint } in requests.iter().cloned() {
+            // Our own look comes again by itself; only what somebody was told is accepted must outlive a crash.
+            let number = (source != Source::Monitor).then_some(next);
+            if let Some(request) = number {
+                events.push(Event::Received { request, lv: lv.clone(), source, fingerprint });
+                next += 1;
+            }
+            works.push(Work::Request { number, lv, source });
+        }
+        events.extend(refusals);
+        if !events.is_empty() {
+            journal.append(now, events)?;
+        }
+        Ok(works)
+    }
+}
+
+impl Waiting {
+    /// What becomes of each volume that is asked for.
+    fn admit(&self, requests: &[Request], before: &BTreeSet<LvRef>, room: usize) -> BTreeMap<LvRef, Accepted> {
+        let mut fates = BTreeMap::new();
+        let mut new: Vec<&LvRef> = Vec::new();
+        for Request { lv, .. } in requests {
+            if !fates.contains_key(lv) {
+                let known = self.volumes.contains(lv) || before.contains(lv);
+                fates.insert(lv.clone(), if known { Accepted::Coalesced } else { Accepted::NoRoom });
+                if !known {
+                    new.push(lv);
+                }
+            }
+        }
+        new.sort_by_key(|lv| self.door.turns.get(*lv).copied().unwrap_or(0));
+        for lv in new.into_iter().take(room.saturating_sub(self.volumes.len())) {
+            fates.insert(lv.clone(), Accepted::Queued);
+        }
+        fates
+    }
+
+    fn take_in(&mut self, request: Request) {
+        let door = &mut self.door;
+        door.turn += 1;
+        door.turns.insert(request.lv.clone(), door.turn);
+        door.unwritten.insert(request.lv.clone(), Arc::clone(&door.gathering.ticket));
+        self.volumes.insert(request.lv.clone());
+        door.gathering.requests.push(request);
+    }
+}
+
+impl Door {
+    fn accepted_before(&self, digest: &[u8; 32], now: Moment) -> BTreeSet<LvRef> {
+        let known = self.in_part.iter().find(|known| &known.digest == digest);
+        let lately = known.filter(|known| now.since(&known.at) < REMEMBERED_FOR);
+        lately.map(|known| known.accepted.clone()).unwrap_or_default()
+    }
+
+    /// `None`: all of it was accepted, so when it comes again it is something new.
+    fn remember(&mut self, digest: [u8; 32], at: Moment, accepted: Option<BTreeSet<LvRef>>) {
+        self.in_part.retain(|known| known.digest != digest);
+        if let Some(accepted) = accepted {
+            self.in_part.push_back(InPart { digest, at, accepted });
+        }
+        while self.in_part.len() > REMEMBERED {
+            self.in_part.pop_front();
+        }
+    }
+}
