@@ -23,7 +23,7 @@ use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
-use crate::plan::{BACKUP_FOLDER, Tool};
+use crate::plan::Tool;
 use reload::Daemon;
 
 /// Where the config is looked for when nobody says otherwise.
@@ -75,7 +75,7 @@ pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Res
 pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
     Ok(match simulate {
         Some(file) => Arc::new(Sim::running(sim::load(file)?, wall_clock())),
-        None => Arc::new(Linux::new(&config.tools, config.inventory_timeout)),
+        None => Arc::new(Linux::new(&config.tools, config.inventory_timeout, &config.state_directory)),
     })
 }
 
@@ -254,7 +254,7 @@ fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<
 /// The journal, for this process alone as long as the lock is held.
 pub fn own_journal(folder: &Path) -> anyhow::Result<(Journal, Flock<std::fs::File>)> {
     make_folder(folder)?;
-    make_folder(&folder.join(BACKUP_FOLDER))?;
+    make_folder(&folder.join("backup"))?;
     let lock = lock(&folder.join("lock"))?;
     Ok((Journal::open(folder)?, lock))
 }

@@ -128,7 +128,8 @@ fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
 #[test]
 fn a_silence_before_anything_was_begun_is_a_failure_and_nothing_more() {
     let world = World::usual();
-    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 2, times: 12, harm: Harm::TimesOut });
+    world.inject("vgcfgbackup", 0, Harm::Fails);
+    world.sim.inject(Fault { command: "fullreport".to_owned(), after: 1, times: 12, harm: Harm::TimesOut });
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Failed));
     assert_eq!(world.names_of_changes(), ["vgcfgbackup"]);
     assert!(world.state().past[0].sentence.ends_with("did not answer within 30s; nothing was changed"));

@@ -79,6 +79,18 @@ impl Host for Breaking {
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
         self.sim.ext4_errors(device)
     }
+    fn state_usage(&self) -> Option<Usage> {
+        self.sim.state_usage()
+    }
+    fn make_private_folder(&self, folder: &Path) -> std::io::Result<()> {
+        self.sim.make_private_folder(folder)
+    }
+    fn files_in(&self, folder: &Path) -> Vec<std::path::PathBuf> {
+        self.sim.files_in(folder)
+    }
+    fn remove_file(&self, file: &Path) -> std::io::Result<()> {
+        self.sim.remove_file(file)
+    }
     fn file_size(&self, file: &Path) -> Option<u64> {
         self.sim.file_size(file)
     }

@@ -12,7 +12,7 @@ use lvm_autoscaler::plan::{Code, Outcome};
 fn ext4_grows_by_the_planned_extents_and_nothing_else_happens() {
     let world = World::usual();
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
-    let backup = world.folder.path().join("backup/vg-20260101T000000Z.vg");
+    let backup = world.folder.path().join("backup/vg-20260101T000000.000Z.vg");
     let expected = [
         format!("lvm vgcfgbackup --config global/wait_for_locks=1 -f {} -- vg", backup.display()),
         "lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data".to_owned(),

@@ -21,6 +21,31 @@ pub enum Mode {
     Off,
 }
 
+/// What is done about a file system that is mounted nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offline {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// An ext4 is checked and grown.
+    Allow,
+}
+
+/// Whether `e2fsck` runs before an ext4 grows that is mounted nowhere. On one that is mounted it never runs: what it says
+/// there means little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesystemCheck {
+    /// Unless its superblock says that it was checked since it was last mounted, which is what `resize2fs` asks for.
+    #[default]
+    Auto,
+    /// Also then.
+    Always,
+    /// Not by this tool: what is not checked is refused.
+    Never,
+}
+
 /// The hours in which a target may grow, in local time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Window {

@@ -67,6 +67,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         receivers: notify::receivers(file.notify)?,
         audit: notify::audit(file.audit)?,
         state_directory,
+        backups_kept: file.backup.keep.unwrap_or(unset.backups_kept),
         report: reports(file.report, unset.report)?,
         inventory_interval: at_least_a_second(file.inventory.interval, unset.inventory_interval, &at("interval"))?,
         inventory_timeout: at_least_a_second(file.inventory.timeout, unset.inventory_timeout, &at("timeout"))?,
@@ -154,6 +155,8 @@ fn named(raw: &raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<(LvRe
         ("mount_point", raw.mount_point.is_some()),
         ("threshold_percent", raw.threshold_percent.is_some()),
         ("inode_threshold_percent", raw.inode_threshold_percent.is_some()),
+        ("offline", raw.offline.is_some()),
+        ("filesystem_check", raw.filesystem_check.is_some()),
         ("allow_large_xfs_growth", raw.allow_large_xfs_growth.is_some()),
         ("max_overprovision", raw.max_overprovision.is_some()),
         ("min_pool_free_data", raw.min_pool_free_data.is_some()),
@@ -189,6 +192,8 @@ fn named(raw: &raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<(LvRe
     let fs = FileSystem {
         mount_point,
         inode_threshold: inodes.unwrap_or_else(|| Percent::of(90, 100)),
+        offline: raw.offline.or(defaults.offline).unwrap_or_default(),
+        check: raw.filesystem_check.or(defaults.filesystem_check).unwrap_or_default(),
         allow_large_xfs_growth: large.unwrap_or(false),
         pool,
     };
@@ -274,13 +279,14 @@ pub(super) fn check_absolute(path: &Path, at: &[Step]) -> Result<(), Wrong> {
 }
 
 fn tools(raw: raw::Tools) -> Result<ToolPaths, Wrong> {
-    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs } = raw;
-    for (key, path) in [("lvm", &lvm), ("blkid", &blkid), ("resize2fs", &resize2fs), ("xfs_growfs", &xfs_growfs)] {
+    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs } = raw;
+    let of_systems = [("resize2fs", &resize2fs), ("xfs_growfs", &xfs_growfs), ("e2fsck", &e2fsck), ("btrfs", &btrfs)];
+    for (key, path) in [("lvm", &lvm), ("blkid", &blkid)].into_iter().chain(of_systems) {
         if let Some(path) = path {
             check_absolute(path, &[Step::Key("tools"), Step::Key(key)])?;
         }
     }
-    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs })
+    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
 pub use file::ConfigError;
 pub use in_force::InForce;
-pub use limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, PoolLimits, Window};
+pub use limits::{Budget, FilesystemCheck, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, PoolLimits, Window};
 pub use load::{load, parse};
 pub use matcher::Matcher;
 pub use report::{ReportFormat, Reports};
@@ -58,6 +58,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
+    /// How many metadata backups of a volume group are kept.
+    pub backups_kept: u32,
     /// Reports that are written by themselves.
     pub report: Reports,
     /// How often LVM is asked in the background.
@@ -121,6 +123,10 @@ pub struct FileSystem {
     pub mount_point: MountPoint,
     /// Grow when a larger share of the inodes of an ext4 is used.
     pub inode_threshold: Percent,
+    /// What is done while it is mounted nowhere.
+    pub offline: Offline,
+    /// Whether `e2fsck` runs before an ext4 grows that is mounted nowhere.
+    pub check: FilesystemCheck,
     /// Let an XFS grow to more than 100 times its first size.
     pub allow_large_xfs_growth: bool,
     /// If the volume is thin: what its pool must be able to carry.
@@ -146,6 +152,8 @@ pub struct ToolPaths {
     pub blkid: Option<PathBuf>,
     pub resize2fs: Option<PathBuf>,
     pub xfs_growfs: Option<PathBuf>,
+    pub e2fsck: Option<PathBuf>,
+    pub btrfs: Option<PathBuf>,
 }
 
 /// Unless the config says otherwise a percentage step is at least this large: smaller ones cost an LVM transaction each
@@ -205,6 +213,7 @@ impl Default for Config {
             credentials: Credentials::default(),
             webhook: Webhook::default(),
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
+            backups_kept: 10,
             report: Reports::default(),
             inventory_interval: Duration::from_secs(15),
             inventory_timeout: Duration::from_secs(30),
@@ -215,6 +224,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where metadata backups go, and where they go when there is no room: in memory, so that a full disk stops nothing.
+    pub fn backup_folders(&self) -> [PathBuf; 2] {
+        [self.state_directory.join("backup"), PathBuf::from("/run/lvm-autoscaler/backup")]
+    }
+
     /// Where a running daemon is told things: in /run, or beside a state directory that is not the usual one.
     pub fn control_socket(&self) -> PathBuf {
         let usual = self.state_directory == Config::default().state_directory;

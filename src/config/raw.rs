@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, Visitor};
 use jiff::civil::{Time, Weekday};
 
 use super::credentials::Section;
-use super::limits::{self, Mode};
+use super::limits::{self, FilesystemCheck, Mode, Offline};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
@@ -31,6 +31,7 @@ pub(super) struct File {
     pub notify: Vec<Notify>,
     pub audit: Option<Audit>,
     pub state: State,
+    pub backup: Backup,
     pub inventory: Inventory,
     pub tools: Tools,
 }
@@ -78,6 +79,8 @@ pub(super) struct Target {
     pub breaker_failures: Option<u32>,
     pub window: Option<Window>,
     pub mode: Option<Mode>,
+    pub offline: Option<Offline>,
+    pub filesystem_check: Option<FilesystemCheck>,
     pub allow_large_xfs_growth: Option<bool>,
     #[serde(deserialize_with = "optional_ratio")]
     pub max_overprovision: Option<f64>,
@@ -276,6 +279,13 @@ pub(super) struct State {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Backup {
+    #[serde(deserialize_with = "optional_count")]
+    pub keep: Option<u32>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Inventory {
     #[serde(deserialize_with = "optional_duration")]
     pub interval: Option<Duration>,
@@ -290,6 +300,8 @@ pub(super) struct Tools {
     pub blkid: Option<PathBuf>,
     pub resize2fs: Option<PathBuf>,
     pub xfs_growfs: Option<PathBuf>,
+    pub e2fsck: Option<PathBuf>,
+    pub btrfs: Option<PathBuf>,
 }
 
 /// Reads one scalar: what was expected, and a function each for text and for numbers.

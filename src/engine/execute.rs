@@ -1,6 +1,8 @@
 //! Carries a plan out, step by step. The same code runs a new plan and one that a crash interrupted: for each step it looks
 //! whether the goal is reached already, and only if not does it run the command.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +11,8 @@ use super::Shared;
 use crate::host::{Focus, glance, look};
 use crate::inventory::{Inventory, Lv};
 use crate::journal::{Event, JournalError};
-use crate::name::OperationId;
+use crate::name::{OperationId, VgName};
+use crate::plan::backup::outdated;
 use crate::plan::{Outcome, Plan, PlannedFs, Step};
 use crate::units::Bytes;
 
@@ -57,8 +60,12 @@ pub(super) fn execute(
         let result = steps(shared, id, &plan, seen);
         shared.metrics.step_ended(&plan.lv);
         match result {
-            Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory), vec![]),
-            Err(Stop::Obstacle(sentence)) => after_obstacle(shared, id, &plan, &sentence),
+            Ok(inventory) => (Outcome::Grown, grown(&plan, &inventory) + &backup_in_memory(shared, &plan), vec![]),
+            Err(Stop::Obstacle(sentence)) => {
+                let (outcome, sentence, left) = after_obstacle(shared, id, &plan, &sentence);
+                let backup = if outcome == Outcome::Failed { String::new() } else { backup_in_memory(shared, &plan) };
+                (outcome, sentence + &backup, left)
+            }
             Err(Stop::Interrupted) => return Ok(None),
             Err(Stop::Journal(error)) => return Err(error),
         }
@@ -139,6 +146,9 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         shared.metrics.step_started(&plan.lv, step.as_str());
         shared.journal().append(shared.host.moment(), vec![Event::Started { id, step: number }])?;
         let started = Instant::now();
+        if let Step::BackupMetadata { file, .. } = step {
+            make_folder_of(shared, file)?;
+        }
         let said = run(shared, id, number, step)?;
         inventory = settled(shared, plan, step, &inventory)?;
         if !reached(shared, plan, step, &inventory) {
@@ -147,8 +157,39 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         shared.metrics.step_done(step.as_str(), started.elapsed());
         shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
         tracing::info!(operation = %id, step = step.as_str(), "done: {step}");
+        if let Step::BackupMetadata { vg, .. } = step {
+            delete_outdated(shared, vg);
+        }
     }
     Ok(inventory)
+}
+
+fn make_folder_of(shared: &Shared, file: &Path) -> Result<(), Stop> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    let made = shared.host.make_private_folder(folder);
+    made.map_err(|error| Stop::Obstacle(format!("{} cannot be made: {error}", folder.display())))
+}
+
+/// After a new backup was made: of the old ones of its group only so many are kept. A file that cannot be deleted is no reason
+/// to stop.
+fn delete_outdated(shared: &Shared, vg: &VgName) {
+    let config = shared.config();
+    let needed: BTreeSet<PathBuf> = {
+        let journal = shared.journal();
+        let state = journal.state();
+        let plans = state.running.values().map(|running| &running.plan);
+        plans.chain(state.parked.values().map(|parked| &parked.plan)).filter_map(Plan::backup).cloned().collect()
+    };
+    for folder in config.backup_folders() {
+        for file in outdated(&shared.host.files_in(&folder), vg, config.backups_kept, &needed) {
+            match shared.host.remove_file(&file) {
+                Ok(()) => tracing::debug!(file = %file.display(), "deleted an old metadata backup"),
+                Err(error) => {
+                    tracing::warn!(file = %file.display(), "an old metadata backup cannot be deleted: {error}")
+                }
+            }
+        }
+    }
 }
 
 /// A look after a command. If a glance does not show that its goal is reached, whole looks decide, and a few of them: a
@@ -285,6 +326,13 @@ fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
     let Some(running) = journal.state().running.get(&id) else { return true };
     let is_backup = |number: &usize| matches!(running.plan.steps.get(*number), Some(Step::BackupMetadata { .. }));
     !running.started.iter().all(is_backup)
+}
+
+/// What a person must know of a backup that could not be where it should be.
+fn backup_in_memory(shared: &Shared, plan: &Plan) -> String {
+    let [_, in_memory] = shared.config().backup_folders();
+    let Some(file) = plan.backup().filter(|file| file.starts_with(in_memory)) else { return String::new() };
+    format!("; the metadata backup {} is gone after a reboot, copy it", file.display())
 }
 
 fn grown(plan: &Plan, inventory: &Inventory) -> String {

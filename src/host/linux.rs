@@ -30,8 +30,9 @@ const STAT_DEADLINE: Duration = Duration::from_millis(300);
 /// the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all of them.
 fn expected(tool: Tool) -> Duration {
     let minutes = match tool {
-        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs => 1,
+        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs => 1,
         Tool::Resize2fs => 5,
+        Tool::E2fsck => 30,
     };
     Duration::from_secs(minutes * 60)
 }
@@ -41,17 +42,20 @@ pub struct Linux {
     tools: BTreeMap<Tool, PathBuf>,
     report_deadline: Duration,
     left_behind: LeftBehind,
+    state_directory: PathBuf,
     bounded: Bounded,
 }
 
 impl Linux {
     /// Finds the programs. Those that are missing are no error here: what needs them is refused.
-    pub fn new(paths: &ToolPaths, report_deadline: Duration) -> Linux {
+    pub fn new(paths: &ToolPaths, report_deadline: Duration, state_directory: &Path) -> Linux {
         let configured = |tool| match tool {
             Tool::Lvm => paths.lvm.as_ref(),
             Tool::Blkid => paths.blkid.as_ref(),
             Tool::Resize2fs => paths.resize2fs.as_ref(),
             Tool::XfsGrowfs => paths.xfs_growfs.as_ref(),
+            Tool::E2fsck => paths.e2fsck.as_ref(),
+            Tool::Btrfs => paths.btrfs.as_ref(),
         };
         let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         let find = |tool: Tool| match configured(tool) {
@@ -60,7 +64,7 @@ impl Linux {
         };
         let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
         let (left_behind, bounded) = (LeftBehind::default(), Bounded::new(STAT_DEADLINE));
-        Linux { tools, report_deadline, left_behind, bounded }
+        Linux { tools, report_deadline, left_behind, state_directory: state_directory.to_owned(), bounded }
     }
 }
 
@@ -160,6 +164,30 @@ impl Host for Linux {
         Ok(Mapped { uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")? })
     }
 
+    fn state_usage(&self) -> Option<Usage> {
+        let folder = self.state_directory.clone();
+        let usage = self.bounded.call("the state directory", move || {
+            // Before the first start it is not there; what is above it has the same room.
+            let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+            statvfs_of(&there.to_string_lossy())
+        });
+        usage.ok().map(|(usage, _)| usage)
+    }
+
+    fn make_private_folder(&self, folder: &Path) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    }
+
+    fn files_in(&self, folder: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "old metadata backups are deleted here")]
+    fn remove_file(&self, file: &Path) -> io::Result<()> {
+        std::fs::remove_file(file)
+    }
+
     fn file_size(&self, file: &Path) -> Option<u64> {
         std::fs::metadata(file).ok().map(|meta| meta.len())
     }
@@ -245,7 +273,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        let host = Linux::new(&ToolPaths::default(), Duration::from_secs(5));
+        let host = Linux::new(&ToolPaths::default(), Duration::from_secs(5), Path::new("/"));
         assert!(host.mountinfo().expect("Linux").contains(" / "));
         let (usage, _) = host.usage(&"/".parse().expect("a path")).expect("the root");
         assert!(usage.size.0 > 0);
@@ -255,6 +283,6 @@ mod tests {
     #[test]
     fn a_configured_program_that_is_not_there_is_missing() {
         let paths = ToolPaths { lvm: Some("/nonexistent/lvm".into()), ..ToolPaths::default() };
-        assert!(Linux::new(&paths, Duration::from_secs(5)).missing_tools().contains(&Tool::Lvm));
+        assert!(Linux::new(&paths, Duration::from_secs(5), Path::new("/")).missing_tools().contains(&Tool::Lvm));
     }
 }

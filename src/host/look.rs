@@ -101,6 +101,7 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     let Some(lv) = inventory.lv(name) else { return };
     let (device, is_pool) = (lv.device, lv.is_layout("pool"));
     let has_owner = inventory.vg(&name.vg).is_some_and(|vg| !vg.system_id.is_empty());
+    inventory.state_usage = host.state_usage();
     inventory.users = device.and_then(|device| host.users(device).ok());
     inventory.system_id = has_owner.then(|| system_id(host)).flatten();
     inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();

@@ -11,7 +11,7 @@ pub mod sim;
 pub mod uevent;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -62,6 +62,18 @@ pub trait Host: Send + Sync {
 
     /// What device-mapper has behind a device number, as the kernel shows it.
     fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped>;
+
+    /// How full the file system is on which the daemon keeps its state; `None` if it does not answer.
+    fn state_usage(&self) -> Option<Usage>;
+
+    /// Makes a folder that only root can look into, if it is not there.
+    fn make_private_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// The files in a folder of ours; none if it is not there.
+    fn files_in(&self, folder: &Path) -> Vec<PathBuf>;
+
+    /// Deletes a file of ours.
+    fn remove_file(&self, file: &Path) -> io::Result<()>;
 
     /// The size of a file of ours, `None` if it is not there.
     fn file_size(&self, file: &Path) -> Option<u64>;

@@ -48,6 +48,8 @@ pub struct Inventory {
     pub system_id: Option<String>,
     /// Above how many percent dmeventd extends the pool that was looked at by itself, if it does.
     pub autoextends: Option<u64>,
+    /// How full the file system is on which the daemon keeps its state; asked for one volume only.
+    pub state_usage: Option<Usage>,
     /// Values of LVM's report that were not understood, one sentence each.
     pub oddities: Vec<String>,
     /// Fields of LVM's report that were not asked for and are not known here, each counted once.
@@ -239,6 +241,7 @@ impl Inventory {
             users: None,
             system_id: None,
             autoextends: None,
+            state_usage: None,
             oddities: vec![],
             unknown_fields: BTreeSet::new(),
         }

@@ -2,6 +2,7 @@
 //! and the simulator all ask the same one, so what is shown is what would be done.
 
 mod allocation;
+pub mod backup;
 pub mod guard;
 pub mod history;
 mod limit;
@@ -13,6 +14,7 @@ pub mod size;
 pub mod step;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +29,6 @@ pub use refusal::{Code, Refusal};
 use size::Size;
 pub use size::headroom;
 pub use step::{Command, FsKind, Step, Tool};
-
-/// The folder in the state directory that holds what `vgcfgbackup` writes.
-pub const BACKUP_FOLDER: &str = "backup";
 
 /// What was decided: one volume, its size before and after, and the steps that lead there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +193,9 @@ pub fn plan_for(
         Ok(sized) => sized,
         Err(refusal) => return refused(verdicts, refusal),
     };
+    let (file, no_room) = backup::place(config, inventory, &target.lv.vg, &now);
+    let steps = steps(target, file, planned_fs.as_ref(), &size);
+    let is_backed_up = steps.iter().any(|step| matches!(step, Step::BackupMetadata { .. }));
     let plan = Plan {
         lv: target.lv.clone(),
         lv_uuid: lv.uuid.clone(),
@@ -202,8 +204,8 @@ pub fn plan_for(
         after: size.after,
         extent_size: size.extent_size,
         metadata: size.metadata,
-        warnings: size.warnings.clone(),
-        steps: steps(target, config, &now, planned_fs.as_ref(), &size),
+        warnings: size.warnings.iter().cloned().chain(no_room.filter(|_| is_backed_up)).collect(),
+        steps,
         fs: planned_fs,
     };
     Evaluation { verdicts, size: size.lines, decision: Ok(plan) }
@@ -253,13 +255,11 @@ fn reason(s: &Subject<'_>) -> String {
     }
 }
 
-fn steps(target: &Target, config: &Config, now: &Moment, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
+fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
     let lv = target.lv.clone();
     let mut steps = Vec::new();
     if size.after > size.before || size.metadata.is_some() {
-        let file = format!("{}-{}.vg", lv.vg, now.at.strftime("%Y%m%dT%H%M%SZ"));
-        let file = config.state_directory.join(BACKUP_FOLDER).join(file);
-        steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file });
+        steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file: backup });
     }
     if let Some(metadata) = size.metadata {
         steps.push(Step::ExtendPoolMetadata { lv: lv.clone(), size: metadata.after });

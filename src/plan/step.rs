@@ -24,11 +24,15 @@ pub enum Tool {
     Resize2fs,
     /// xfs_growfs(8).
     XfsGrowfs,
+    /// e2fsck(8).
+    E2fsck,
+    /// btrfs(8).
+    Btrfs,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Tool; 4] = [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs];
+    pub const ALL: [Tool; 6] = [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs, Tool::E2fsck, Tool::Btrfs];
 
     /// What cannot be done without it.
     pub fn disables(self) -> &'static str {
@@ -37,6 +41,8 @@ impl Tool {
             Tool::Blkid => "no file system can grow",
             Tool::Resize2fs => "no ext4 can grow",
             Tool::XfsGrowfs => "no XFS can grow",
+            Tool::E2fsck => "no ext4 can grow while it is mounted nowhere",
+            Tool::Btrfs => "no btrfs can grow",
         }
     }
 
@@ -47,6 +53,8 @@ impl Tool {
             Tool::Blkid => "blkid",
             Tool::Resize2fs => "resize2fs",
             Tool::XfsGrowfs => "xfs_growfs",
+            Tool::E2fsck => "e2fsck",
+            Tool::Btrfs => "btrfs",
         }
     }
 }

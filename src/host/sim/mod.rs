@@ -10,7 +10,7 @@ mod file;
 mod model;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -242,6 +242,24 @@ impl Host for Sim {
             let (uuid, size) = (commands::mapped_uuid(lv), lv.size());
             Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only })
         })
+    }
+
+    fn state_usage(&self) -> Option<Usage> {
+        lock(&self.model).state_usage
+    }
+
+    fn make_private_folder(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn files_in(&self, folder: &Path) -> Vec<PathBuf> {
+        let is_in = |file: &&PathBuf| file.parent() == Some(folder);
+        lock(&self.model).files.keys().filter(is_in).cloned().collect()
+    }
+
+    fn remove_file(&self, file: &Path) -> io::Result<()> {
+        let removed = lock(&self.model).files.remove(file);
+        removed.map(drop).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     fn file_size(&self, file: &Path) -> Option<u64> {

@@ -28,6 +28,8 @@ pub struct Model {
     pub system_id: String,
     /// `activation/thin_pool_autoextend_threshold` of its lvm.conf.
     pub autoextend_threshold: u64,
+    /// How full the file system is on which the daemon keeps its state; `None`: there is room.
+    pub state_usage: Option<Usage>,
     /// Programs that are not installed.
     pub missing_tools: Vec<Tool>,
     /// Until when the file systems were filled.
@@ -148,6 +150,7 @@ impl Model {
             files: BTreeMap::new(),
             system_id: String::new(),
             autoextend_threshold: 100,
+            state_usage: None,
             missing_tools: vec![],
             filled_until: None,
         }
