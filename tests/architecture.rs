@@ -8,7 +8,7 @@ const ROWS: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["http"],
-    &["engine", "report", "notify", "audit"],
+    &["engine", "report"],
     &["metrics", "journal", "host"],
     &["alert"],
     &["plan"],
@@ -27,8 +27,6 @@ const ONLY: &[(&str, &[&str])] = &[
     ("alert", &["plan", "config", "inventory", "units", "name"]),
     ("journal", &["plan", "name", "units"]),
     ("host", &["plan", "config", "inventory", "name", "units"]),
-    ("notify", &["journal", "metrics", "plan", "config", "name", "units"]),
-    ("audit", &["journal", "metrics", "plan", "config", "name"]),
     ("metrics", &["plan", "config", "inventory", "name", "units"]),
     ("report", &["journal", "plan", "config", "inventory", "name", "units"]),
 ];

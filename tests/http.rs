@@ -42,6 +42,7 @@ impl Server {
         let latest = Arc::new(Latest::default());
         let host = Arc::clone(&world.sim) as Arc<dyn Host>;
         let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
+        let clock = Arc::clone(&world.sim);
         let context = Arc::new(Context {
             telemetry_path: "/metrics".to_owned(),
             in_force: engine.as_ref().map_or_else(
@@ -52,6 +53,7 @@ impl Server {
             engine: Arc::new(engine.map_or_else(OnceLock::new, OnceLock::from)),
             exposition: app::exposition(Selection::default(), &latest, host),
             pages: http::Pages::default(),
+            status: http::StatusPages::new("db1", move || clock.moment()),
             latest,
             metrics,
             body_deadline: Duration::from_millis(300),
@@ -182,7 +184,11 @@ fn the_small_pages_answer() {
     let server = Server::start(&world);
     let landing = server.get("/");
     assert_eq!((landing.status, landing.header("content-type")), (200, Some("text/html; charset=utf-8")));
-    assert!(landing.body.contains("3 targets may grow") && landing.body.contains("href=\"/metrics\""));
+    assert!(
+        landing.body.contains("3 targets may grow") && landing.body.contains("href=\"&#x2f;metrics\""),
+        "{}",
+        landing.body
+    );
     assert_eq!(server.get("/-/healthy").status, 200);
     assert_eq!(server.get("/-/ready").body, "ready\n");
     assert_eq!(server.get("/nothing").status, 404);
@@ -193,7 +199,9 @@ fn the_small_pages_answer() {
 fn only_what_changes_nothing_is_a_get_and_only_the_webhook_a_post() {
     let world = World::usual();
     let server = Server::start(&world);
-    for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {
+    for path in
+        ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/inventory", "/api/v1/targets", "/api/v1/operations"]
+    {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "MADEUP"] {
             let answer = server.ask(method, path, "Content-Length: 0\r\n");
             assert_eq!((answer.status, answer.header("allow")), (405, Some("get, head")), "{method} {path}");
@@ -448,4 +456,67 @@ fn a_server_that_stops_finishes_what_it_answers() {
         (&kept).read_to_end(&mut rest).is_ok()
     });
     eventually("it takes no new one", || TcpStream::connect(server.address).is_err());
+}
+
+/// The page brings all it needs, and its policy lets nothing else run.
+#[test]
+fn the_status_page_is_self_contained_and_shows_names_as_text() {
+    const ODD: &str = "/srv/<script>alert(1)</script>&\"'";
+    let host = HOST.replace("mount_point: /media", &format!("mount_point: '{}'", ODD.replace('\'', "''")));
+    let config = CONFIG.replace("mount_point: /media", &format!("mount_point: '{}'", ODD.replace('\'', "''")));
+    let world = World::new(&host, &config);
+    let server = Server::start(&world);
+    let page = server.get("/");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.body.contains("<script>alert"), "markup in a name stays text");
+    assert!(page.body.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;&amp;&quot;&#x27;"), "{}", page.body);
+    for forbidden in [" style=", " onclick=", " onload=", "http://", "https://", "javascript:"] {
+        assert!(!page.body.contains(forbidden), "{forbidden} is in the page");
+    }
+    let targets: Value = serde_json::from_str(&server.get("/api/v1/targets").body).expect("JSON");
+    assert_eq!(targets["targets"][1]["mount_point"], ODD);
+}
+
+#[test]
+fn the_api_says_what_would_happen_now_and_what_was_done() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let get = |path: &str| -> Value { serde_json::from_str(&server.get(path).body).expect("JSON") };
+    let targets = get("/api/v1/targets");
+    let data = &targets["targets"][0];
+    assert_eq!((&targets["host"], &targets["mode"]), (&"db1".into(), &"act".into()));
+    assert_eq!((&data["state"], &data["now"]["verdict"]), (&"would_grow".into(), &"grow".into()), "{data}");
+    assert_eq!(data["now"]["after_bytes"], 6u64 << 30);
+    assert_eq!(data["threshold_percent"], 80.0);
+    assert!(data["headroom_bytes"].as_u64() > Some(11 << 30), "{data}");
+    let inventory = get("/api/v1/inventory");
+    assert_eq!(inventory["volume_groups"][0]["name"], "vg");
+    assert_eq!(inventory["file_systems"].as_array().map(Vec::len), Some(3));
+    assert_eq!(inventory["logical_volumes"][0]["size_bytes"], 4u64 << 30);
+
+    server.alerts(json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }))]));
+    server.idle();
+    eventually("it is shown", || {
+        let recent = &get("/api/v1/operations")["recent"];
+        recent[0]["result"] == "grown" && recent[0]["lv"] == "data" && recent[0]["kind"] == "operation"
+    });
+    let after = get("/api/v1/targets");
+    assert_eq!(after["targets"][0]["now"]["code"], "cooldown", "{after}");
+    assert_eq!(after["targets"][0]["budget"]["extensions_left"], 5);
+    let page = server.get("/").body;
+    assert!(page.contains("grew from 4 GiB to 6 GiB"), "{page}");
+}
+
+#[test]
+fn the_status_page_of_an_exporter_and_before_the_first_inventory() {
+    let world = World::new(HOST, "");
+    let server = Server::without_inventory(&world, None);
+    let page = server.get("/").body;
+    assert!(page.contains("exporter only: nothing may grow") && page.contains("LVM was not read yet"), "{page}");
+    let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+    server.context.latest.set(Some(inventory), Duration::from_millis(3));
+    eventually("it is shown", || server.get("/").body.contains("data-mount=\"&#x2f;data\""));
+    let operations: Value = serde_json::from_str(&server.get("/api/v1/operations").body).expect("JSON");
+    assert_eq!((&operations["mode"], &operations["recent"]), (&"exporter".into(), &json!([])));
 }

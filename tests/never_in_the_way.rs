@@ -89,6 +89,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         engine: Arc::default(),
         exposition,
         pages: http::Pages::default(),
+        status: http::StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
         latest: Arc::new(Latest::default()),
         metrics: Arc::new(Metrics::default()),
         body_deadline: http::BODY_DEADLINE,

@@ -10,6 +10,7 @@ mod pages;
 mod route;
 mod server;
 mod signature;
+mod status;
 mod verdict;
 mod webhook;
 
@@ -28,6 +29,7 @@ pub use access::Access;
 pub use control::{Control, Extend, bind_control, serve_control};
 pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
+pub use pages::StatusPages;
 pub use server::serve;
 
 /// Alertmanager sends the body at once.
@@ -49,6 +51,8 @@ pub struct Context {
     pub exposition: Exposition,
     /// Pages that are being made, for scrapes that come at the same time.
     pub pages: Pages,
+    /// The status page and its twins under `/api/v1/`.
+    pub status: StatusPages,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How long the body of a request may take.

@@ -8,6 +8,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::access::Peer;
+use super::pages::Part;
 use super::{Context, metrics, pages, webhook};
 use crate::alert::Sender;
 
@@ -36,7 +37,10 @@ async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
         };
     }
     match path {
-        "/" => get(&request).unwrap_or_else(|| pages::landing(context)),
+        "/" => shown(context, &request, Part::Page).await,
+        "/api/v1/inventory" => shown(context, &request, Part::Inventory).await,
+        "/api/v1/targets" => shown(context, &request, Part::Targets).await,
+        "/api/v1/operations" => shown(context, &request, Part::Operations).await,
         "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
         "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
         "/webhook/alertmanager" => alerts(context, Sender::Alertmanager, request).await,
@@ -49,6 +53,13 @@ async fn alerts(context: &Arc<Context>, sender: Sender, request: Request<Incomin
     match only(&request, &Method::POST, "POST") {
         Some(refused) => refused,
         None => webhook::alerts(context, sender, request).await,
+    }
+}
+
+async fn shown(context: &Arc<Context>, request: &Request<Incoming>, part: Part) -> Answer {
+    match get(request) {
+        Some(refused) => refused,
+        None => pages::status(context, part).await,
     }
 }
 

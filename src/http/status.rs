@@ -1,0 +1,566 @@
+//! What the status page shows and `/api/v1/` says: one model, made from the last sample, the journal and the config. Both
+//! are written from it, so they cannot differ.
+//!
+//! It never asks the machine anything. What would happen now is decided by the same function that decides for real, on
+//! the sample; the few things that only a look at one volume tells are taken to be as they should.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::Context;
+use crate::config::{Config, Mode, Target, What};
+use crate::engine::Handle;
+use crate::inventory::{DeviceUsers, FileSystem, Inventory, Lv, Pv, Sample, Vg};
+use crate::journal::{Past, Running, State};
+use crate::name::{LvName, LvRef, MountPoint, OperationId, VgName};
+use crate::plan::{History, Moment, Plan, Step, headroom, plan};
+use crate::units::{Bytes, Percent};
+
+/// Operations and refusals that are shown; the journal has more.
+const MOST_RECENT: usize = 50;
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) head: Head,
+    pub(super) inventory: Shown,
+    pub(super) targets: Vec<TargetView>,
+    pub(super) operations: Operations,
+}
+
+/// What every answer begins with.
+#[derive(Debug, Serialize)]
+pub(super) struct Head {
+    pub(super) host: String,
+    pub(super) version: &'static str,
+    /// `exporter`, `act`, or `dry_run`.
+    pub(super) mode: &'static str,
+    pub(super) generated_at: Timestamp,
+    pub(super) health: Health,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Health {
+    /// In sentences what is not as it should be; empty if all is.
+    pub(super) problems: Vec<String>,
+    pub(super) inventory_taken_at: Option<Timestamp>,
+    pub(super) inventory_age_seconds: Option<i64>,
+    pub(super) inventory_succeeded: bool,
+    pub(super) inventory_took_seconds: f64,
+    pub(super) journal_writable: Option<bool>,
+    pub(super) paused_since: Option<Timestamp>,
+    pub(super) waiting: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    pub(super) volume_groups: Vec<GroupView>,
+    pub(super) logical_volumes: Vec<VolumeView>,
+    pub(super) physical_volumes: Vec<DiskView>,
+    pub(super) file_systems: Vec<MountView>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GroupView {
+    name: VgName,
+    size_bytes: Option<Bytes>,
+    used_bytes: Option<Bytes>,
+    free_bytes: Option<Bytes>,
+    /// Of what is free: never handed out.
+    reserve_bytes: Bytes,
+    used_percent: Option<Percent>,
+    reserve_percent: Option<Percent>,
+    extent_size_bytes: Option<Bytes>,
+    physical_volumes: Option<u64>,
+    missing_physical_volumes: Option<u64>,
+    logical_volumes: Option<u64>,
+    budget: Option<BudgetView>,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct VolumeView {
+    vg: VgName,
+    lv: LvName,
+    size_bytes: Option<Bytes>,
+    layout: Vec<String>,
+    hidden: bool,
+    active: Option<bool>,
+    health: String,
+    pool: Option<String>,
+    origin: Option<String>,
+    data_percent: Option<Percent>,
+    metadata_percent: Option<Percent>,
+    sync_percent: Option<Percent>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DiskView {
+    name: String,
+    vg: Option<VgName>,
+    size_bytes: Option<Bytes>,
+    free_bytes: Option<Bytes>,
+    allocatable: Option<bool>,
+    missing: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MountView {
+    mount_point: MountPoint,
+    vg: VgName,
+    lv: LvName,
+    #[serde(rename = "type")]
+    kind: String,
+    is_target: bool,
+    read_only: bool,
+    /// What the kernel counted on an ext4.
+    errors: Option<u64>,
+    #[serde(flatten)]
+    usage: UsageView,
+}
+
+/// All `None` if it does not answer.
+#[derive(Debug, Default, Serialize)]
+struct UsageView {
+    size_bytes: Option<Bytes>,
+    used_bytes: Option<Bytes>,
+    available_bytes: Option<Bytes>,
+    used_percent: Option<Percent>,
+    inodes_percent: Option<Percent>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TargetView {
+    vg: VgName,
+    lv: LvName,
+    /// `None` for a thin pool.
+    mount_point: Option<MountPoint>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    mode: Mode,
+    /// Of all that can be said the most urgent: `attention`, `running`, `would_grow`, `held`, `unknown`, `quiet`.
+    state: &'static str,
+    volume_bytes: Option<Bytes>,
+    #[serde(flatten)]
+    usage: UsageView,
+    threshold_percent: Percent,
+    inode_threshold_percent: Option<Percent>,
+    metadata_percent: Option<Percent>,
+    metadata_threshold_percent: Option<Percent>,
+    headroom_bytes: Option<Bytes>,
+    max_size_bytes: Option<Bytes>,
+    now: Now,
+    paused_since: Option<Timestamp>,
+    cooldown_until: Option<Timestamp>,
+    failures: u32,
+    breaker_failures: u32,
+    breaker_open: bool,
+    budget: BudgetView,
+    attention: Option<Attention>,
+}
+
+/// What would happen if somebody asked now.
+#[derive(Debug, Serialize)]
+struct Now {
+    /// `grow`, `recommend`, `refuse` or `unknown`.
+    verdict: &'static str,
+    code: Option<&'static str>,
+    sentence: String,
+    after_bytes: Option<Bytes>,
+    steps: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BudgetView {
+    extensions: u32,
+    extensions_left: u32,
+    bytes: Option<Bytes>,
+    bytes_left: Option<Bytes>,
+    per_seconds: u64,
+}
+
+/// What a person has to do before the target is open again.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Attention {
+    operation: OperationId,
+    vg: VgName,
+    lv: LvName,
+    since: Timestamp,
+    sentence: String,
+    commands: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Operations {
+    running: Vec<RunningView>,
+    attention: Vec<Attention>,
+    recent: Vec<RecentView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunningView {
+    operation: OperationId,
+    vg: VgName,
+    lv: LvName,
+    since: Timestamp,
+    dry_run: bool,
+    reason: String,
+    before_bytes: Bytes,
+    after_bytes: Bytes,
+    steps: Vec<StepView>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepView {
+    step: &'static str,
+    does: String,
+    /// `done`, `running` or `waiting`.
+    state: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct RecentView {
+    at: Timestamp,
+    vg: Option<VgName>,
+    lv: Option<LvName>,
+    /// `operation` or `refusal`.
+    kind: &'static str,
+    result: String,
+    sentence: String,
+    commands: Vec<String>,
+}
+
+impl Status {
+    /// How things stand.
+    pub(super) fn of(context: &Context) -> Status {
+        let (config, sample) = (context.config(), context.latest.get());
+        let now = (context.status.clock)();
+        let engine = context.engine();
+        let state = engine.map(|engine| engine.shared().state()).unwrap_or_default();
+        let history = state.history(engine.is_some_and(|engine| engine.shared().dry_run));
+        let presumed = presumed(&sample.inventory);
+        let view = |target: &Target| target_view(target, &config, &presumed, &sample, &state, &history, &now);
+        Status {
+            head: head(context, engine, &sample, &state, &now),
+            inventory: shown(&sample.inventory, &config, &history, &now),
+            targets: config.targets.iter().map(view).collect(),
+            operations: operations(&state),
+        }
+    }
+}
+
+fn head(context: &Context, engine: Option<&Handle>, sample: &Sample, state: &State, now: &Moment) -> Head {
+    let dry_run = engine.is_some_and(|engine| engine.shared().dry_run);
+    let mode = match engine {
+        Some(_) if dry_run => "dry_run",
+        Some(_) if !context.config().targets.is_empty() => "act",
+        _ => "exporter",
+    };
+    let taken_at = sample.taken.then_some(sample.inventory.taken_at);
+    let journal_writable = engine.map(|engine| engine.shared().journal().is_writable());
+    let mut problems = Vec::new();
+    if !sample.taken {
+        problems.push("LVM was not read yet: see whether `lvm fullreport` answers".to_owned());
+    } else if !sample.succeeded {
+        problems.push("LVM does not answer: what is shown is old, see the log".to_owned());
+    }
+    if journal_writable == Some(false) {
+        problems.push("The journal cannot be written: nothing can grow until it can".to_owned());
+    }
+    if !sample.inventory.oddities.is_empty() {
+        problems.push(format!("{} values that LVM gave were not understood", sample.inventory.oddities.len()));
+    }
+    Head {
+        host: context.status.host.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        mode,
+        generated_at: now.at,
+        health: Health {
+            problems,
+            inventory_taken_at: taken_at,
+            inventory_age_seconds: taken_at.map(|at| now.at.duration_since(at).as_secs().max(0)),
+            inventory_succeeded: sample.succeeded,
+            inventory_took_seconds: sample.took.as_secs_f64(),
+            journal_writable,
+            paused_since: state.paused.all,
+            waiting: engine.map_or(0, Handle::waiting_count),
+        },
+    }
+}
+
+/// The sample with what is only asked about one volume when it is about to grow: the signature on it, who else has it
+/// open, whose group it is. A plan from it says what would be done if these are in order.
+fn presumed(sample: &Inventory) -> Inventory {
+    let mut inventory = sample.clone();
+    inventory.users = Some(DeviceUsers::default());
+    inventory.filesystems.iter_mut().for_each(|fs| fs.signature = Some(fs.mount.fs_type.clone()));
+    inventory
+}
+
+fn target_view(
+    target: &Target,
+    config: &Config,
+    presumed: &Inventory,
+    sample: &Sample,
+    state: &State,
+    history: &History,
+    now: &Moment,
+) -> TargetView {
+    let lv = presumed.lv(&target.lv);
+    let fs = target.mount_point().and_then(|point| presumed.filesystem_at(point));
+    // Of a group that has a system ID the guard is answered when it is time.
+    let owner = presumed.vg(&target.lv.vg).map(|vg| vg.system_id.clone()).filter(|id| !id.is_empty());
+    let own = owner.map(|system_id| Inventory { system_id: Some(system_id), ..presumed.clone() });
+    let decided = sample.taken.then(|| plan(target, own.as_ref().unwrap_or(presumed), config, history, *now).decision);
+    let parked = state.parked.get(&target.lv);
+    let attention = parked.map(|parked| Attention {
+        operation: parked.id,
+        vg: target.lv.vg.clone(),
+        lv: target.lv.lv.clone(),
+        since: parked.since,
+        sentence: parked.sentence.clone(),
+        commands: parked.commands.clone(),
+    });
+    let now_view = now_view(target, decided);
+    let running = state.running.values().any(|running| running.plan.lv == target.lv);
+    let metadata_threshold = match &target.what {
+        What::ThinPool { metadata_threshold } => Some(*metadata_threshold),
+        What::FileSystem(_) => None,
+    };
+    let usage = match (&target.what, lv) {
+        (What::FileSystem(_), _) => fs.map(usage_view).unwrap_or_default(),
+        (What::ThinPool { .. }, Some(pool)) => pool_view(pool),
+        (What::ThinPool { .. }, None) => UsageView::default(),
+    };
+    TargetView {
+        vg: target.lv.vg.clone(),
+        lv: target.lv.lv.clone(),
+        mount_point: target.mount_point().cloned(),
+        kind: match metadata_threshold {
+            Some(_) => Some("thin pool".to_owned()),
+            None => fs.map(|fs| fs.mount.fs_type.clone()),
+        },
+        mode: target.mode,
+        state: match (now_view.verdict, now_view.code) {
+            _ if attention.is_some() => "attention",
+            _ if running => "running",
+            ("unknown", _) => "unknown",
+            ("refuse", Some("below_threshold")) => "quiet",
+            ("refuse", _) => "held",
+            _ => "would_grow",
+        },
+        volume_bytes: lv.and_then(|lv| lv.size),
+        inode_threshold_percent: target
+            .file_system()
+            .filter(|_| usage.inodes_percent.is_some())
+            .map(|fs| fs.inode_threshold),
+        usage,
+        threshold_percent: target.threshold,
+        metadata_percent: lv.filter(|_| metadata_threshold.is_some()).and_then(|lv| lv.metadata_percent),
+        metadata_threshold_percent: metadata_threshold,
+        headroom_bytes: headroom(target, presumed, config),
+        max_size_bytes: target.max_size,
+        now: now_view,
+        paused_since: history.paused.since(&target.lv).map(|(since, _)| since),
+        cooldown_until: history.last_of(target).and_then(|last| {
+            let left = target.cooldown.checked_sub(now.since(&last.at)).filter(|left| !left.is_zero())?;
+            now.at.checked_add(SignedDuration::try_from(left).ok()?).ok()
+        }),
+        failures: history.failures.get(&target.lv).copied().unwrap_or(0),
+        breaker_failures: target.breaker_failures,
+        breaker_open: history.breaker_is_open(target),
+        budget: {
+            let spent = history.spent(&target.lv, &target.budget, now);
+            BudgetView {
+                extensions: target.budget.extensions,
+                extensions_left: spent.extensions_left(&target.budget),
+                bytes: target.budget.bytes,
+                bytes_left: spent.bytes_left(&target.budget),
+                per_seconds: target.budget.per.as_secs(),
+            }
+        },
+        attention,
+    }
+}
+
+fn now_view(target: &Target, decided: Option<Result<Plan, crate::plan::Refusal>>) -> Now {
+    let sentence = |verdict, code, sentence: String| Now { verdict, code, sentence, after_bytes: None, steps: vec![] };
+    match decided {
+        None => sentence("unknown", None, "LVM was not read yet".to_owned()),
+        Some(Err(refusal)) => sentence("refuse", Some(refusal.code.as_str()), refusal.sentence),
+        Some(Ok(plan)) => {
+            let verdict = if target.mode == Mode::Recommend { "recommend" } else { "grow" };
+            let shown = |step: &Step| step.command().map_or_else(|| format!("({step})"), |command| command.to_string());
+            let (after, steps) = (plan.after.bytes(plan.extent_size), plan.steps.iter().map(shown).collect());
+            Now { after_bytes: Some(after), steps, ..sentence(verdict, None, plan.reason) }
+        }
+    }
+}
+
+fn usage_view(fs: &FileSystem) -> UsageView {
+    let Some(usage) = fs.usage else { return UsageView::default() };
+    UsageView {
+        size_bytes: Some(usage.size),
+        used_bytes: Some(usage.used()),
+        available_bytes: Some(usage.avail),
+        used_percent: Some(usage.percent()),
+        // XFS makes inodes as it needs them.
+        inodes_percent: usage.inode_percent().filter(|_| fs.mount.fs_type == "ext4"),
+    }
+}
+
+fn pool_view(pool: &Lv) -> UsageView {
+    let used = pool.data_percent.zip(pool.size).map(|(percent, size)| percent.share_of(size));
+    UsageView {
+        size_bytes: pool.size,
+        used_bytes: used,
+        available_bytes: pool.size.zip(used).map(|(size, used)| size.saturating_sub(used)),
+        used_percent: pool.data_percent,
+        inodes_percent: None,
+    }
+}
+
+fn shown(inventory: &Inventory, config: &Config, history: &History, now: &Moment) -> Shown {
+    let volumes = inventory.lvs_by_device();
+    let mount_view = |fs: &FileSystem| {
+        let lv = (*volumes.get(&fs.mount.device)?)?;
+        let seen = inventory.mount_at(&fs.mount.mount_point) == Some(&fs.mount);
+        seen.then(|| MountView {
+            mount_point: fs.mount.mount_point.clone(),
+            vg: lv.name.vg.clone(),
+            lv: lv.name.lv.clone(),
+            kind: fs.mount.fs_type.clone(),
+            is_target: config
+                .target(&lv.name)
+                .is_some_and(|target| target.mount_point() == Some(&fs.mount.mount_point)),
+            read_only: fs.mount.read_only,
+            errors: fs.errors,
+            usage: usage_view(fs),
+        })
+    };
+    Shown {
+        volume_groups: inventory.vgs.iter().map(|vg| group_view(vg, config, history, now)).collect(),
+        logical_volumes: inventory.lvs.iter().map(volume_view).collect(),
+        physical_volumes: inventory.pvs.iter().map(disk_view).collect(),
+        file_systems: inventory.filesystems.iter().filter_map(mount_view).collect(),
+    }
+}
+
+fn group_view(vg: &Vg, config: &Config, history: &History, now: &Moment) -> GroupView {
+    let reserve = vg.size.map_or(Bytes::ZERO, |size| config.reserve(&vg.name, size));
+    let share = |part: Bytes| vg.size.map(|size| Percent::of(part.0, size.0));
+    let used = vg.size.zip(vg.free).map(|(size, free)| size.saturating_sub(free));
+    let mut problems = Vec::new();
+    if let Some(missing) = vg.missing_pv_count.filter(|missing| *missing > 0) {
+        problems.push(format!("{missing} PV missing"));
+    }
+    let flags =
+        [("exported", vg.exported), ("partial", vg.partial), ("read-only", vg.read_only), ("shared", vg.shared)];
+    problems.extend(flags.iter().filter(|(_, is)| *is == Some(true)).map(|(what, _)| (*what).to_owned()));
+    if vg.free.is_some_and(|free| free < reserve) {
+        problems.push("less is free than reserved".to_owned());
+    }
+    let budget = config.volume_group(&vg.name).and_then(|group| group.budget);
+    GroupView {
+        name: vg.name.clone(),
+        size_bytes: vg.size,
+        used_bytes: used,
+        free_bytes: vg.free,
+        reserve_bytes: reserve,
+        used_percent: used.and_then(share),
+        reserve_percent: share(reserve.min(vg.free.unwrap_or(reserve))),
+        extent_size_bytes: vg.extent_size,
+        physical_volumes: vg.pv_count,
+        missing_physical_volumes: vg.missing_pv_count,
+        logical_volumes: vg.lv_count,
+        budget: budget.map(|budget| {
+            let spent = history.spent_in(&vg.name, &budget, now);
+            BudgetView {
+                extensions: budget.extensions,
+                extensions_left: spent.extensions_left(&budget),
+                bytes: budget.bytes,
+                bytes_left: spent.bytes_left(&budget),
+                per_seconds: budget.per.as_secs(),
+            }
+        }),
+        problems,
+    }
+}
+
+fn volume_view(lv: &Lv) -> VolumeView {
+    VolumeView {
+        vg: lv.name.vg.clone(),
+        lv: lv.name.lv.clone(),
+        size_bytes: lv.size,
+        layout: lv.layout.clone(),
+        hidden: lv.hidden,
+        active: lv.active,
+        health: lv.health.clone(),
+        pool: lv.pool.clone(),
+        origin: lv.origin.clone(),
+        data_percent: lv.data_percent,
+        metadata_percent: lv.metadata_percent,
+        sync_percent: lv.sync_percent,
+    }
+}
+
+fn disk_view(pv: &Pv) -> DiskView {
+    DiskView {
+        name: pv.name.clone(),
+        vg: pv.vg.clone(),
+        size_bytes: pv.size,
+        free_bytes: pv.free,
+        allocatable: pv.allocatable,
+        missing: pv.missing,
+    }
+}
+
+fn operations(state: &State) -> Operations {
+    let attention = state.parked.iter().map(|(lv, parked)| Attention {
+        operation: parked.id,
+        vg: lv.vg.clone(),
+        lv: lv.lv.clone(),
+        since: parked.since,
+        sentence: parked.sentence.clone(),
+        commands: parked.commands.clone(),
+    });
+    let done = state.past.iter().map(|past| recent("operation", past));
+    let mut all: Vec<RecentView> = done.chain(state.refused.iter().map(|past| recent("refusal", past))).collect();
+    all.sort_by_key(|view| std::cmp::Reverse(view.at));
+    all.truncate(MOST_RECENT);
+    Operations {
+        running: state.running.iter().map(|(id, running)| running_view(*id, running)).collect(),
+        attention: attention.collect(),
+        recent: all,
+    }
+}
+
+fn recent(kind: &'static str, past: &Past) -> RecentView {
+    let (vg, lv) = past.lv.clone().map(|LvRef { vg, lv }| (vg, lv)).unzip();
+    let (result, sentence, commands) = (past.result.clone(), past.sentence.clone(), past.commands.clone());
+    RecentView { at: past.at, vg, lv, kind, result, sentence, commands }
+}
+
+fn running_view(id: OperationId, running: &Running) -> RunningView {
+    let plan = &running.plan;
+    let steps = plan.steps.iter().enumerate().map(|(index, step)| StepView {
+        step: step.as_str(),
+        does: step.to_string(),
+        state: match (running.done.contains(&index), running.started.contains(&index)) {
+            (true, _) => "done",
+            (false, true) => "running",
+            (false, false) => "waiting",
+        },
+    });
+    RunningView {
+        operation: id,
+        vg: plan.lv.vg.clone(),
+        lv: plan.lv.lv.clone(),
+        since: running.since,
+        dry_run: running.dry_run,
+        reason: plan.reason.clone(),
+        before_bytes: plan.before.bytes(plan.extent_size),
+        after_bytes: plan.after.bytes(plan.extent_size),
+        steps: steps.collect(),
+    }
+}
