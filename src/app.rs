@@ -4,7 +4,8 @@ mod reload;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -28,6 +29,9 @@ use reload::Daemon;
 
 /// Where the config is looked for when nobody says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/lvm-autoscaler/config.yaml";
+
+/// So long a daemon that stops waits for what is still to be told; what is not told then is told after the next start.
+const TELL_AT_END: Duration = Duration::from_secs(3);
 
 /// What `serve` was asked for.
 #[derive(Debug, Clone)]
@@ -66,6 +70,9 @@ pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Res
     if simulate.is_some() {
         // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on with.
         config.state_directory.push("simulated");
+        if let Some(audit) = &mut config.audit {
+            audit.file.as_mut_os_string().push(".simulated");
+        }
         config.report.directory.iter_mut().for_each(|directory| directory.push("simulated"));
     }
     Ok(config)
@@ -85,8 +92,15 @@ pub fn missing(tool: Tool) -> String {
     format!("{name} is not installed, {without}: install it, or set tools.{name} if it is elsewhere")
 }
 
+/// What people call this host.
+pub(crate) fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "this host".to_owned())
+}
+
+/// The time, where there is no host to ask.
 #[expect(clippy::disallowed_methods, reason = "a simulated host needs a time to begin at")]
-fn wall_clock() -> Timestamp {
+pub(crate) fn wall_clock() -> Timestamp {
     Timestamp::now()
 }
 
@@ -130,6 +144,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         sampler,
         engine: Arc::default(),
+        tellers: OnceLock::new(),
         from_file: (options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists()).into(),
         lock: Mutex::default(),
     });
@@ -159,6 +174,10 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     if let Some(engine) = daemon.engine.get() {
         tracing::info!("waiting for steps that run");
         engine.drain();
+    }
+    if let Some(tellers) = daemon.tellers.get() {
+        tellers.audit.drain(TELL_AT_END);
+        tellers.notifier.drain(TELL_AT_END);
     }
     tracing::info!("stopped");
     Ok(())

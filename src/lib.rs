@@ -28,6 +28,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod engine;
@@ -37,6 +38,7 @@ pub mod inventory;
 pub mod journal;
 pub mod metrics;
 pub mod name;
+pub mod notify;
 pub mod plan;
 pub mod report;
 pub mod units;

@@ -10,6 +10,7 @@ use lvm_autoscaler::cli::exit::Exit;
 use lvm_autoscaler::config::ConfigError;
 use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
+use lvm_autoscaler::notify::NotifyError;
 
 fn main() -> ExitCode {
     process::close_inherited();
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {error:#}");
-            let usage = error.is::<ConfigError>() || error.is::<UsageError>() || error.is::<SimError>();
+            let usage = error.is::<ConfigError>()
+                || error.is::<NotifyError>()
+                || error.is::<UsageError>()
+                || error.is::<SimError>();
             if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }
         }
     }

@@ -13,6 +13,10 @@ cargo test --locked --no-run || exit 1
 cargo test --locked --no-fail-fast 2>&1 | tee -a "$log"
 ((PIPESTATUS[0] == 0)) || failed=1
 
+tests/tell.sh 2>&1 | tee -a "$log"
+((PIPESTATUS[0] == 0)) || failed=1
+skipped=$((skipped + $(grep -c '^SKIPPED: notifications' "$log")))
+
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     tests/vm/run.sh 2>&1 | tee -a "$log"
     ((PIPESTATUS[0] == 0)) || failed=1

@@ -8,7 +8,7 @@ const ROWS: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["http"],
-    &["engine", "report"],
+    &["engine", "report", "notify", "audit"],
     &["metrics", "journal", "host"],
     &["alert"],
     &["plan"],
@@ -27,6 +27,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("alert", &["plan", "config", "inventory", "units", "name"]),
     ("journal", &["plan", "name", "units"]),
     ("host", &["plan", "config", "inventory", "name", "units"]),
+    ("notify", &["journal", "metrics", "plan", "config", "name", "units"]),
+    ("audit", &["journal", "metrics", "plan", "config", "name"]),
     ("metrics", &["plan", "config", "inventory", "name", "units"]),
     ("report", &["journal", "plan", "config", "inventory", "name", "units"]),
 ];

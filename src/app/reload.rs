@@ -11,12 +11,20 @@ use anyhow::bail;
 use nix::fcntl::Flock;
 
 use super::{DEFAULT_CONFIG, Options, UsageError, check_listeners, load_config, own_journal};
+use crate::audit::Audit;
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
 use crate::host::{Host, Sampler};
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
+use crate::notify::{self, Notifier};
+
+/// Who is told of each record of the journal.
+pub(super) struct Tellers {
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) audit: Audit,
+}
 
 /// The parts of a daemon that a config reaches.
 pub(super) struct Daemon {
@@ -27,6 +35,8 @@ pub(super) struct Daemon {
     pub(super) sampler: Sampler,
     /// Empty as long as nothing may grow.
     pub(super) engine: Arc<OnceLock<Handle>>,
+    /// As long as there is an engine.
+    pub(super) tellers: OnceLock<Tellers>,
     /// Whether the config came from a file. One that vanished is an error, not an empty config.
     pub(super) from_file: AtomicBool,
     /// Kept as long as the engine is there; also makes two reloads come one after the other.
@@ -45,6 +55,10 @@ impl Daemon {
             }
             Err(error) => {
                 self.metrics.config_read(None);
+                // Whoever moved the audit log away wants a new one, whatever the config.
+                if let Some(tellers) = self.tellers.get() {
+                    tellers.audit.reopen(&self.in_force.get());
+                }
                 tracing::error!("the config was not accepted, the one before stays in force: {error:#}");
                 Err(error)
             }
@@ -63,6 +77,7 @@ impl Daemon {
         }
         check_listeners(&new, &self.options.listen)?;
         // All that can fail comes before anything is in force.
+        notify::verify(&new)?;
         let journal = match new.targets.is_empty() || self.engine.get().is_some() {
             true => None,
             false => Some(own_journal(&new.state_directory)?),
@@ -72,7 +87,12 @@ impl Daemon {
         self.from_file.store(is_there, Ordering::Relaxed);
         if let Some((journal, held)) = journal {
             *lock = Some(held);
-            self.start_engine(journal);
+            self.start_engine(journal)?;
+        } else if let Some(tellers) = self.tellers.get() {
+            tellers.notifier.reconfigure(&new)?;
+        }
+        if let Some(tellers) = self.tellers.get() {
+            tellers.audit.reopen(&new);
         }
         let (added, removed) = (without(&new, &old), without(&old, &new));
         added.iter().for_each(|lv| self.metrics.expect_target(lv));
@@ -88,11 +108,19 @@ impl Daemon {
     pub(super) fn start(&self) -> anyhow::Result<()> {
         let (journal, lock) = own_journal(&self.in_force.get().state_directory)?;
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-        self.start_engine(journal);
-        Ok(())
+        self.start_engine(journal)
     }
 
-    fn start_engine(&self, journal: Journal) {
+    fn start_engine(&self, mut journal: Journal) -> anyhow::Result<()> {
+        if self.tellers.get().is_none() {
+            let tellers = self.start_tellers()?;
+            let (notifier, audit) = (Arc::clone(&tellers.notifier), tellers.audit.clone());
+            journal.subscribe(Box::new(move |record| {
+                notifier.hear(record);
+                audit.hear(record);
+            }));
+            let _ = self.tellers.set(tellers);
+        }
         let sampler = self.sampler.clone();
         let shared = Shared {
             host: Arc::clone(&self.host),
@@ -104,6 +132,19 @@ impl Daemon {
             refresh: Box::new(move || sampler.refresh()),
         };
         self.engine.get_or_init(|| engine::start(Arc::new(shared)));
+        Ok(())
+    }
+
+    /// Those who are told of each record. What the journal has and they missed they read first.
+    fn start_tellers(&self) -> anyhow::Result<Tellers> {
+        let mut host = self.host.own_names().into_iter().next().unwrap_or_else(|| "this host".to_owned());
+        if self.options.simulate.is_some() {
+            host.push_str(" (simulated)");
+        }
+        let (in_force, metrics) = (Arc::clone(&self.in_force), Arc::clone(&self.metrics));
+        let audit = Audit::start(&in_force.get(), host.clone(), Arc::clone(&metrics));
+        let notifier = Notifier::start(in_force, host, metrics, &self.host.moment())?;
+        Ok(Tellers { notifier, audit })
     }
 }
 

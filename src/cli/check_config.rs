@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 
 use super::exit::Exit;
-use crate::{app, config};
+use crate::app::UsageError;
+use crate::config::Config;
+use crate::{app, config, notify};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
@@ -14,11 +17,15 @@ pub(super) struct CheckConfig {
     /// The file.
     #[arg(default_value = app::DEFAULT_CONFIG)]
     file: PathBuf,
+    /// Also send a test to everybody who is notified, and say how that ended.
+    #[arg(long)]
+    send_test: bool,
 }
 
 impl CheckConfig {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = config::load(Path::new(&self.file))?;
+        let unreadable = notify::check(&config)?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}: valid, {} targets", self.file.display(), config.targets.len())?;
         for target in &config.targets {
@@ -35,6 +42,34 @@ impl CheckConfig {
         for tool in missing {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }
-        Ok(Exit::Done)
+        for receiver in &config.receivers {
+            let on: Vec<&str> = receiver.on.iter().map(|on| on.as_str()).collect();
+            writeln!(out, "  notifies by {} of {}", receiver.way.kind(), on.join(", "))?;
+        }
+        for file in unreadable {
+            writeln!(out, "  on this host {file}: nobody is notified by it as long as that is so")?;
+        }
+        if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }
+}
+
+fn send_test(config: &Config, out: &mut impl Write) -> anyhow::Result<Exit> {
+    if config.receivers.is_empty() {
+        bail!(UsageError("nobody is notified: add receivers to notify".to_owned()));
+    }
+    let host = app::host_name();
+    let mut failed = 0;
+    for (receiver, result) in notify::send_test(config, &host, app::wall_clock())? {
+        match result {
+            Ok(()) => writeln!(out, "{receiver}: sent")?,
+            Err(why) => {
+                failed += 1;
+                writeln!(out, "{receiver}: not sent: {why}")?;
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} could not be notified", config.receivers.len());
+    }
+    Ok(Exit::Done)
 }

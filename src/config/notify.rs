@@ -73,6 +73,28 @@ pub struct Receiver {
     pub way: Way,
 }
 
+impl Receiver {
+    /// The files it needs.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.ca_file.iter().map(PathBuf::as_path).collect();
+        let templates = match &self.way {
+            Way::Webhook(webhook) => {
+                if let Url::File(file) = &webhook.url {
+                    files.push(file);
+                }
+                files.extend(webhook.authorization.iter().map(|(_, file)| file.as_path()));
+                vec![&webhook.template]
+            }
+            Way::Email(email) => {
+                files.extend(email.auth.iter().map(|(_, file)| file.as_path()));
+                vec![&email.subject, &email.text, &email.html]
+            }
+        };
+        files.extend(templates.into_iter().flatten().filter_map(Template::file));
+        files
+    }
+}
+
 /// How somebody is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Way {

@@ -2,12 +2,14 @@
 //! what the disk holds is enough to go on after a crash.
 
 pub mod entry;
+mod mark;
 mod segment;
 
 use std::path::Path;
 
 use crate::plan::Moment;
 pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
+pub use mark::Mark;
 pub use segment::SegmentError;
 use segment::Segments;
 

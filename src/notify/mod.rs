@@ -1,0 +1,314 @@
+//! Who is told of what happened: webhooks and e-mail, made from the records of the journal.
+//!
+//! Nothing here ever delays or fails an operation: a record becomes a message in memory, and a thread for each receiver
+//! does the rest. What was not told when the daemon ended is read again from the journal: at least once.
+
+mod email;
+mod message;
+mod progress;
+mod queue;
+mod template;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::config::notify::{Occasion, Receiver, Way};
+use crate::config::{Config, InForce};
+use crate::journal::{Event, Journal, JournalError, Mark, Record};
+use crate::metrics::autoscaler::Metrics;
+use crate::name::LvRef;
+use crate::plan::{Code, Moment};
+use email::Email;
+pub use message::Message;
+use progress::Progress;
+use queue::{Job, PATIENCE, Patience, Queue};
+use webhook::Webhook;
+
+/// What is older is not told any more: by then somebody looked, or nobody will.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// The same refusal of the same target is told again after this.
+const REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Refusals that are remembered; alerts of strangers cannot make it more.
+const MOST_REFUSALS: usize = 1000;
+
+/// A receiver cannot be told as the config says.
+#[derive(Debug, thiserror::Error)]
+#[error("notify[{index}].{kind}.{key}: {message}")]
+pub struct NotifyError {
+    index: usize,
+    kind: &'static str,
+    key: &'static str,
+    message: String,
+}
+
+/// An attempt did not succeed.
+#[derive(Debug)]
+enum SendError {
+    /// The next may.
+    Later(String),
+    /// No other will.
+    Never(String),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Later(why) | SendError::Never(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What tells, and what it remembers.
+pub struct Notifier {
+    host: String,
+    in_force: Arc<InForce>,
+    metrics: Arc<Metrics>,
+    progress: Arc<Progress>,
+    patience: Patience,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    receivers: Vec<(Receiver, Arc<Queue>)>,
+    refusals: BTreeMap<(Option<LvRef>, Code), Moment>,
+}
+
+impl Notifier {
+    /// Starts with the receivers of the config in force, and with what the journal in its state directory has that was not
+    /// told yet.
+    pub fn start(
+        in_force: Arc<InForce>,
+        host: String,
+        metrics: Arc<Metrics>,
+        now: &Moment,
+    ) -> Result<Arc<Notifier>, NotifyError> {
+        Notifier::with_patience(in_force, host, metrics, now, PATIENCE)
+    }
+
+    fn with_patience(
+        in_force: Arc<InForce>,
+        host: String,
+        metrics: Arc<Metrics>,
+        now: &Moment,
+        patience: Patience,
+    ) -> Result<Arc<Notifier>, NotifyError> {
+        let config = in_force.get();
+        let folder = config.state_directory.clone();
+        let (mark, told) = match Mark::open(&folder, "notified") {
+            Ok((mark, told)) => (Some(mark), told),
+            Err(error) => {
+                tracing::warn!("{}: what was notified cannot be remembered: {error}", folder.display());
+                (None, None)
+            }
+        };
+        let records = last_record(&folder).unwrap_or_default();
+        // Without receivers nothing waits for one; and what was before the first is no news to it.
+        let told = told.filter(|_| !config.receivers.is_empty()).unwrap_or(records);
+        if let Some(mark) = &mark
+            && let Err(error) = mark.set(told)
+        {
+            tracing::warn!("{}: what was notified cannot be remembered: {error}", folder.display());
+        }
+        let progress = Arc::new(Progress::new(mark));
+        let notifier = Notifier { host, in_force, metrics, progress, patience, state: Mutex::default() };
+        notifier.reconfigure(&config)?;
+        // A journal that was begun anew counts from 1.
+        let after = if told > records { 0 } else { told };
+        let read = Journal::read_since(&folder, after, &mut |record| {
+            if now.since(&record.entry.at) < MAX_AGE {
+                notifier.hear(record);
+            }
+        });
+        if let Err(error) = read {
+            tracing::warn!("what was not notified yet cannot be read: {}", crate::chain(&error));
+        }
+        Ok(Arc::new(notifier))
+    }
+
+    /// A record is on disk. Called with the journal locked: it neither waits nor fails.
+    pub fn hear(&self, record: Record<'_>) {
+        let mut state = self.state();
+        let mut told = 0;
+        if !state.receivers.is_empty()
+            && let Some(message) = message::message(&record, &self.host, &self.in_force.get())
+            && state.is_news(&record)
+        {
+            let message = Arc::new(message);
+            let queues: Vec<_> = state.receivers.iter().filter(|(to, _)| to.on.contains(&message.event)).collect();
+            told = queues.len();
+            // Before any of them can be done with it.
+            self.progress.heard(record.number, told);
+            queues.iter().for_each(|(_, queue)| queue.push(Job::new(record.number, Arc::clone(&message))));
+        }
+        if told == 0 {
+            self.progress.heard(record.number, 0);
+        }
+    }
+
+    /// Puts the receivers of another config in force. One that stays goes on; one that changed takes over what waits in
+    /// its place.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), NotifyError> {
+        let sends: Vec<_> = senders(config)?
+            .into_iter()
+            .map(|sender| Box::new(move |message: &Message| sender.send(message)) as queue::Send)
+            .collect();
+        let mut state = self.state();
+        let mut before = std::mem::take(&mut state.receivers).into_iter();
+        for (receiver, send) in config.receivers.iter().zip(sends) {
+            let old = before.next();
+            if let Some((same, queue)) = &old
+                && same == receiver
+            {
+                state.receivers.push((receiver.clone(), Arc::clone(queue)));
+                continue;
+            }
+            let (metrics, progress) = (Arc::clone(&self.metrics), Arc::clone(&self.progress));
+            let queue = Queue::start(receiver.way.kind(), send, self.patience, metrics, progress);
+            old.iter().flat_map(|(_, old)| old.close()).for_each(|job| queue.push(job));
+            state.receivers.push((receiver.clone(), queue));
+        }
+        for job in before.flat_map(|(_, queue)| queue.close()) {
+            self.progress.forget(job.record);
+        }
+        Ok(())
+    }
+
+    /// Waits until all is told, but no longer than this: what is not is told after the next start.
+    pub fn drain(&self, most: Duration) {
+        let until = Instant::now() + most;
+        let queues: Vec<_> = self.state().receivers.iter().map(|(_, queue)| Arc::clone(queue)).collect();
+        queues.iter().for_each(|queue| queue.drain(until));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A refusal is news if the last of its kind was long ago, or if the target was let through in between.
+    fn is_news(&mut self, record: &Record<'_>) -> bool {
+        match &record.entry.event {
+            Event::Planned { plan, .. } => {
+                self.refusals.retain(|(lv, _), _| lv.as_ref() != Some(&plan.lv));
+                true
+            }
+            Event::Refused { lv, refusal, .. } => {
+                let key = (lv.clone(), refusal.code);
+                let last = self.refusals.get(&key);
+                if last.is_some_and(|last| record.entry.at.since(last) < REFUSAL_AGAIN) {
+                    return false;
+                }
+                if self.refusals.len() >= MOST_REFUSALS {
+                    self.refusals.clear();
+                }
+                // Another reason than the one before: the one before will be news again.
+                self.refusals.retain(|(of, _), _| *of != key.0);
+                self.refusals.insert(key, record.entry.at);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// One way to one receiver.
+enum Sender {
+    Webhook(Box<Webhook>),
+    Email(Box<Email>),
+}
+
+impl Sender {
+    fn send(&self, message: &Message) -> Result<(), SendError> {
+        match self {
+            Sender::Webhook(webhook) => webhook.send(message),
+            Sender::Email(email) => email.send(message),
+        }
+    }
+
+    fn try_render(&self, message: &Message) -> Result<(), String> {
+        match self {
+            Sender::Webhook(webhook) => webhook.render(message).map(drop),
+            Sender::Email(email) => email.render(message).map(drop),
+        }
+    }
+}
+
+/// All of a config, with their templates read and tried.
+fn senders(config: &Config) -> Result<Vec<Sender>, NotifyError> {
+    config.receivers.iter().enumerate().map(|(index, receiver)| sender(config, index, receiver)).collect()
+}
+
+fn sender(config: &Config, index: usize, receiver: &Receiver) -> Result<Sender, NotifyError> {
+    let kind = receiver.way.kind();
+    let wrong = |(key, message)| NotifyError { index, kind, key, message };
+    let (ca_file, timeout) = (receiver.ca_file.as_deref(), receiver.timeout);
+    let sender = match &receiver.way {
+        Way::Webhook(webhook) => Sender::Webhook(Box::new(Webhook::new(webhook, ca_file, timeout).map_err(wrong)?)),
+        Way::Email(email) => Sender::Email(Box::new(Email::new(email, ca_file, timeout).map_err(wrong)?)),
+    };
+    for sample in message::samples("host", config.external_url.as_deref(), Timestamp::UNIX_EPOCH) {
+        sender.try_render(&sample).map_err(|message| wrong(("template", message)))?;
+    }
+    Ok(sender)
+}
+
+/// Whether a start would accept this config.
+pub fn verify(config: &Config) -> Result<(), NotifyError> {
+    senders(config).map(drop)
+}
+
+/// The same where a config is only looked at, perhaps on another host: files that cannot be read are named, and are no error.
+pub fn check(config: &Config) -> Result<Vec<String>, NotifyError> {
+    let mut unreadable = Vec::new();
+    for (index, receiver) in config.receivers.iter().enumerate() {
+        let before = unreadable.len();
+        for file in receiver.files() {
+            if let Err(error) = std::fs::File::open(file) {
+                let kind = receiver.way.kind();
+                unreadable.push(format!("notify[{index}].{kind}: {} cannot be read: {error}", file.display()));
+            }
+        }
+        if unreadable.len() == before {
+            sender(config, index, receiver)?;
+        }
+    }
+    Ok(unreadable)
+}
+
+/// Who was told, and why not.
+pub type Tested = Vec<(String, Result<(), String>)>;
+
+/// Tells all receivers of a config, once and now, that this is a test; who, and how that ended.
+pub fn send_test(config: &Config, host: &str, now: Timestamp) -> Result<Tested, NotifyError> {
+    let samples = message::samples(host, config.external_url.as_deref(), now);
+    let mut ended = Vec::new();
+    for (index, (sender, receiver)) in senders(config)?.iter().zip(&config.receivers).enumerate() {
+        // As the first that it would be told of, so that its template is seen at work.
+        let first = receiver.on.iter().find(|on| **on != Occasion::Planned).or(receiver.on.first());
+        let sample = samples.iter().find(|sample| Some(&sample.event) == first);
+        let result = sample.map_or(Ok(()), |sample| sender.send(sample).map_err(|error| error.to_string()));
+        ended.push((format!("notify[{index}].{}", receiver.way.kind()), result));
+    }
+    Ok(ended)
+}
+
+/// A secret is read when it is needed, and goes nowhere but to where it is needed.
+fn secret(file: &Path) -> Result<String, SendError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| SendError::Later(format!("{}: {error}", file.display())))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn last_record(folder: &Path) -> Result<u64, JournalError> {
+    Ok(Journal::peek(folder)?.records)
+}

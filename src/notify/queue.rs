@@ -1,0 +1,184 @@
+//! What one receiver is still to be told: bounded, tried again with growing pauses, given up when it is too old.
+//!
+//! One thread for each receiver, so that one that hangs delays neither the others nor, least of all, an operation.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::SendError;
+use super::message::Message;
+use super::progress::Progress;
+use crate::metrics::autoscaler::Metrics;
+
+/// So many wait; of more the oldest are dropped, for the newest say how things are now.
+const MOST_WAITING: usize = 1000;
+
+/// How long to try.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The pause after the first failure; it doubles with each further one.
+    pub(super) first: Duration,
+    /// But is never longer than this.
+    pub(super) longest: Duration,
+    /// What is older is given up: it says nothing new.
+    pub(super) age: Duration,
+    /// So is what was tried this often.
+    pub(super) attempts: u32,
+}
+
+/// A mail server that is down for a night is waited for; a receiver that hiccups hears of it a second later.
+pub(super) const PATIENCE: Patience =
+    Patience { first: Duration::from_secs(1), longest: Duration::from_secs(300), age: super::MAX_AGE, attempts: 300 };
+
+/// Tries once to tell a message.
+pub(super) type Send = Box<dyn Fn(&Message) -> Result<(), SendError> + std::marker::Send + Sync>;
+
+/// The queue of one receiver.
+pub(super) struct Queue {
+    kind: &'static str,
+    send: Send,
+    patience: Patience,
+    metrics: Arc<Metrics>,
+    progress: Arc<Progress>,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<Job>,
+    sending: bool,
+    closed: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) record: u64,
+    message: Arc<Message>,
+    since: Instant,
+    attempts: u32,
+}
+
+impl Job {
+    pub(super) fn new(record: u64, message: Arc<Message>) -> Job {
+        Job { record, message, since: Instant::now(), attempts: 0 }
+    }
+}
+
+impl Queue {
+    /// Starts the thread.
+    pub(super) fn start(
+        kind: &'static str,
+        send: Send,
+        patience: Patience,
+        metrics: Arc<Metrics>,
+        progress: Arc<Progress>,
+    ) -> Arc<Queue> {
+        metrics.expect_notifications(kind);
+        let (waiting, changed) = Default::default();
+        let queue = Arc::new(Queue { kind, send, patience, metrics, progress, waiting, changed });
+        let thread = Arc::clone(&queue);
+        std::thread::spawn(move || thread.run());
+        queue
+    }
+
+    /// One more; never waits.
+    pub(super) fn push(&self, job: Job) {
+        let mut waiting = self.waiting();
+        waiting.messages.push_back(job);
+        let dropped = (waiting.messages.len() > MOST_WAITING).then(|| waiting.messages.pop_front()).flatten();
+        drop(waiting);
+        if let Some(dropped) = dropped {
+            self.metrics.notified(self.kind, "dropped");
+            self.progress.forget(dropped.record);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread, when it has ended what it is at; what still waits.
+    pub(super) fn close(&self) -> Vec<Job> {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        let rest = waiting.messages.drain(..).collect();
+        drop(waiting);
+        self.changed.notify_all();
+        rest
+    }
+
+    /// Waits until nothing waits, but no longer than until then.
+    pub(super) fn drain(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let busy = |waiting: &mut Waiting| waiting.sending || !waiting.messages.is_empty();
+        drop(self.changed.wait_timeout_while(self.waiting(), left, busy));
+    }
+
+    fn run(&self) {
+        // Failures in a row, of whatever message: it is the receiver that is down.
+        let mut failures = 0;
+        while let Some(job) = self.next(failures) {
+            let result = (self.send)(&job.message);
+            let outcome = self.ended(job, result);
+            failures = if outcome == "sent" { 0 } else { failures + 1 };
+            self.waiting().sending = false;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next message, after a pause if the last attempt failed.
+    fn next(&self, failures: u32) -> Option<Job> {
+        let mut waiting = self.waiting();
+        if failures > 0 {
+            let pause = self.patience.first.saturating_mul(1 << (failures - 1).min(20)).min(self.patience.longest);
+            let open = |waiting: &mut Waiting| !waiting.closed;
+            let paused = self.changed.wait_timeout_while(waiting, pause, open);
+            waiting = paused.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let idle = |waiting: &mut Waiting| waiting.messages.is_empty() && !waiting.closed;
+        let mut waiting = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+        if waiting.closed {
+            return None;
+        }
+        waiting.sending = true;
+        waiting.messages.pop_front()
+    }
+
+    fn ended(&self, mut job: Job, result: Result<(), SendError>) -> &'static str {
+        job.attempts += 1;
+        let (kind, id, event) = (self.kind, job.message.id.as_str(), job.message.event.as_str());
+        let too_late = job.attempts >= self.patience.attempts || job.since.elapsed() >= self.patience.age;
+        let outcome = match &result {
+            Ok(()) => "sent",
+            Err(SendError::Later(_)) if !too_late => "retried",
+            Err(_) => "failed",
+        };
+        match &result {
+            Ok(()) => tracing::info!(kind, id, event, "notified"),
+            // Once is worth a warning, the rest of a night is not.
+            Err(error) if outcome == "retried" && job.attempts == 1 => {
+                tracing::warn!(kind, id, event, "not notified, trying again: {error}")
+            }
+            Err(error) if outcome == "retried" => tracing::debug!(kind, id, event, "still not notified: {error}"),
+            Err(error) => tracing::error!(kind, id, event, attempts = job.attempts, "not notified, given up: {error}"),
+        }
+        self.metrics.notified(self.kind, outcome);
+        if outcome != "retried" {
+            self.progress.done(job.record);
+            return outcome;
+        }
+        // Behind the others: what one message makes fail must not keep them back.
+        let mut waiting = self.waiting();
+        match waiting.closed {
+            false => waiting.messages.push_back(job),
+            true => {
+                drop(waiting);
+                self.progress.done(job.record);
+            }
+        }
+        outcome
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
