@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -20,7 +19,6 @@ use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
 use crate::http::{self, Access, Context, ListenAddress, Listeners};
 use crate::inventory::{FileSystem, Latest};
-use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
@@ -146,7 +144,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         engine: Arc::default(),
         tellers: OnceLock::new(),
         from_file: (options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists()).into(),
-        lock: Mutex::default(),
+        one: Mutex::default(),
     });
     if !config.targets.is_empty() {
         daemon.start()?;
@@ -272,14 +270,6 @@ fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<
     Ok(())
 }
 
-/// The journal, for this process alone as long as the lock is held.
-pub fn own_journal(folder: &Path) -> anyhow::Result<(Journal, Flock<std::fs::File>)> {
-    make_folder(folder)?;
-    make_folder(&folder.join("backup"))?;
-    let lock = lock(&folder.join("lock"))?;
-    Ok((Journal::open(folder)?, lock))
-}
-
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -287,21 +277,6 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(folder)
         .with_context(|| format!("{} cannot be made: run as root, or set state.directory", folder.display()))
-}
-
-/// One daemon per host: the lock goes when the process goes, however that happens.
-#[expect(clippy::disallowed_methods, reason = "the lock file is made once, before the journal is there")]
-fn lock(path: &Path) -> anyhow::Result<Flock<std::fs::File>> {
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .with_context(|| format!("{} cannot be opened", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
-        anyhow::Error::new(error)
-            .context(format!("{} is locked: another lvm-autoscaler runs on this state directory", path.display()))
-    })
 }
 
 /// The pages of metrics; usage is read at the moment of a scrape.

@@ -336,13 +336,24 @@ fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
     assert_eq!(server.alerts(alert()).status, 503, "draining");
 
     let world = World::usual();
-    make_segments(world.folder.path(), 700);
+    let disk = Disk::under(&world);
     let server = Server::start(&world);
+    disk.breaks();
     let answer = server.alerts(alert());
     assert_eq!((answer.status, answer.body.as_str()), (503, "the journal cannot be used\n"));
-    assert_eq!(server.get("/-/ready").body, "not ready: the journal cannot be written\n");
+    let ready = server.get("/-/ready");
+    assert!(
+        ready.body.starts_with("not ready: the journal cannot be written: ") && ready.status == 503,
+        "{}",
+        ready.body
+    );
     assert_eq!(server.metric("lvm_autoscaler_journal_writable").as_deref(), Some("0"));
     assert!(world.sim.changes().is_empty());
+    // By itself, without a restart.
+    disk.is_mended();
+    eventually("it is ready again", || server.get("/-/ready").status == 200);
+    assert_eq!(server.metric("lvm_autoscaler_journal_writable").as_deref(), Some("1"));
+    assert_eq!(server.alerts(alert()).status, 202);
 }
 
 /// A queue that is smaller than a request must not make its sender repeat it for ever, nor may anything of it be lost.

@@ -3,13 +3,13 @@
 mod common;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, Weak};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use jiff::Timestamp;
-use lvm_autoscaler::engine::{self, Request, Shared, SubmitError};
+use lvm_autoscaler::engine::{self, Request, SubmitError};
 use lvm_autoscaler::host::sim::{Fault, Harm, Sim};
 use lvm_autoscaler::host::{Host, Output, RunError};
 use lvm_autoscaler::inventory::{DeviceNumber, Usage};
@@ -21,17 +21,7 @@ use lvm_autoscaler::plan::{Code, Command, Outcome, Tool};
 struct Breaking {
     sim: Arc<Sim>,
     command: &'static str,
-    folder: PathBuf,
-    shared: OnceLock<Weak<Shared>>,
-}
-
-impl Breaking {
-    /// A segment without any room: what was written can still be read, nothing more can be written.
-    fn break_journal(&self) {
-        resize_segment(&self.folder, "journal.1", 0);
-        let shared = self.shared.get().and_then(Weak::upgrade).expect("the daemon runs");
-        *shared.journal() = Journal::open(&self.folder).expect("it can be read");
-    }
+    disk: Disk,
 }
 
 fn resize_segment(folder: &Path, name: &str, size: u64) {
@@ -42,7 +32,7 @@ fn resize_segment(folder: &Path, name: &str, size: u64) {
 impl Host for Breaking {
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
         if command.name() == self.command {
-            self.break_journal();
+            self.disk.breaks();
         }
         self.sim.run(command, overdue)
     }
@@ -105,10 +95,8 @@ fn no_command_runs_that_is_not_on_disk() {
     let commands = ["vgcfgbackup", "lvextend", "resize2fs"];
     for (before, command) in commands.iter().enumerate() {
         let world = World::usual();
-        let (sim, folder) = (Arc::clone(&world.sim), world.folder.path().to_owned());
-        let host = Arc::new(Breaking { sim, command, folder, shared: OnceLock::new() });
+        let host = Arc::new(Breaking { sim: Arc::clone(&world.sim), command, disk: Disk::under(&world) });
         let daemon = Daemon(world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false));
-        host.shared.set(Arc::downgrade(&daemon.0)).expect("once");
         daemon.try_alert("vg/data").expect_err("what cannot be written down stops everything");
         assert!(!daemon.0.journal().is_writable());
         assert_eq!(world.names_of_changes(), commands[..=before]);
@@ -116,7 +104,7 @@ fn no_command_runs_that_is_not_on_disk() {
         assert_eq!(world.names_of_changes(), commands[..=before]);
         // With a sound disk the next start goes on and repeats nothing.
         drop(daemon);
-        resize_segment(world.folder.path(), "journal.1", SEGMENT);
+        host.disk.is_mended();
         world.daemon().recover().expect("the journal can be written");
         assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "broke at {command}");
         let repeated = usize::from(*command == "vgcfgbackup");
@@ -129,10 +117,8 @@ fn no_command_runs_that_is_not_on_disk() {
 #[test]
 fn what_a_broken_journal_stopped_goes_on_when_it_can_be_written_again() {
     let world = World::usual();
-    let (sim, folder) = (Arc::clone(&world.sim), world.folder.path().to_owned());
-    let host = Arc::new(Breaking { sim, command: "lvextend", folder, shared: OnceLock::new() });
+    let host = Arc::new(Breaking { sim: Arc::clone(&world.sim), command: "lvextend", disk: Disk::under(&world) });
     let shared = world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false);
-    host.shared.set(Arc::downgrade(&shared)).expect("once");
     let engine = engine::start(Arc::clone(&shared));
     let wish = |name| vec![Request { lv: lv(name), source: Source::Alertmanager, fingerprint: String::new() }];
     engine.submit(wish("vg/data")).expect("accepted");
@@ -140,8 +126,7 @@ fn what_a_broken_journal_stopped_goes_on_when_it_can_be_written_again() {
     assert!(!world.fills("vg/data"), "nothing more is done");
     engine.submit(wish("vg/media")).expect_err("nor accepted");
 
-    resize_segment(world.folder.path(), "journal.1", SEGMENT);
-    *shared.journal() = Journal::open(world.folder.path()).expect("the disk is back");
+    host.disk.is_mended();
     eventually("the rest is done", || shared.state().running.is_empty());
     assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
     assert_eq!(world.count("lvextend"), 1);
@@ -227,10 +212,10 @@ fn switching_segments_forgets_nothing() {
         daemon.alert(["vg/data", "vg/media", "vg-2/logs"][round % 3]);
         world.minutes(7);
         if round % 50 == 0 {
-            assert_eq!(world.state(), daemon.0.state(), "what is on disk is what is in memory, round {round}");
+            assert_eq!(world.state(), *daemon.0.state(), "what is on disk is what is in memory, round {round}");
         }
     }
-    assert_eq!(world.state(), daemon.0.state());
+    assert_eq!(world.state(), *daemon.0.state());
     assert_eq!((world.count("lvextend"), world.state().last.len()), (3, 3));
 }
 

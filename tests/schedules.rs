@@ -252,7 +252,7 @@ impl Run {
             "{}",
             self.tell("open")
         );
-        assert_eq!(state, daemon.0.state(), "{}", self.tell("memory and disk differ"));
+        assert_eq!(state, *daemon.0.state(), "{}", self.tell("memory and disk differ"));
     }
 
     fn tell(&self, wrong: &str) -> String {

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::bail;
-use nix::fcntl::Flock;
 
-use super::{DEFAULT_CONFIG, Options, UsageError, check_listeners, load_config, own_journal};
+use super::{DEFAULT_CONFIG, Options, UsageError, check_listeners, load_config};
 use crate::audit::Audit;
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
@@ -39,15 +38,15 @@ pub(super) struct Daemon {
     pub(super) tellers: OnceLock<Tellers>,
     /// Whether the config came from a file. One that vanished is an error, not an empty config.
     pub(super) from_file: AtomicBool,
-    /// Kept as long as the engine is there; also makes two reloads come one after the other.
-    pub(super) lock: Mutex<Option<Flock<std::fs::File>>>,
+    /// Makes two reloads come one after the other.
+    pub(super) one: Mutex<()>,
 }
 
 impl Daemon {
     /// Reads the config again and puts it in force; what changed, in a sentence.
     pub(super) fn reload(&self) -> anyhow::Result<String> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.replace(&mut lock) {
+        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.replace() {
             Ok(said) => {
                 self.metrics.config_read(Some(self.host.now()));
                 tracing::info!("{said}");
@@ -65,7 +64,7 @@ impl Daemon {
         }
     }
 
-    fn replace(&self, lock: &mut Option<Flock<std::fs::File>>) -> anyhow::Result<String> {
+    fn replace(&self) -> anyhow::Result<String> {
         let is_there = self.options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists();
         if !is_there && self.from_file.load(Ordering::Relaxed) {
             bail!(UsageError(format!("{DEFAULT_CONFIG} is gone: put it back, or restart to have only metrics")));
@@ -80,13 +79,12 @@ impl Daemon {
         notify::verify(&new)?;
         let journal = match new.targets.is_empty() || self.engine.get().is_some() {
             true => None,
-            false => Some(own_journal(&new.state_directory)?),
+            false => Some(Journal::own(&new.state_directory)?),
         };
         let new = Arc::new(new);
         self.in_force.replace(Arc::clone(&new));
         self.from_file.store(is_there, Ordering::Relaxed);
-        if let Some((journal, held)) = journal {
-            *lock = Some(held);
+        if let Some(journal) = journal {
             self.start_engine(journal)?;
         } else if let Some(tellers) = self.tellers.get() {
             tellers.notifier.reconfigure(&new)?;
@@ -106,12 +104,13 @@ impl Daemon {
 
     /// From here on things may grow.
     pub(super) fn start(&self) -> anyhow::Result<()> {
-        let (journal, lock) = own_journal(&self.in_force.get().state_directory)?;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-        self.start_engine(journal)
+        self.start_engine(Journal::own(&self.in_force.get().state_directory)?)
     }
 
-    fn start_engine(&self, mut journal: Journal) -> anyhow::Result<()> {
+    fn start_engine(&self, journal: Journal) -> anyhow::Result<()> {
+        if let Some(trouble) = journal.trouble() {
+            tracing::error!("until the journal can be used nothing is acted upon and no alert accepted: {trouble}");
+        }
         if self.tellers.get().is_none() {
             let tellers = self.start_tellers()?;
             let (notifier, audit) = (Arc::clone(&tellers.notifier), tellers.audit.clone());
@@ -125,7 +124,7 @@ impl Daemon {
         let shared = Shared {
             host: Arc::clone(&self.host),
             in_force: Arc::clone(&self.in_force),
-            journal: Mutex::new(journal),
+            journal,
             metrics: Arc::clone(&self.metrics),
             dry_run: self.options.dry_run,
             stopping: AtomicBool::new(false),

@@ -2,8 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use clap::{Args, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
@@ -116,11 +116,14 @@ impl Extend {
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         signals.thread_block()?;
         let host = app::open_host(config, self.simulate.as_deref())?;
-        let (journal, _lock) = app::own_journal(&config.state_directory)?;
+        let journal = Journal::own(&config.state_directory)?;
+        if let Some(trouble) = journal.trouble() {
+            anyhow::bail!("{trouble}");
+        }
         let shared = Arc::new(Shared {
             host,
             in_force: InForce::new(config.clone()),
-            journal: Mutex::new(journal),
+            journal,
             metrics: Arc::default(),
             dry_run: false,
             stopping: AtomicBool::new(false),

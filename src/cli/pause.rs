@@ -10,7 +10,7 @@ use super::daemon::tell;
 use super::exit::Exit;
 use super::plan::select;
 use crate::app;
-use crate::journal::Event;
+use crate::journal::{Event, Journal};
 use crate::name::LvRef;
 
 /// Of all three commands.
@@ -48,8 +48,7 @@ impl Word {
         let name = lv.as_ref().map_or(String::new(), ToString::to_string);
         if !tell(&config, path, name, &mut |_| ())? {
             let host = app::open_host(&config, self.simulate.as_deref())?;
-            let (mut journal, _lock) = app::own_journal(&config.state_directory)?;
-            journal.append(host.moment(), vec![event(lv)])?;
+            Journal::own(&config.state_directory)?.append(host.moment(), vec![event(lv)])?;
         }
         writeln!(std::io::stdout().lock(), "{whom}: {done}")?;
         Ok(Exit::Done)

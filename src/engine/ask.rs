@@ -138,8 +138,8 @@ struct Told {
 impl Told {
     /// While it waits: what it waits for.
     fn of_others(&mut self, shared: &Shared, lv: &LvRef) -> Vec<Progress> {
-        let journal = shared.journal();
-        let under_way = journal.state().running.iter().find(|(_, running)| running.plan.lv.vg == lv.vg);
+        let state = shared.state();
+        let under_way = state.running.iter().find(|(_, running)| running.plan.lv.vg == lv.vg);
         match under_way {
             Some((id, running)) if self.waiting != Some(*id) => {
                 self.waiting = Some(*id);
@@ -151,8 +151,8 @@ impl Told {
 
     /// Once it is its turn the operation on the volume is its own, for there is one worker per group.
     fn of_own(&mut self, shared: &Shared, lv: &LvRef) -> Vec<Progress> {
-        let journal = shared.journal();
-        let Some((id, running)) = journal.state().running.iter().find(|(_, running)| &running.plan.lv == lv) else {
+        let state = shared.state();
+        let Some((id, running)) = state.running.iter().find(|(_, running)| &running.plan.lv == lv) else {
             return vec![];
         };
         let mut news = Vec::new();
@@ -172,15 +172,15 @@ impl Told {
 fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Answer {
     match ended {
         Ended::Refused(refusal) => {
-            let journal = shared.journal();
-            let parked = journal.state().parked.get(lv).filter(|_| refusal.code == Code::OperationInProgress);
+            let state = shared.state();
+            let parked = state.parked.get(lv).filter(|_| refusal.code == Code::OperationInProgress);
             let commands = parked.map_or_else(Vec::new, |parked| parked.commands.clone());
             let (code, sentence) = (Some(refusal.code), refusal.sentence);
             Answer { code, commands, ..answer_without(lv, "refused", sentence) }
         }
         Ended::Operation(id, outcome) => {
-            let journal = shared.journal();
-            let past = journal.state().past.iter().rev().find(|past| past.lv.as_ref() == Some(lv));
+            let state = shared.state();
+            let past = state.past.iter().rev().find(|past| past.lv.as_ref() == Some(lv));
             let (sentence, commands) =
                 past.map(|past| (past.sentence.clone(), past.commands.clone())).unwrap_or_default();
             Answer { id: Some(id), commands, ..answer_without(lv, Outcome::as_str(outcome), sentence) }

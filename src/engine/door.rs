@@ -26,6 +26,9 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// How many of them. There are as many as there are senders at a time.
 const REMEMBERED: usize = 64;
 
+/// How often to see whether the disk that somebody else writes to answers.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Something asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -157,7 +160,12 @@ impl Handle {
                 return Ok(waiting);
             }
             if waiting.door.writing {
-                waiting = self.0.written.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                // Who writes waits for the disk; who waits for that need not when it hangs.
+                if let Err(error) = self.shared().journal().answers() {
+                    return Err(Arc::new(error).into());
+                }
+                let waited = self.0.written.wait_timeout(waiting, GLANCE);
+                waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
             // One ticket is open and nobody writes, so it is that of the batch that gathers.
@@ -186,7 +194,7 @@ impl Handle {
 
     /// Writes a batch down; its requests as work, with the numbers that the journal gave them.
     fn write(&self, requests: &[Request], refusals: Vec<Event>, now: Moment) -> Result<Vec<Work>, JournalError> {
-        let mut journal = self.shared().journal();
+        let mut journal = self.shared().journal().writer_soon()?;
         let (mut works, mut events) = (vec![], vec![]);
         let mut next = journal.next_number();
         for Request { lv, source, fingerprint } in requests.iter().cloned() {

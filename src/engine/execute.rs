@@ -322,8 +322,8 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
 
 /// Whether a command was started that changes more than a backup file.
 fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
-    let journal = shared.journal();
-    let Some(running) = journal.state().running.get(&id) else { return true };
+    let state = shared.state();
+    let Some(running) = state.running.get(&id) else { return true };
     let is_backup = |number: &usize| matches!(running.plan.steps.get(*number), Some(Step::BackupMetadata { .. }));
     !running.started.iter().all(is_backup)
 }

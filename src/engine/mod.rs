@@ -10,8 +10,8 @@ mod monitor;
 mod pipeline;
 mod queue;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, InForce};
@@ -30,7 +30,7 @@ pub struct Shared {
     /// What is wanted; [`Shared::config`] is how it is now.
     pub in_force: Arc<InForce>,
     /// What was done.
-    pub journal: Mutex<Journal>,
+    pub journal: Journal,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Leave out what changes something.
@@ -47,9 +47,9 @@ impl Shared {
         self.in_force.get()
     }
 
-    /// The journal, for one short use.
-    pub fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Whether the daemon is stopping.
@@ -68,7 +68,7 @@ impl Shared {
     }
 
     /// What the journal says now.
-    pub fn state(&self) -> State {
-        self.journal().state().clone()
+    pub fn state(&self) -> Arc<State> {
+        self.journal.state()
     }
 }

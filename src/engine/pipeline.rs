@@ -138,7 +138,7 @@ impl Pipeline {
         tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
         plan.warnings.iter().for_each(|warning| tracing::warn!(lv = %plan.lv, "{warning}"));
         let id = {
-            let mut journal = shared.journal();
+            let mut journal = shared.journal().writer();
             let id = OperationId(journal.next_number());
             let planned = Event::Planned { id, request, plan: Box::new(plan), dry_run: shared.dry_run, recommend };
             journal.append(shared.host.moment(), vec![checked, planned])?;
@@ -200,9 +200,10 @@ impl Pipeline {
     /// A person finished by hand what needed attention: the target is open again.
     fn clear_if_mended(&self, lv: &LvRef, inventory: &Inventory) -> Result<(), JournalError> {
         let shared = &self.0;
-        // One lock for both: nothing else may have been parked in between.
-        let mut journal = shared.journal();
-        let Some(parked) = journal.state().parked.get(lv) else { return Ok(()) };
+        // Nothing else may be parked in between.
+        let mut journal = shared.journal().writer();
+        let state = shared.state();
+        let Some(parked) = state.parked.get(lv) else { return Ok(()) };
         if inventory.taken_at < parked.since || !is_mended(parked, inventory) {
             return Ok(());
         }

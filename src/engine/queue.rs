@@ -16,7 +16,7 @@ use super::{Pipeline, Shared};
 use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
 
-/// How long to wait before what a journal that could not be written left open is tried again.
+/// How long to wait before a journal that cannot be written is tried again.
 const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Something for a worker.
@@ -53,14 +53,9 @@ pub struct Handle(pub(super) Arc<Inner>);
 /// Starts the engine: first what the journal has open, then whatever is submitted.
 pub fn start(shared: Arc<Shared>) -> Handle {
     let handle = start_for_one(shared);
-    let pending = handle.shared().state().pending;
-    let mut waiting = handle.waiting();
-    for (number, pending) in pending {
-        // Two for one volume can wait only if the first was already being decided about when the second came.
-        waiting.volumes.insert(pending.lv.clone());
-        handle.enqueue(&mut waiting, Work::Request { number: Some(number), lv: pending.lv, source: pending.source });
-    }
-    drop(waiting);
+    handle.take_up_requests();
+    let kept = Arc::downgrade(&handle.0);
+    std::thread::spawn(move || while kept.upgrade().is_some_and(|inner| Handle(inner).keep_journal()) {});
     let attended = Arc::clone(handle.shared());
     std::thread::spawn(move || super::monitor::attend(&attended));
     handle.watch();
@@ -70,19 +65,52 @@ pub fn start(shared: Arc<Shared>) -> Handle {
 /// Starts the engine for one wish of a person: what a crash interrupted is finished first, what else waits is left to the
 /// daemon.
 pub fn start_for_one(shared: Arc<Shared>) -> Handle {
-    let running = shared.state().running;
     let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
     let (changed, written) = (Condvar::new(), Condvar::new());
     let handle = Handle(Arc::new(Inner { shared, waiting, changed, written, workers, watching }));
-    let mut waiting = handle.waiting();
-    for (id, running) in running {
-        handle.enqueue(&mut waiting, Work::Resume { id, lv: running.plan.lv });
-    }
-    drop(waiting);
+    handle.take_up_operations();
     handle
 }
 
 impl Handle {
+    /// Queues the operations that the journal has open. One that is worked on already may be queued a second time: who takes
+    /// it up then sees in the journal that it is over. The same is true of requests.
+    fn take_up_operations(&self) {
+        let mut waiting = self.waiting();
+        for (id, running) in &self.0.shared.state().running {
+            self.enqueue(&mut waiting, Work::Resume { id: *id, lv: running.plan.lv.clone() });
+        }
+    }
+
+    fn take_up_requests(&self) {
+        let mut waiting = self.waiting();
+        for (number, pending) in &self.0.shared.state().pending {
+            // Two for one volume can wait only if the first was already being decided about when the second came.
+            waiting.volumes.insert(pending.lv.clone());
+            let (lv, source) = (pending.lv.clone(), pending.source);
+            self.enqueue(&mut waiting, Work::Request { number: Some(*number), lv, source });
+        }
+    }
+
+    /// Waits a while for trouble with the journal; when there is some, tries again until it is over, and takes up what was
+    /// interrupted. `false` when the daemon is stopping.
+    fn keep_journal(&self) -> bool {
+        let shared = &self.0.shared;
+        if shared.journal().wait_for_trouble(Duration::from_secs(1)) {
+            shared.pause(JOURNAL_AGAIN);
+            match shared.journal().retry() {
+                _ if shared.is_stopping() => {}
+                Ok(()) => {
+                    tracing::info!("the journal can be written again");
+                    self.take_up_operations();
+                    self.take_up_requests();
+                }
+                Err(error) => tracing::error!("nothing is acted upon: {}", crate::chain(&error)),
+            }
+        }
+        !shared.is_stopping()
+    }
+
     /// Queues a person's wish; false if the daemon is stopping.
     pub(super) fn push_asked(&self, lv: &LvRef, asked: Asked) -> bool {
         let mut waiting = self.waiting();
@@ -160,31 +188,9 @@ impl Handle {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&pipeline, work)));
             match ended {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error));
-                    self.catch_up(&pipeline, vg);
-                }
+                // It is taken up again when the journal can be written.
+                Ok(Err(error)) => tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error)),
                 Err(_) => tracing::error!(%vg, "an operation ended by a panic, it stays open until the next start"),
-            }
-        }
-    }
-
-    /// After the journal could not be written: what it has open in this group is taken up again until it can.
-    fn catch_up(&self, pipeline: &Pipeline, vg: &VgName) {
-        let shared = &self.0.shared;
-        while !shared.is_stopping() {
-            shared.pause(JOURNAL_AGAIN);
-            let state = shared.state();
-            let running = state.running.iter().filter(|(_, running)| &running.plan.lv.vg == vg);
-            let pending = state.pending.iter().filter(|(_, pending)| &pending.lv.vg == vg);
-            let resumes = running.map(|(id, running)| Work::Resume { id: *id, lv: running.plan.lv.clone() });
-            let requests = pending.map(|(number, pending)| {
-                let (lv, source) = (pending.lv.clone(), pending.source);
-                Work::Request { number: Some(*number), lv, source }
-            });
-            match resumes.chain(requests).try_for_each(|work| run(pipeline, work)) {
-                Ok(()) => return,
-                Err(error) => tracing::error!(%vg, "still not: {}", crate::chain(&error)),
             }
         }
     }
@@ -210,6 +216,8 @@ impl Handle {
 fn run(pipeline: &Pipeline, work: Work) -> Result<(), JournalError> {
     match work {
         Work::Resume { id, .. } => pipeline.resume(id),
+        // Queued twice, and decided about meanwhile.
+        Work::Request { number: Some(number), .. } if !pipeline.0.state().pending.contains_key(&number) => Ok(()),
         Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
         Work::Asked { lv, asked } if !asked.begin() => {
             tracing::info!(%lv, "who asked for it went away before it was begun: nothing is done");

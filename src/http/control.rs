@@ -154,7 +154,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
     // Writing to the journal waits for the disk.
     let written = tokio::task::spawn_blocking(move || {
         let shared = engine.shared();
-        shared.journal().append(shared.host.moment(), vec![event(lv)])
+        shared.journal().writer_soon()?.append(shared.host.moment(), vec![event(lv)])
     });
     match written.await {
         Ok(Ok(())) => say(StatusCode::OK, "done".to_owned()),

@@ -190,8 +190,8 @@ pub(super) fn ready(context: &Arc<Context>) -> Answer {
     if !context.latest.get().taken {
         return unready("no inventory yet, see whether `lvm fullreport` answers");
     }
-    if context.engine().is_some_and(|engine| !engine.shared().journal().is_writable()) {
-        return unready("the journal cannot be written");
+    if let Some(trouble) = context.engine().and_then(|engine| engine.shared().journal().trouble()) {
+        return unready(&format!("the journal cannot be written: {trouble}"));
     }
     text(StatusCode::OK, "ready\n")
 }

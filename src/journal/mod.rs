@@ -1,11 +1,21 @@
 //! What was done. Everything that is accepted, decided, begun and ended is on disk before the next thing happens, and
 //! what the disk holds is enough to go on after a crash.
+//!
+//! One thread writes at a time, and waits for the disk. Who only reads never waits for a write: pages answer even when the
+//! disk hangs. When the journal cannot be written nothing is acted upon; [`Journal::retry`] finds out when that is over.
 
 pub mod entry;
+mod folder;
+mod frame;
 mod mark;
 mod segment;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::Flock;
 
 use crate::plan::Moment;
 pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
@@ -16,6 +26,9 @@ use segment::Segments;
 /// 4 MiB hold some ten thousand records, weeks of a busy host, and are read in a few milliseconds at start.
 const SEGMENT_SIZE: u64 = 4 << 20;
 
+/// A disk that does not write a record within this time hangs, or as good as.
+const HANGS: Duration = Duration::from_secs(5);
+
 /// The journal is not usable. Whoever gets this must not act.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -23,7 +36,9 @@ pub enum JournalError {
     #[error("the journal cannot be used")]
     Segment(#[from] SegmentError),
     /// A record that checks is not one this program can read.
-    #[error("record {number} of the journal cannot be read")]
+    #[error(
+        "record {number} of the journal cannot be read: run the version of this program that wrote it, or a newer one"
+    )]
     Record {
         /// Counted from the last checkpoint.
         number: usize,
@@ -31,6 +46,27 @@ pub enum JournalError {
         #[source]
         source: serde_json::Error,
     },
+    /// The folder or the lock in it is not usable.
+    #[error("{} cannot be made: run as root, or set state.directory", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("{} is locked: another lvm-autoscaler runs on this state directory", lock.display())]
+    Locked {
+        /// The file.
+        lock: PathBuf,
+    },
+    /// The last write failed, or it could not be opened; why, in a sentence. Only [`Journal::retry`] leads on.
+    #[error("{0}")]
+    Closed(String),
+    /// The disk does not answer.
+    #[error("the journal's disk has not answered for {} s", HANGS.as_secs())]
+    Hangs,
 }
 
 /// A record as those see it who are told of all of them.
@@ -49,17 +85,65 @@ pub type Subscriber = Box<dyn Fn(Record<'_>) + Send>;
 
 /// The journal of this host.
 pub struct Journal {
-    segments: Segments,
-    state: State,
-    writable: bool,
+    folder: PathBuf,
+    files: Mutex<Files>,
+    /// What is on disk. Locked for moments only, as are all below.
+    state: RwLock<Arc<State>>,
+    health: Mutex<Health>,
+    /// A write ended, or went wrong.
+    changed: Condvar,
+}
+
+/// What is locked while the disk writes.
+struct Files {
+    /// None: they could not be opened.
+    segments: Option<Segments>,
+    _lock: Option<Flock<File>>,
+    /// Whether the lock and the folder are this journal's to take.
+    owns: bool,
     subscribers: Vec<Subscriber>,
 }
 
+#[derive(Debug, Default)]
+struct Health {
+    /// Since when somebody writes.
+    busy: Option<Instant>,
+    /// Why it cannot be written.
+    trouble: Option<String>,
+}
+
 impl Journal {
-    /// Opens the journal in a folder, or makes one there.
+    /// Opens the journal in a folder that is there, or makes one in it. The caller sees to it that nobody else does.
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
-        let (segments, payloads) = Segments::open(folder, SEGMENT_SIZE, &encode(&State::default()))?;
-        Ok(Journal { segments, state: replay(&payloads)?, writable: true, subscribers: vec![] })
+        let (segments, state) = read(folder)?;
+        Ok(Journal::of(
+            folder,
+            Files { segments: Some(segments), _lock: None, owns: false, subscribers: vec![] },
+            state,
+            None,
+        ))
+    }
+
+    /// The journal in a folder, made if need be, for this process alone. The one error is that another process has it;
+    /// whatever else is wrong is a trouble that [`Journal::retry`] may find to be over.
+    pub fn own(folder: &Path) -> Result<Journal, JournalError> {
+        let files = Files { segments: None, _lock: None, owns: true, subscribers: vec![] };
+        let journal = Journal::of(folder, files, State::default(), Some("it is not open yet".to_owned()));
+        match journal.retry() {
+            Err(error @ JournalError::Locked { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(journal),
+        }
+    }
+
+    fn of(folder: &Path, files: Files, state: State, trouble: Option<String>) -> Journal {
+        let health = Health { busy: None, trouble };
+        Journal {
+            folder: folder.to_owned(),
+            files: Mutex::new(files),
+            state: RwLock::new(Arc::new(state)),
+            health: Mutex::new(health),
+            changed: Condvar::new(),
+        }
     }
 
     /// What the journal in a folder means, read beside a daemon that may be writing it; nothing if there is none.
@@ -83,47 +167,186 @@ impl Journal {
     }
 
     /// From now on this is told of each record.
-    pub fn subscribe(&mut self, subscriber: Subscriber) {
-        self.subscribers.push(subscriber);
+    pub fn subscribe(&self, subscriber: Subscriber) {
+        self.writer().files.subscribers.push(subscriber);
     }
 
     /// What all entries so far mean.
-    pub fn state(&self) -> &State {
-        &self.state
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the last attempt to write succeeded.
+    /// Whether the last attempt to write succeeded, and none hangs.
     pub fn is_writable(&self) -> bool {
-        self.writable
+        self.trouble().is_none()
     }
 
+    /// Why it cannot be written.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.health().trouble.clone();
+        trouble.or_else(|| self.answers().err().map(|error| error.to_string()))
+    }
+
+    /// An error if a write hangs.
+    pub fn answers(&self) -> Result<(), JournalError> {
+        let hangs = self.health().busy.is_some_and(|since| since.elapsed() >= HANGS);
+        if hangs { Err(JournalError::Hangs) } else { Ok(()) }
+    }
+
+    /// Waits until it cannot be written, but only for so long; whether it cannot.
+    pub fn wait_for_trouble(&self, longest: Duration) -> bool {
+        let fine = |health: &mut Health| health.trouble.is_none();
+        let waited = self.changed.wait_timeout_while(self.health(), longest, fine);
+        waited.unwrap_or_else(PoisonError::into_inner).0.trouble.is_some()
+    }
+
+    /// The next number for a request or an operation; who takes it must be the [`Writer`].
+    pub fn next_number(&self) -> u64 {
+        self.state().last_number + 1
+    }
+
+    /// Writes events down, all or none, and returns when the disk has them, however long that takes.
+    pub fn append(&self, at: impl Into<Moment>, events: Vec<Event>) -> Result<(), JournalError> {
+        self.writer().append(at, events)
+    }
+
+    /// The right to write, until it is dropped; it waits for who has it.
+    pub fn writer(&self) -> Writer<'_> {
+        let health = self.health();
+        let busy = |health: &mut Health| health.busy.is_some();
+        self.begin(self.changed.wait_while(health, busy).unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same for somebody who has to answer soon: a disk that hangs is an error.
+    pub fn writer_soon(&self) -> Result<Writer<'_>, JournalError> {
+        let mut health = self.health();
+        while let Some(since) = health.busy {
+            let left = HANGS.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(JournalError::Hangs);
+            }
+            health = self.changed.wait_timeout(health, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(self.begin(health))
+    }
+
+    fn begin(&self, mut health: MutexGuard<'_, Health>) -> Writer<'_> {
+        health.busy = Some(Instant::now());
+        drop(health);
+        // Nobody has it who is not the writer.
+        Writer { journal: self, files: self.files.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// If it cannot be written: opens it again and writes all of it anew, which shows whether it can be now.
+    pub fn retry(&self) -> Result<(), JournalError> {
+        let mut writer = self.writer();
+        if self.health().trouble.is_none() {
+            return Ok(());
+        }
+        let opened = writer.reopen();
+        self.note(&opened);
+        opened
+    }
+
+    fn publish(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    fn note<T, E: std::error::Error>(&self, result: &Result<T, E>) {
+        self.health().trouble = result.as_ref().err().map(|error| crate::chain(error));
+        self.changed.notify_all();
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who may write now.
+pub struct Writer<'a> {
+    journal: &'a Journal,
+    files: MutexGuard<'a, Files>,
+}
+
+impl Writer<'_> {
     /// The next number for a request or an operation.
     pub fn next_number(&self) -> u64 {
-        self.state.last_number + 1
+        self.journal.next_number()
     }
 
-    /// Writes events down, all or none, and returns when the disk has them.
+    /// Writes events down, all or none, and returns when the disk has them. After an error nothing can be written before
+    /// [`Journal::retry`], so that whoever goes on with what the error interrupted misses none.
     pub fn append(&mut self, at: impl Into<Moment>, events: Vec<Event>) -> Result<(), JournalError> {
         let at = at.into();
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { at, event }).collect();
-        let payloads: Vec<Vec<u8>> = entries.iter().map(encode).collect();
-        let written = self.write(&payloads);
-        self.writable = written.is_ok();
-        written?;
-        for entry in &entries {
-            let record = Record { number: self.state.records + 1, entry, before: &self.state };
-            self.subscribers.iter().for_each(|tell| tell(record));
-            self.state.apply(entry);
+        if entries.is_empty() {
+            return Ok(());
         }
+        let written = self.write(&lines(&entries));
+        self.journal.note(&written);
+        written?;
+        let mut state = (*self.journal.state()).clone();
+        for entry in &entries {
+            let record = Record { number: state.records + 1, entry, before: &state };
+            self.files.subscribers.iter().for_each(|tell| tell(record));
+            state.apply(entry);
+        }
+        self.journal.publish(state);
         Ok(())
     }
 
-    fn write(&mut self, payloads: &[Vec<u8>]) -> Result<(), SegmentError> {
-        if !self.segments.fits(payloads) {
-            self.segments.switch(&encode(&self.state))?;
+    fn write(&mut self, payload: &[u8]) -> Result<(), JournalError> {
+        let trouble = self.journal.health().trouble.clone();
+        let (Some(segments), None) = (&mut self.files.segments, &trouble) else {
+            return Err(JournalError::Closed(trouble.unwrap_or_default()));
+        };
+        if !segments.fits(payload) {
+            segments.switch(&encode(&*self.journal.state()))?;
         }
-        self.segments.append(payloads)
+        Ok(segments.append(payload)?)
     }
+
+    fn reopen(&mut self) -> Result<(), JournalError> {
+        let folder = &self.journal.folder;
+        if self.files.owns && self.files._lock.is_none() {
+            folder::make(folder)?;
+            folder::make(&folder.join("backup"))?;
+            self.files._lock = Some(folder::lock(folder)?);
+            if let Err(error) = folder::keep_in_place(folder) {
+                tracing::warn!(
+                    "{}: on this btrfs a full disk may stop the journal, chattr +C: {error}",
+                    folder.display()
+                );
+            }
+        }
+        let (segments, state) = read(folder)?;
+        match &self.files.segments {
+            None => self.journal.publish(state),
+            // What is in memory is what was acted upon; the disk may have less, or what was never accepted.
+            Some(ours) if segments.generation().abs_diff(ours.generation()) <= 1 => {
+                let ours = self.files.segments.insert(segments);
+                return Ok(ours.switch(&encode(&*self.journal.state()))?);
+            }
+            Some(_) => {
+                let why = format!("{} has another journal than at the start: restart the daemon", folder.display());
+                return Err(JournalError::Closed(why));
+            }
+        }
+        self.files.segments = Some(segments);
+        Ok(())
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.journal.health().busy = None;
+        self.journal.changed.notify_all();
+    }
+}
+
+fn read(folder: &Path) -> Result<(Segments, State), JournalError> {
+    let (segments, payloads) = Segments::open(folder, SEGMENT_SIZE, &encode(&State::default()))?;
+    Ok((segments, replay(&payloads)?))
 }
 
 fn replay(payloads: &[Vec<u8>]) -> Result<State, JournalError> {
@@ -133,17 +356,21 @@ fn replay(payloads: &[Vec<u8>]) -> Result<State, JournalError> {
 /// The first payload is the checkpoint, the others are entries.
 fn replay_each(payloads: &[Vec<u8>], tell: &mut dyn FnMut(Record<'_>)) -> Result<State, JournalError> {
     let unreadable = |number| move |source| JournalError::Record { number, source };
-    let mut payloads = payloads.iter().enumerate();
-    let mut state: State = match payloads.next() {
-        Some((number, checkpoint)) => serde_json::from_slice(checkpoint).map_err(unreadable(number))?,
-        None => State::default(),
-    };
-    for (number, payload) in payloads {
-        let entry: Entry = serde_json::from_slice(payload).map_err(unreadable(number))?;
-        tell(Record { number: state.records + 1, entry: &entry, before: &state });
-        state.apply(&entry);
+    let Some((checkpoint, appended)) = payloads.split_first() else { return Ok(State::default()) };
+    let mut state: State = serde_json::from_slice(checkpoint).map_err(unreadable(0))?;
+    for (number, payload) in appended.iter().enumerate() {
+        // What was appended at once: an entry per line.
+        for line in payload.split(|byte| *byte == b'\n') {
+            let entry: Entry = serde_json::from_slice(line).map_err(unreadable(number + 1))?;
+            tell(Record { number: state.records + 1, entry: &entry, before: &state });
+            state.apply(&entry);
+        }
     }
     Ok(state)
+}
+
+fn lines(entries: &[Entry]) -> Vec<u8> {
+    entries.iter().map(encode).collect::<Vec<_>>().join(&b'\n')
 }
 
 fn encode(value: &impl serde::Serialize) -> Vec<u8> {

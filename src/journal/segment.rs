@@ -3,10 +3,11 @@
 //! A full disk is when this tool is needed, so writing must not need space: on a full ext4 and XFS a write into blocks
 //! that were written before succeeds where an append, a new file or even a write into `fallocate`d blocks may not.
 //!
-//! A segment is a header of one sector (magic, version, generation, checksum) and frames behind it: length, checksum,
-//! payload. The checksum covers generation, offset and the frame before it too, so that a frame left over from an earlier
-//! use of the file, or from a write that failed, is not taken for one of this. The first frame that does not check is the end. When a segment is full, a checkpoint is
-//! written into the other one, whose header is written last: until then the old one is the newer.
+//! When a segment is full, a checkpoint is written into the other one, whose header is written last, and then the header of
+//! the full one says that it is the journal no more. Nothing is appended before that: so whenever both can be read nothing was appended to the
+//! newer one, and when only one is left and cannot be read, there is no older one that could be taken for it.
+//!
+//! After a write that failed it is not known what the disk has. The next one then begins a new segment with a checkpoint.
 
 #![expect(clippy::disallowed_methods, reason = "the journal is one of the two places that write files")]
 
@@ -15,13 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The version of the format this program writes; it reads this and all older ones.
-pub(super) const VERSION: u32 = 1;
-
-const MAGIC: &[u8; 8] = b"LVMASJNL";
-/// A disk sector: a header is written whole or not at all.
-const HEADER: u64 = 512;
-const FRAME_HEAD: usize = 8;
+use super::frame::{self, Content, FRAME_HEAD, Found, HEADER, VERSION};
 
 /// Why the segments cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,15 +40,24 @@ pub enum SegmentError {
         /// Its version.
         found: u32,
     },
-    /// Neither file holds a readable journal although at least one exists.
-    #[error("{}: neither segment can be read: move the folder away to start with an empty journal, after a look at what ran last", folder.display())]
+    /// It was readable once. An older state could make the daemon forget or repeat an operation.
+    #[error(
+        "{}: damaged, {what}: nothing is acted upon. Stop the daemon, see in its log and with lvs what it did last, finish that \
+         by hand, and move journal.0 and journal.1 away: it then begins with an empty journal",
+        file.display()
+    )]
     Damaged {
-        /// The folder.
-        folder: PathBuf,
+        /// The file, or the folder of both.
+        file: PathBuf,
+        /// What cannot be read.
+        what: String,
     },
     /// A payload is larger than a segment.
     #[error("a record of {0} bytes does not fit into a segment")]
     TooLarge(usize),
+    /// After a write that failed, before the switch that leads on.
+    #[error("the last write failed")]
+    Spoiled,
 }
 
 /// The two files, positioned at the end of what was written.
@@ -62,90 +66,114 @@ pub(super) struct Segments {
     files: [(PathBuf, File); 2],
     current: usize,
     generation: u64,
-    offset: u64,
-    /// The checksum of the last frame.
-    chain: u32,
-    size: u64,
+    offset: usize,
+    size: usize,
+    /// Nothing may be appended before the next switch.
+    spoiled: bool,
 }
 
 /// What was found: the payloads of the newest segment, the first of them its checkpoint.
 pub(super) type Payloads = Vec<Vec<u8>>;
 
+const NAMES: [&str; 2] = ["journal.0", "journal.1"];
+
 impl Segments {
-    /// Opens the folder's segments, or makes them with `first` as the checkpoint.
+    /// Opens the folder's segments, or makes them with `first` as the checkpoint. Those that are there are only read.
     pub(super) fn open(folder: &Path, size: u64, first: &[u8]) -> Result<(Segments, Payloads), SegmentError> {
-        let paths = [folder.join("journal.0"), folder.join("journal.1")];
-        let existed = paths.iter().any(|path| path.exists());
-        for path in &paths {
-            if !path.exists() {
-                make(path, size)?;
+        let paths = NAMES.map(|name| folder.join(name));
+        let exist = paths.each_ref().map(|path| path.exists());
+        let begin = |size| {
+            let beginning = [frame::header(1), frame::frame(1, HEADER, first)].concat();
+            // It comes into being with its checkpoint, the other one before it.
+            if beginning.len() as u64 <= size {
+                make(&paths[0], size, &beginning)
+            } else {
+                Err(SegmentError::TooLarge(first.len()))
+            }
+        };
+        match exist {
+            [true, true] => {}
+            [true, false] => make(&paths[1], size, &[])?,
+            [false, true] => make(&paths[0], size, &[])?,
+            [false, false] => {
+                make(&paths[1], size, &[])?;
+                begin(size)?;
             }
         }
-        sync_folder(folder)?;
-        let [a, b] = paths;
-        let files = [(a.clone(), open(&a)?), (b.clone(), open(&b)?)];
-        let size = files.iter().map(|(_, file)| file.metadata().map_or(0, |meta| meta.len())).min().unwrap_or(0);
-        let found = [read(&files[0].0, &files[0].1)?, read(&files[1].0, &files[1].1)?];
-        if let Some((current, Content { generation, offset, chain, payloads })) = newest(found) {
-            return Ok((Segments { files, current, generation, offset, chain, size }, payloads));
+        if exist != [true, true] {
+            sync_folder(folder)?;
         }
-        if existed && !all_zero(&files) {
-            return Err(SegmentError::Damaged { folder: folder.to_owned() });
+        let open_both = || -> Result<_, SegmentError> {
+            let files = [(paths[0].clone(), open(&paths[0])?), (paths[1].clone(), open(&paths[1])?)];
+            let bytes = [read(&files[0])?, read(&files[1])?];
+            Ok((files, bytes))
+        };
+        let (mut files, mut bytes) = open_both()?;
+        if bytes.iter().all(|bytes| frame::read(bytes) == Found::Blank) {
+            begin(bytes[0].len() as u64)?;
+            sync_folder(folder)?;
+            (files, bytes) = open_both()?;
         }
-        let mut segments = Segments { files, current: 1, generation: 0, offset: 0, chain: 0, size };
-        segments.switch(first)?;
-        Ok((segments, vec![first.to_owned()]))
+        let size = bytes.iter().map(Vec::len).min().unwrap_or(0);
+        let found = bytes.each_ref().map(|bytes| frame::read(bytes));
+        let retired = found.each_ref().map(|found| matches!(found, Found::Blank | Found::Retired(_)));
+        let (current, Content { version, generation, offset, payloads }) = newest(folder, found)?;
+        let spoiled = version < VERSION || !retired[1 - current];
+        Ok((Segments { files, current, generation, offset, size, spoiled }, payloads))
     }
 
-    /// Whether these payloads still fit into the current segment.
-    pub(super) fn fits(&self, payloads: &[Vec<u8>]) -> bool {
-        let needed: usize = payloads.iter().map(|payload| payload.len() + FRAME_HEAD).sum();
-        self.offset + needed as u64 <= self.size
+    /// Whether this payload can be appended to the current segment.
+    pub(super) fn fits(&self, payload: &[u8]) -> bool {
+        !self.spoiled && self.offset + FRAME_HEAD + payload.len() <= self.size
     }
 
-    /// Writes payloads behind what was written, and returns when the disk has them. After an error nothing was
-    /// appended: the next call writes to the same place.
-    pub(super) fn append(&mut self, payloads: &[Vec<u8>]) -> Result<(), SegmentError> {
-        let (mut frames, mut chain) = (Vec::new(), self.chain);
-        for payload in payloads {
-            let offset = self.offset + frames.len() as u64;
-            chain = checksum(self.generation, offset, chain, payload);
-            frames.extend(frame(chain, payload));
+    /// Which segment this is, counted from the first.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Writes a payload behind what was written, and returns when the disk has it.
+    pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), SegmentError> {
+        if self.spoiled {
+            return Err(SegmentError::Spoiled);
         }
-        if self.offset + frames.len() as u64 > self.size {
-            return Err(SegmentError::TooLarge(frames.len()));
+        if !self.fits(payload) {
+            return Err(SegmentError::TooLarge(payload.len()));
         }
-        self.write(self.current, self.offset, &frames)?;
-        self.offset += frames.len() as u64;
-        self.chain = chain;
+        let frame = frame::frame(self.generation, self.offset, payload);
+        // Should it fail, some of it may be on disk all the same.
+        self.spoiled = true;
+        self.write(self.current, self.offset, &frame)?;
+        self.spoiled = false;
+        self.offset += frame.len();
         Ok(())
     }
 
     /// Goes on in the other segment, which then begins with this checkpoint.
     pub(super) fn switch(&mut self, checkpoint: &[u8]) -> Result<(), SegmentError> {
-        let other = 1 - self.current;
+        let (before, other, retired) = (self.current, 1 - self.current, frame::retired_header(self.generation));
         let generation = self.generation + 1;
-        let chain = checksum(generation, HEADER, 0, checkpoint);
-        let frame = frame(chain, checkpoint);
-        if HEADER + frame.len() as u64 > self.size {
+        let frame = frame::frame(generation, HEADER, checkpoint);
+        if HEADER + frame.len() > self.size {
             return Err(SegmentError::TooLarge(checkpoint.len()));
         }
-        // Should it fail, the new header may be on disk all the same, and what then went into the old segment would not be
-        // found again. So nothing fits there any more.
-        self.offset = self.size;
+        self.spoiled = true;
+        // It may have a header of a switch that failed.
+        self.write(other, 0, &[0; HEADER])?;
         self.write(other, HEADER, &frame)?;
-        self.write(other, 0, &header(generation))?;
+        self.write(other, 0, &frame::header(generation))?;
         self.current = other;
         self.generation = generation;
-        self.chain = chain;
-        self.offset = HEADER + frame.len() as u64;
+        self.offset = HEADER + frame.len();
+        self.write(before, 0, &retired)?;
+        self.spoiled = false;
         Ok(())
     }
 
-    fn write(&self, index: usize, offset: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+    fn write(&self, index: usize, offset: usize, bytes: &[u8]) -> Result<(), SegmentError> {
         let (path, file) = &self.files[index];
         let wrap = |doing| move |source| SegmentError::Io { file: path.clone(), doing, source };
-        file.write_all_at(bytes, offset).map_err(wrap("cannot be written"))?;
+        file.write_all_at(bytes, offset as u64).map_err(wrap("cannot be written"))?;
         file.sync_data().map_err(wrap("cannot be brought to disk"))
     }
 }
@@ -155,100 +183,89 @@ pub(super) fn peek(folder: &Path) -> Result<Option<Payloads>, SegmentError> {
     Ok(peek_all(folder)?.pop())
 }
 
-/// The same for both segments, the older one first.
+/// The same, and what the segment before it still holds, the older one first.
 pub(super) fn peek_all(folder: &Path) -> Result<Vec<Payloads>, SegmentError> {
-    let mut found = [None, None];
-    for (index, name) in ["journal.0", "journal.1"].iter().enumerate() {
-        let path = folder.join(name);
-        match File::open(&path) {
-            Ok(file) => found[index] = read(&path, &file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(SegmentError::Io { file: path, doing: "cannot be opened", source }),
+    // The daemon may go on in the other segment between our looks at the two.
+    const LOOKS: usize = 3;
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let mut found = [Found::Blank, Found::Blank];
+        for (found, name) in found.iter_mut().zip(NAMES) {
+            let path = folder.join(name);
+            match File::open(&path) {
+                Ok(file) => *found = frame::read(&read(&(path, file))?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(SegmentError::Io { file: path, doing: "cannot be opened", source }),
+            }
+        }
+        if found == [Found::Blank, Found::Blank] {
+            return Ok(vec![]);
+        }
+        let older = found.each_ref().map(|found| match found {
+            Found::Retired(content) => content.clone(),
+            // Format 1 did not say which one it is.
+            Found::Sound(content) => Some(content.clone()),
+            _ => None,
+        });
+        match newest(folder, found) {
+            Ok((_, newest)) => {
+                let before = |content: &Content| content.generation < newest.generation;
+                let older = older.into_iter().flatten().filter(before).map(|content| content.payloads);
+                return Ok(older.chain([newest.payloads.clone()]).collect());
+            }
+            Err(SegmentError::Damaged { .. }) if looks < LOOKS => {}
+            Err(error) => return Err(error),
         }
     }
-    let mut whole: Vec<Content> = found.into_iter().flatten().collect();
-    whole.sort_by_key(|content| content.generation);
-    Ok(whole.into_iter().map(|content| content.payloads).collect())
 }
 
-/// What a segment holds, and where and with which checksum it ends.
-struct Content {
-    generation: u64,
-    offset: u64,
-    chain: u32,
-    payloads: Payloads,
+/// Which segment is the journal.
+fn newest(folder: &Path, found: [Found; 2]) -> Result<(usize, Content), SegmentError> {
+    let file = |index: usize| folder.join(NAMES[index]);
+    let damaged = |index: usize, what: &str| SegmentError::Damaged { file: file(index), what: what.to_owned() };
+    let mut newest: Option<(usize, Content)> = None;
+    let mut torn = None;
+    // Damage counts where it is in the newer one.
+    let mut damage: Option<(u64, SegmentError)> = None;
+    for (index, found) in found.into_iter().enumerate() {
+        match found {
+            Found::Blank | Found::Retired(_) => {}
+            Found::Newer(found) => return Err(SegmentError::Newer { file: file(index), found }),
+            Found::Torn => torn = Some(index),
+            Found::Damaged { generation, what } => {
+                damage = damage.filter(|(other, _)| *other > generation).or(Some((generation, damaged(index, &what))));
+            }
+            Found::Sound(content) => {
+                newest = newest.filter(|(_, other)| other.generation > content.generation).or(Some((index, content)));
+            }
+        }
+    }
+    const NO_HEADER: &str = "its header cannot be read";
+    match (newest, damage, torn) {
+        // Format 1 kept both headers, so the one that cannot be read may be the newer.
+        (Some((_, content)), _, Some(torn)) if content.version == 1 => Err(damaged(torn, NO_HEADER)),
+        (Some((_, content)), Some((generation, error)), _) if generation > content.generation => Err(error),
+        (Some(newest), ..) => Ok(newest),
+        (None, Some((_, error)), _) => Err(error),
+        (None, None, Some(torn)) => Err(damaged(torn, NO_HEADER)),
+        (None, None, None) => {
+            let what = "neither segment has a header".to_owned();
+            Err(SegmentError::Damaged { file: folder.to_owned(), what })
+        }
+    }
 }
 
-fn newest(found: [Option<Content>; 2]) -> Option<(usize, Content)> {
-    let whole = found.into_iter().enumerate().filter_map(|(index, content)| Some((index, content?)));
-    whole.max_by_key(|(_, content)| content.generation)
-}
-
-fn header(generation: u64) -> Vec<u8> {
-    let mut header = Vec::with_capacity(HEADER as usize);
-    header.extend(MAGIC);
-    header.extend(VERSION.to_le_bytes());
-    header.extend(generation.to_le_bytes());
-    header.extend(crc32fast::hash(&header).to_le_bytes());
-    header.resize(HEADER as usize, 0);
-    header
-}
-
-fn frame(sum: u32, payload: &[u8]) -> Vec<u8> {
-    let length = payload.len() as u32;
-    let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
-    frame.extend(length.to_le_bytes());
-    frame.extend(sum.to_le_bytes());
-    frame.extend(payload);
-    frame
-}
-
-fn checksum(generation: u64, offset: u64, before: u32, payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&generation.to_le_bytes());
-    hasher.update(&offset.to_le_bytes());
-    hasher.update(&before.to_le_bytes());
-    hasher.update(payload);
-    hasher.finalize()
-}
-
-/// Generation, end and payloads of a segment; `None` if it holds none.
-fn read(path: &Path, file: &File) -> Result<Option<Content>, SegmentError> {
+fn read((path, file): &(PathBuf, File)) -> Result<Vec<u8>, SegmentError> {
     let mut bytes = Vec::new();
     let mut reader = file;
-    reader.read_to_end(&mut bytes).map_err(|source| SegmentError::Io {
-        file: path.to_owned(),
-        doing: "cannot be read",
-        source,
-    })?;
-    let u32_at = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-    if bytes.get(..8) != Some(MAGIC) || u32_at(20) != bytes.get(..20).map(crc32fast::hash) {
-        return Ok(None);
-    }
-    let version = u32_at(8).unwrap_or(0);
-    if version > VERSION {
-        return Err(SegmentError::Newer { file: path.to_owned(), found: version });
-    }
-    let generation = bytes.get(12..20).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let (mut payloads, mut chain) = (Vec::new(), 0);
-    let mut offset = HEADER as usize;
-    while let (Some(length), Some(sum)) = (u32_at(offset), u32_at(offset + 4)) {
-        let begin = offset + FRAME_HEAD;
-        let Some(payload) = bytes.get(begin..begin.saturating_add(length as usize)) else { break };
-        if length == 0 || checksum(generation, offset as u64, chain, payload) != sum {
-            break;
-        }
-        payloads.push(payload.to_owned());
-        chain = sum;
-        offset = begin + payload.len();
-    }
-    // Without its checkpoint a segment means nothing.
-    let offset = offset as u64;
-    Ok((!payloads.is_empty()).then_some(Content { generation, offset, chain, payloads }))
+    let read = reader.read_to_end(&mut bytes);
+    read.map_err(|source| SegmentError::Io { file: path.clone(), doing: "cannot be read", source })?;
+    Ok(bytes)
 }
 
-/// A file of zeros that are really on disk, under its name only when it is whole.
-fn make(path: &Path, size: u64) -> Result<(), SegmentError> {
+/// A file of zeros that are really on disk, behind what it begins with; under its name only when it is whole.
+fn make(path: &Path, size: u64, beginning: &[u8]) -> Result<(), SegmentError> {
     let new = path.with_extension("new");
     let wrap = |doing| {
         let file = path.to_owned();
@@ -256,8 +273,9 @@ fn make(path: &Path, size: u64) -> Result<(), SegmentError> {
     };
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(beginning)?;
         let zeros = vec![0; 64 << 10];
-        let mut left = size;
+        let mut left = size.saturating_sub(beginning.len() as u64);
         while left > 0 {
             let part = left.min(zeros.len() as u64);
             file.write_all(&zeros[..part as usize])?;
@@ -265,7 +283,12 @@ fn make(path: &Path, size: u64) -> Result<(), SegmentError> {
         }
         file.sync_all()
     };
-    write().map_err(wrap("cannot be made"))?;
+    let written = write();
+    if written.is_err() {
+        // On a full disk half a file is in everybody's way.
+        let _ = std::fs::remove_file(&new);
+    }
+    written.map_err(wrap("cannot be made"))?;
     std::fs::rename(&new, path).map_err(wrap("cannot be renamed into place"))
 }
 
@@ -285,132 +308,174 @@ fn sync_folder(folder: &Path) -> Result<(), SegmentError> {
     })
 }
 
-/// Only files that were made and never written to are all zeros: a crash before the first header.
-fn all_zero(files: &[(PathBuf, File); 2]) -> bool {
-    let mut head = vec![0; HEADER as usize];
-    files.iter().all(|(_, file)| file.read_exact_at(&mut head, 0).is_ok() && head.iter().all(|byte| *byte == 0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SIZE: u64 = 4096;
 
+    /// In memory where that is possible: these tests sync some ten thousand times.
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+    }
+
     fn reopen(folder: &Path) -> (Segments, Vec<String>) {
-        let (segments, payloads) = Segments::open(folder, SIZE, b"first").expect("opens");
+        let (segments, payloads) = Segments::open(folder, SIZE, b"{first}").expect("opens");
         (segments, payloads.into_iter().map(|p| String::from_utf8(p).expect("text")).collect())
+    }
+
+    fn damage(folder: &Path) -> String {
+        let error = Segments::open(folder, SIZE, b"{first}").expect_err("damaged");
+        assert!(matches!(error, SegmentError::Damaged { .. }), "{error}");
+        assert!(matches!(peek(folder), Err(SegmentError::Damaged { .. })));
+        error.to_string()
+    }
+
+    fn file(folder: &Path, index: usize) -> PathBuf {
+        folder.join(NAMES[index])
+    }
+
+    /// In the second use of the first file, both were used before.
+    fn used() -> (tempfile::TempDir, Segments) {
+        let folder = folder();
+        let (mut segments, _) = reopen(folder.path());
+        segments.append(b"{old}").expect("fits");
+        segments.switch(b"{one}").expect("fits");
+        segments.append(b"{one's}").expect("fits");
+        (folder, segments)
     }
 
     #[test]
     fn what_was_appended_is_found_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (mut segments, found) = reopen(folder.path());
-        assert_eq!(found, ["first"]);
-        segments.append(&[b"a".to_vec(), b"b".to_vec()]).expect("fits");
-        assert_eq!(reopen(folder.path()).1, ["first", "a", "b"]);
-        segments.switch(b"second").expect("fits");
-        segments.append(&[b"c".to_vec()]).expect("fits");
-        assert_eq!(reopen(folder.path()).1, ["second", "c"]);
-        assert_eq!(std::fs::metadata(folder.path().join("journal.0")).expect("there").len(), SIZE);
+        let (folder, mut segments) = used();
+        assert_eq!(reopen(folder.path()).1, ["{one}", "{one's}"]);
+        segments.append(b"{a}").expect("fits");
+        segments.switch(b"{two}").expect("fits");
+        segments.append(b"{b}").expect("fits");
+        assert_eq!(reopen(folder.path()).1, ["{two}", "{b}"]);
+        assert_eq!(std::fs::metadata(file(folder.path(), 0)).expect("there").len(), SIZE);
     }
 
     #[test]
     fn a_write_torn_at_any_byte_loses_only_itself() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (mut segments, _) = reopen(folder.path());
-        segments.append(&[b"kept".to_vec()]).expect("fits");
-        let (from, file) = (segments.offset as usize, folder.path().join("journal.0"));
+        let (folder, mut segments) = used();
+        let (from, file) = (segments.offset, file(folder.path(), 1));
         let before = std::fs::read(&file).expect("readable");
-        segments.append(&[b"torn record".to_vec()]).expect("fits");
+        segments.append(b"{torn record}").expect("fits");
         let after = std::fs::read(&file).expect("readable");
-        for cut in from..segments.offset as usize {
+        for cut in from..segments.offset {
             std::fs::write(&file, [&after[..cut], &before[cut..]].concat()).expect("writable");
-            assert_eq!(reopen(folder.path()).1, ["first", "kept"], "torn at {cut}");
+            let (mut segments, found) = reopen(folder.path());
+            assert_eq!(found, ["{one}", "{one's}"], "torn at {cut}");
+            segments.append(b"{next}").expect("goes on");
+            assert_eq!(reopen(folder.path()).1, ["{one}", "{one's}", "{next}"], "torn at {cut}");
         }
         std::fs::write(&file, &after).expect("writable");
-        assert_eq!(reopen(folder.path()).1, ["first", "kept", "torn record"]);
+        assert_eq!(reopen(folder.path()).1, ["{one}", "{one's}", "{torn record}"]);
     }
 
+    /// A power cut after any byte of any of its four writes.
     #[test]
-    fn a_switch_torn_at_any_byte_keeps_the_old_segment() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (mut segments, _) = reopen(folder.path());
-        segments.append(&[b"old".to_vec()]).expect("fits");
-        segments.switch(b"one").expect("fits");
-        segments.append(&[b"one's".to_vec()]).expect("fits");
-        // The third switch overwrites the first segment, which holds an older generation.
-        let file = folder.path().join("journal.0");
-        let before = std::fs::read(&file).expect("readable");
-        segments.switch(b"a longer checkpoint").expect("fits");
-        let after = std::fs::read(&file).expect("readable");
-        let end = segments.offset as usize;
-        for cut in HEADER as usize..end {
-            // The frame is written first, so only it is torn and the header is the old one.
-            let torn = [&before[..HEADER as usize], &after[HEADER as usize..cut], &before[cut..]].concat();
-            std::fs::write(&file, torn).expect("writable");
-            assert_eq!(reopen(folder.path()).1, ["one", "one's"], "torn at {cut}");
+    fn a_switch_torn_at_any_byte_forgets_nothing() {
+        let (folder, mut segments) = used();
+        let files = [0, 1].map(|index| file(folder.path(), index));
+        let before = files.each_ref().map(|file| std::fs::read(file).expect("readable"));
+        segments.switch(b"{a longer checkpoint}").expect("fits");
+        let after = files.each_ref().map(|file| std::fs::read(file).expect("readable"));
+        let mut disk = before.clone();
+        let end = segments.offset;
+        let look = |disk: &[Vec<u8>; 2], what: &str| {
+            files.iter().zip(disk).for_each(|(file, bytes)| std::fs::write(file, bytes).expect("writable"));
+            let (mut segments, found) = reopen(folder.path());
+            let new = found == ["{a longer checkpoint}"];
+            assert!(new || found == ["{one}", "{one's}"], "{what}: {found:?}");
+            segments.switch(b"{next}").expect("goes on");
+            segments.append(b"{more}").expect("goes on");
+            assert_eq!(reopen(folder.path()).1, ["{next}", "{more}"], "{what}");
+            new
+        };
+        // Even headers are torn here, although a sector is not.
+        let writes = [(0, 0..HEADER, false), (0, HEADER..end, false), (0, 0..HEADER, true), (1, 0..HEADER, true)];
+        for (number, (index, range, is_new)) in writes.into_iter().enumerate() {
+            for cut in range.clone() {
+                look(&disk, &format!("write {number} torn at {cut}"));
+                disk[index][cut] = if number == 0 { 0 } else { after[index][cut] };
+            }
+            assert_eq!(look(&disk, &format!("after write {number}")), is_new);
         }
-        std::fs::write(&file, &after).expect("writable");
-        assert_eq!(reopen(folder.path()).1, ["a longer checkpoint"]);
-    }
-
-    /// Frames of a write that failed, or was torn, may be whole on disk behind the place where the next one is written.
-    #[test]
-    fn what_a_failed_write_left_behind_does_not_come_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ((mut failing, _), (mut segments, _)) = (reopen(folder.path()), reopen(folder.path()));
-        failing.append(&[b"first try".to_vec(), b"never accepted".to_vec()]).expect("fits");
-        // As if that had failed: the next write goes to the same place.
-        segments.append(&[b"secondtry".to_vec()]).expect("fits");
-        assert_eq!(reopen(folder.path()).1, ["first", "secondtry"]);
-    }
-
-    /// Its header may be on disk although the switch was reported as failed. What is written into the old segment after
-    /// that would be lost at the next start.
-    #[test]
-    fn after_a_switch_that_failed_nothing_is_written_to_the_old_segment() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (mut segments, _) = reopen(folder.path());
-        segments.append(&[b"old".to_vec()]).expect("fits");
-        let sound =
-            std::mem::replace(&mut segments.files[1].1, File::open(folder.path().join("journal.1")).expect("there"));
-        segments.switch(b"second").expect_err("it cannot be written");
-        assert!(!segments.fits(&[b"x".to_vec()]), "only another switch leads on");
-        assert!(segments.append(&[b"x".to_vec()]).is_err());
-        segments.files[1].1 = sound;
-        segments.switch(b"second").expect("fits");
-        segments.append(&[b"x".to_vec()]).expect("fits");
-        assert_eq!(reopen(folder.path()).1, ["second", "x"]);
+        assert_eq!(disk, after);
     }
 
     #[test]
-    fn newer_formats_and_damage_are_refused_and_left_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn damage_is_noticed_wherever_an_older_state_would_come_back() {
+        for (byte, what) in [
+            (0, "its header cannot be read"),
+            (HEADER + 9, "its checkpoint, at byte 512, cannot be read"),
+            (HEADER + FRAME_HEAD + 5 + 9, "the record at byte 525 cannot be read, a later one at byte 540 can"),
+        ] {
+            let (folder, mut segments) = used();
+            segments.append(b"{last}").expect("fits");
+            let file = file(folder.path(), 1);
+            let mut bytes = std::fs::read(&file).expect("readable");
+            bytes[byte] ^= 1;
+            std::fs::write(&file, &bytes).expect("writable");
+            let said = damage(folder.path());
+            assert!(said.contains(what) && said.contains("journal.1: damaged"), "{said}");
+            assert_eq!(std::fs::read(&file).expect("readable"), bytes, "left alone");
+        }
+        // A file that is gone, or was overwritten with zeros.
+        let (folder, _) = used();
+        std::fs::remove_file(file(folder.path(), 1)).expect("there");
+        assert!(damage(folder.path()).contains("neither segment has a header"));
+        let (folder, _) = used();
+        std::fs::write(file(folder.path(), 1), vec![0; SIZE as usize]).expect("writable");
+        assert!(damage(folder.path()).contains("neither segment has a header"));
+    }
+
+    /// What a switch that failed left behind does not stand in the way of the next one.
+    #[test]
+    fn after_a_write_that_failed_only_a_new_segment_leads_on() {
+        let (folder, mut segments) = used();
+        for broken in [1, 0] {
+            let read_only = File::open(file(folder.path(), broken)).expect("there");
+            let sound = std::mem::replace(&mut segments.files[broken].1, read_only);
+            if broken == segments.current {
+                segments.append(b"{never}").expect_err("it cannot be written");
+            }
+            segments.switch(b"{never}").expect_err("it cannot be written");
+            assert!(!segments.fits(b"{x}"), "only another switch leads on");
+            assert!(matches!(segments.append(b"{x}"), Err(SegmentError::Spoiled)));
+            assert_eq!(reopen(folder.path()).1.len(), if broken == 1 { 1 } else { 2 }, "all of it is there");
+            segments.files[broken].1 = sound;
+            segments.switch(b"{second}").expect("fits");
+            segments.append(b"{x}").expect("fits");
+            assert_eq!(reopen(folder.path()).1, ["{second}", "{x}"]);
+        }
+    }
+
+    #[test]
+    fn newer_formats_are_refused_and_left_alone() {
+        let folder = folder();
         reopen(folder.path());
-        let file = folder.path().join("journal.0");
-        let good = std::fs::read(&file).expect("readable");
-        let mut newer = good.clone();
-        newer[8] = 2;
+        let file = file(folder.path(), 0);
+        let mut newer = std::fs::read(&file).expect("readable");
+        newer[8] = VERSION as u8 + 1;
         let sum = crc32fast::hash(&newer[..20]);
         newer[20..24].copy_from_slice(&sum.to_le_bytes());
         std::fs::write(&file, &newer).expect("writable");
-        let error = Segments::open(folder.path(), SIZE, b"x").expect_err("newer").to_string();
-        assert!(error.contains("has format 2, this program knows up to 1"), "{error}");
+        let error = Segments::open(folder.path(), SIZE, b"{x}").expect_err("newer").to_string();
+        let expected =
+            format!("has format {}, this program knows up to {VERSION}: run the version that wrote it", VERSION + 1);
+        assert!(error.contains(&expected), "{error}");
         assert_eq!(std::fs::read(&file).expect("readable"), newer);
-
-        let mut damaged = good;
-        damaged[HEADER as usize + 9] ^= 1;
-        std::fs::write(&file, damaged).expect("writable");
-        assert!(matches!(Segments::open(folder.path(), SIZE, b"x"), Err(SegmentError::Damaged { .. })));
     }
 
     #[test]
     fn a_record_larger_than_a_segment_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let (mut segments, _) = reopen(folder.path());
-        assert!(matches!(segments.append(&[vec![b'x'; SIZE as usize]]), Err(SegmentError::TooLarge(_))));
-        segments.append(&[b"a".to_vec()]).expect("still works");
-        assert_eq!(reopen(folder.path()).1, ["first", "a"]);
+        assert!(matches!(segments.append(&[b'x'; SIZE as usize]), Err(SegmentError::TooLarge(_))));
+        segments.append(b"{a}").expect("still works");
+        assert_eq!(reopen(folder.path()).1, ["{first}", "{a}"]);
     }
 }

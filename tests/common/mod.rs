@@ -7,9 +7,11 @@ pub(crate) mod part;
 
 pub(crate) mod place;
 
-use std::path::Path;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,6 +24,8 @@ use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::name::LvRef;
 use lvm_autoscaler::plan::{Code, Outcome};
 use lvm_autoscaler::units::Bytes;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::TempDir;
 
 /// Two groups, both kinds of file system, all of them over 80 %; extents of 4 MiB.
@@ -121,7 +125,7 @@ impl World {
         Arc::new(Shared {
             host,
             in_force: config::InForce::new(Arc::clone(&self.config)),
-            journal: Mutex::new(Journal::open(self.folder.path()).expect("a journal")),
+            journal: Journal::open(self.folder.path()).expect("a journal"),
             metrics: Arc::new(Metrics::default()),
             dry_run,
             stopping: AtomicBool::new(false),
@@ -188,6 +192,53 @@ pub(crate) fn extend_by_hand(model: &mut Model, name: &str, extents: u64) -> boo
     true
 }
 
+/// The journal's disk: its segments are files in memory that can be made to refuse every write.
+pub(crate) struct Disk {
+    folder: PathBuf,
+    files: [std::fs::File; 2],
+}
+
+const SEGMENTS: [&str; 2] = ["journal.0", "journal.1"];
+
+#[expect(clippy::disallowed_methods, reason = "a test prepares the state directory")]
+impl Disk {
+    /// Puts what the journal holds on such a disk, before a daemon is started.
+    pub(crate) fn under(world: &World) -> Disk {
+        let folder = world.folder.path().to_owned();
+        drop(Journal::open(&folder).expect("a journal"));
+        let files = SEGMENTS.map(|name| {
+            let path = folder.join(name);
+            let bytes = std::fs::read(&path).expect("a segment");
+            let memory = memfd_create(c"segment", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).expect("memory");
+            let mut file = std::fs::File::from(memory);
+            file.write_all(&bytes).expect("memory");
+            std::fs::remove_file(&path).expect("there");
+            let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+            std::os::unix::fs::symlink(open, &path).expect("a link");
+            file
+        });
+        Disk { folder, files }
+    }
+
+    /// From now on what it has can be read and nothing written.
+    pub(crate) fn breaks(&self) {
+        for file in &self.files {
+            fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).expect("sealed");
+        }
+    }
+
+    /// It can be written again, and has what it had.
+    pub(crate) fn is_mended(&self) {
+        for name in SEGMENTS {
+            let path = self.folder.join(name);
+            let bytes = std::fs::read(&path).expect("readable");
+            let whole = self.folder.join("mended");
+            std::fs::write(&whole, bytes).expect("writable");
+            std::fs::rename(&whole, &path).expect("there");
+        }
+    }
+}
+
 fn read_config(config: &str, folder: &Path) -> Config {
     let parsed = config::parse(config, Path::new("config.yaml")).expect("a config");
     Config { state_directory: folder.to_owned(), ..parsed }
@@ -235,8 +286,8 @@ impl Daemon {
         for id in state.running.keys() {
             pipeline.resume(*id)?;
         }
-        for (number, pending) in state.pending {
-            pipeline.request(Some(number), &pending.lv, pending.source)?;
+        for (number, pending) in &state.pending {
+            pipeline.request(Some(*number), &pending.lv, pending.source)?;
         }
         Ok(())
     }
