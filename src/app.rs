@@ -1,6 +1,7 @@
 //! The composition root of `serve`: builds everything once, runs until a signal, drains in order.
 
 mod reload;
+pub mod reports;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -24,6 +25,7 @@ use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::plan::Tool;
 use reload::Daemon;
+use reports::Reporter;
 
 /// Where the config is looked for when nobody says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/lvm-autoscaler/config.yaml";
@@ -154,7 +156,17 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         open_control(&daemon)?;
     }
     let clock = Arc::clone(&host);
+    let reporter = Arc::new(Reporter {
+        in_force: Arc::clone(&in_force),
+        host: Arc::clone(&host),
+        latest: Arc::clone(&latest),
+        engine: Arc::clone(&daemon.engine),
+        metrics: Arc::clone(&metrics),
+    });
+    Arc::clone(&reporter).schedule();
     let context = Arc::new(Context {
+        report: reporter.maker(),
+        reporting: tokio::sync::Mutex::default(),
         telemetry_path: options.telemetry_path.clone(),
         in_force,
         own_names: OwnNames::new(&own_names),
@@ -281,15 +293,18 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 
 /// The pages of metrics; usage is read at the moment of a scrape.
 pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host>) -> Exposition {
-    let read_usage = move |filesystems: Vec<FileSystem>| {
-        let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
-        let usages = host.usages(&places);
-        let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
-            // A mount that hides the volume's by now has another device.
-            let usage = usage.ok().filter(|(_, device)| *device == fs.mount.device).map(|(usage, _)| usage);
-            FileSystem { usage, ..fs }
-        };
-        filesystems.into_iter().zip(usages).map(with_usage).collect()
-    };
+    let read_usage = move |filesystems| with_usage(host.as_ref(), filesystems);
     Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
+}
+
+/// The file systems with the usage they have now.
+fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {
+    let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
+    let usages = host.usages(&places);
+    let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
+        // A mount that hides the volume's by now has another device.
+        let usage = usage.ok().filter(|(_, device)| *device == fs.mount.device).map(|(usage, _)| usage);
+        FileSystem { usage, ..fs }
+    };
+    filesystems.into_iter().zip(usages).map(with_usage).collect()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::*;
 use lvm_autoscaler::alert::instance::OwnNames;
-use lvm_autoscaler::app;
+use lvm_autoscaler::app::{self, reports::Reporter};
 use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
 use lvm_autoscaler::host::{Focus, Host, look};
@@ -43,14 +43,24 @@ impl Server {
         let host = Arc::clone(&world.sim) as Arc<dyn Host>;
         let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
         let clock = Arc::clone(&world.sim);
+        let in_force = engine
+            .as_ref()
+            .map_or_else(|| InForce::new(Arc::clone(&world.config)), |engine| Arc::clone(&engine.shared().in_force));
+        let engine = Arc::new(engine.map_or_else(OnceLock::new, OnceLock::from));
+        let reporter = Reporter {
+            in_force: Arc::clone(&in_force),
+            host: Arc::clone(&host),
+            latest: Arc::clone(&latest),
+            engine: Arc::clone(&engine),
+            metrics: Arc::clone(&metrics),
+        };
         let context = Arc::new(Context {
             telemetry_path: "/metrics".to_owned(),
-            in_force: engine.as_ref().map_or_else(
-                || InForce::new(Arc::clone(&world.config)),
-                |engine| Arc::clone(&engine.shared().in_force),
-            ),
+            in_force,
             own_names: OwnNames::new(["db1"]),
-            engine: Arc::new(engine.map_or_else(OnceLock::new, OnceLock::from)),
+            engine,
+            report: Arc::new(reporter).maker(),
+            reporting: tokio::sync::Mutex::default(),
             exposition: app::exposition(Selection::default(), &latest, host),
             pages: http::Pages::default(),
             status: http::StatusPages::new("db1", move || clock.moment()),
@@ -530,4 +540,41 @@ fn the_status_page_of_an_exporter_and_before_the_first_inventory() {
     eventually("it is shown", || server.get("/").body.contains("data-mount=\"&#x2f;data\""));
     let operations: Value = serde_json::from_str(&server.get("/api/v1/operations").body).expect("JSON");
     assert_eq!((&operations["mode"], &operations["recent"]), (&"exporter".into(), &json!([])));
+}
+
+#[test]
+fn the_report_comes_in_the_form_that_was_asked_for_and_may_load_nothing() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let html = server.get("/report");
+    assert_eq!((html.status, html.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(html.body.contains("<h1>Storage report:") && html.body.contains("/data"), "{}", html.body);
+    // The policy names the style that is in the page, and nothing else that may be loaded or run.
+    let policy = html.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    let style = html.body.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).expect("a style");
+    assert_eq!(style, lvm_autoscaler::report::STYLE);
+    assert!(!html.body.contains(" style=") && !html.body.contains("<script"));
+
+    let markdown = server.ask("GET", "/report", "Accept: text/markdown\r\n");
+    assert!(markdown.body.starts_with("# Storage report: "), "{}", markdown.body);
+    let json = server.get("/report?format=json&since=7d");
+    let json: Value = serde_json::from_str(&json.body).expect("JSON");
+    let inventory = server.context.latest.get().inventory;
+    assert_eq!(json["logical_volumes"].as_array().map(Vec::len), Some(inventory.lvs.len()));
+    for wrong in ["/report?format=pdf", "/report?since=yesterday", "/report?colour=red"] {
+        let answer = server.get(wrong);
+        assert!(answer.status == 400 && answer.body.contains("expected"), "{wrong}: {}", answer.body);
+    }
+    assert_eq!(server.ask("POST", "/report", "").status, 405);
+    assert_eq!(server.ask("HEAD", "/report", "").status, 200);
+}
+
+#[test]
+fn without_an_inventory_the_report_says_so() {
+    let world = World::usual();
+    let server = Server::without_inventory(&world, None);
+    let report = server.get("/report?format=markdown");
+    assert_eq!(report.status, 200);
+    assert!(report.body.contains("inventory_stale"), "{}", report.body);
 }

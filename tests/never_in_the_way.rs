@@ -83,6 +83,8 @@ fn fifty_scrapes_at_once_share_the_work() {
 
 fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAddr {
     let context = Context {
+        report: Arc::new(|_| Err("no reports here".to_owned())),
+        reporting: tokio::sync::Mutex::default(),
         telemetry_path: "/metrics".to_owned(),
         in_force: InForce::new(Config::default()),
         own_names: OwnNames::new(["db1"]),

@@ -7,6 +7,7 @@ mod control;
 mod listen;
 mod metrics;
 mod pages;
+mod report;
 mod route;
 mod server;
 mod signature;
@@ -25,6 +26,7 @@ use crate::engine::Handle;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
+use crate::report::Make;
 pub use access::Access;
 pub use control::{Control, Extend, bind_control, serve_control};
 pub use listen::{ListenAddress, Listeners};
@@ -53,6 +55,10 @@ pub struct Context {
     pub pages: Pages,
     /// The status page and its twins under `/api/v1/`.
     pub status: StatusPages,
+    /// Makes reports.
+    pub report: Make,
+    /// Held while one is made.
+    pub reporting: tokio::sync::Mutex<()>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How long the body of a request may take.

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::access::Peer;
 use super::pages::Part;
-use super::{Context, metrics, pages, webhook};
+use super::{Context, metrics, pages, report, webhook};
 use crate::alert::Sender;
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -41,6 +41,10 @@ async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
         "/api/v1/inventory" => shown(context, &request, Part::Inventory).await,
         "/api/v1/targets" => shown(context, &request, Part::Targets).await,
         "/api/v1/operations" => shown(context, &request, Part::Operations).await,
+        "/report" => match get(&request) {
+            Some(refused) => refused,
+            None => report::report(context, &request).await,
+        },
         "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
         "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
         "/webhook/alertmanager" => alerts(context, Sender::Alertmanager, request).await,

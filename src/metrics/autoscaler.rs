@@ -141,6 +141,12 @@ pub const FAMILIES: &[Documented] = &[
     ),
     documented("config_last_reload_success_timestamp_seconds", "gauge", "", "When the config in force was read"),
     documented(
+        "report_last_success_timestamp_seconds",
+        "gauge",
+        "",
+        "When the last report was kept in report.directory; 0: none yet",
+    ),
+    documented(
         "notifications",
         "counter",
         "kind, outcome",
@@ -174,6 +180,8 @@ pub struct Metrics {
     pub journal_writable: Gauge<i64, AtomicI64>,
     reload_successful: Gauge<i64, AtomicI64>,
     reload_success: Gauge<f64, AtomicU64>,
+    /// When the last report was kept; [`Metrics::report_kept`].
+    pub report_success: Gauge<f64, AtomicU64>,
     notifications: Family<KindOutcome, Counter>,
     /// Whether the audit log could be written to the last time.
     pub audit_writable: Gauge<i64, AtomicI64>,
@@ -204,6 +212,7 @@ impl Default for Metrics {
             journal_writable: Gauge::default(),
             reload_successful: Gauge::default(),
             reload_success: Gauge::default(),
+            report_success: Gauge::default(),
             notifications: Family::default(),
             audit_writable: Gauge::default(),
             audit_lost_records: Counter::default(),
@@ -228,6 +237,7 @@ impl Default for Metrics {
         families.add("journal_writable", metrics.journal_writable.clone());
         families.add("config_last_reload_successful", metrics.reload_successful.clone());
         families.add("config_last_reload_success_timestamp_seconds", metrics.reload_success.clone());
+        families.add("report_last_success_timestamp_seconds", metrics.report_success.clone());
         families.add("notifications", metrics.notifications.clone());
         families.add("audit_writable", metrics.audit_writable.clone());
         families.add("audit_lost_records", metrics.audit_lost_records.clone());
@@ -280,6 +290,11 @@ impl Metrics {
         if let Some(at) = at {
             self.reload_success.set(at.as_millisecond() as f64 / 1000.0);
         }
+    }
+
+    /// A report was kept at that time.
+    pub fn report_kept(&self, at: Timestamp) {
+        self.report_success.set(at.as_millisecond() as f64 / 1000.0);
     }
 
     /// A request was refused; `None` if its labels named no target.

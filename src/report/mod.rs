@@ -11,10 +11,12 @@ mod render;
 pub mod snapshot;
 pub mod store;
 
-use jiff::Timestamp;
-use serde::Serialize;
+use std::sync::Arc;
 
-use crate::config::{Config, Mode};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Mode, ReportFormat};
 use crate::inventory::Inventory;
 use crate::journal::State;
 use crate::name::LvRef;
@@ -45,6 +47,37 @@ pub struct Facts<'a> {
     pub earlier: &'a [Snapshot],
     /// Compare with the last one that is not younger than this; `None`: with the last that is old enough to tell a rate.
     pub since: Option<Timestamp>,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    /// In which form.
+    pub format: ReportFormat,
+    /// Compare with the last report that is not younger: a time span such as 7d, or a time such as 2026-01-31T08:00:00Z.
+    #[serde(default)]
+    pub since: Option<String>,
+}
+
+/// Makes what somebody asks for, or says why not.
+pub type Make = Arc<dyn Fn(&Wish) -> Result<String, String> + Send + Sync>;
+
+impl Wish {
+    /// The time that `since` means.
+    pub fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, String> {
+        self.since.as_deref().map(|text| point(text, now)).transpose()
+    }
+}
+
+/// A time, or a time span before now.
+pub fn point(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    let at = ago.and_then(|ago| now.checked_sub(ago).ok());
+    at.ok_or_else(|| format!("{text:?} is no time, expected 24h, 7d or 2026-01-31T08:00:00Z"))
 }
 
 /// A report. The fields are its JSON form: what is there is not renamed, and what is not known is null.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::snapshot::{Snapshot, VERSION};
 use super::{RenderError, Report, render};
 use crate::config::ReportFormat;
+use crate::plan::Moment;
 
 /// A snapshot of a thousand volumes has some 200 KB.
 const LARGEST_SNAPSHOT: u64 = 4 << 20;
@@ -54,6 +55,13 @@ impl Store {
                 read.map_err(|why| tracing::warn!(name, "this snapshot of a report is passed over: {why}")).ok()
             })
             .collect()
+    }
+
+    /// When the last report was made that can still be read.
+    pub fn last(&self) -> Option<Moment> {
+        let files = self.files().unwrap_or_default();
+        let mut names = files.values().rev().flatten().filter(|name| name.ends_with(".snapshot"));
+        names.find_map(|name| read_snapshot(&self.0.join(name)).ok()).map(|snapshot| snapshot.at)
     }
 
     /// Keeps a report in these forms, and so many of them.
