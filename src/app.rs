@@ -151,10 +151,6 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     if !config.targets.is_empty() {
         daemon.start()?;
     }
-    {
-        let _inside = runtime.enter();
-        open_control(&daemon)?;
-    }
     let clock = Arc::clone(&host);
     let reporter = Arc::new(Reporter {
         in_force: Arc::clone(&in_force),
@@ -164,6 +160,10 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
     });
     Arc::clone(&reporter).schedule();
+    {
+        let _inside = runtime.enter();
+        open_control(&daemon, &reporter)?;
+    }
     let context = Arc::new(Context {
         report: reporter.maker(),
         reporting: tokio::sync::Mutex::default(),
@@ -194,7 +194,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
 }
 
 /// The socket for what a person says. Without one a daemon that grows nothing is still an exporter.
-fn open_control(daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
     let path = daemon.in_force.get().control_socket();
     let open = || -> anyhow::Result<_> {
         path.parent().map_or(Ok(()), make_folder)?;
@@ -208,7 +208,7 @@ fn open_control(daemon: &Arc<Daemon>) -> anyhow::Result<()> {
         Ok(socket) => {
             let (engine, reloading) = (Arc::clone(&daemon.engine), Arc::clone(daemon));
             let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
-            tokio::spawn(http::serve_control(socket, http::Control { engine, reload }));
+            tokio::spawn(http::serve_control(socket, http::Control { engine, reload, report: reporter.maker() }));
         }
         Err(error) if daemon.engine.get().is_some() => return Err(error),
         Err(error) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),

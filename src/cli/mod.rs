@@ -9,6 +9,7 @@ mod metrics;
 mod pause;
 mod plan;
 mod reload;
+mod report;
 mod selection;
 mod serve;
 mod style;
@@ -41,6 +42,8 @@ enum Command {
     Extend(extend::Extend),
     /// Show what was done and refused, and why.
     History(history::History),
+    /// Report what there is, how fast it fills, what was done and what to do about it.
+    Report(report::Report),
     /// Stop acting on a target, or on all, until `resume`.
     #[command(after_help = "Example: lvm-autoscaler pause /data")]
     Pause(pause::Word),
@@ -127,6 +130,7 @@ impl Cli {
             Command::Plan(plan) => plan.run(),
             Command::Extend(extend) => extend.run(),
             Command::History(history) => history.run(),
+            Command::Report(report) => report.run(),
             Command::Reload(reload) => reload.run(),
             Command::Pause(word) => word.pause(),
             Command::Resume(word) => word.resume(),

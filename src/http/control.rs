@@ -3,7 +3,7 @@
 //!
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
 //! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for each
-//! [`Progress`]. Whoever hangs up stops nothing that was begun.
+//! [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with the report.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
@@ -29,6 +29,7 @@ use super::route::text;
 use crate::engine::{Handle, Progress};
 use crate::journal::Event;
 use crate::name::LvRef;
+use crate::report::{Make, Wish};
 use crate::units;
 
 /// The name of a volume and a number, and no more.
@@ -67,6 +68,8 @@ pub struct Control {
     pub engine: Arc<OnceLock<Handle>>,
     /// Reads the config again; what changed, or why not.
     pub reload: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+    /// Makes reports.
+    pub report: Make,
 }
 
 /// Serves until the runtime ends.
@@ -106,7 +109,7 @@ async fn connection(stream: UnixStream, control: Arc<Control>) {
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
-    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload"];
+    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report"];
     if request.method() != Method::POST || !known.contains(&path.as_str()) {
         return say(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
     }
@@ -115,6 +118,9 @@ async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let body = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
     if path == "/-/reload" {
         return reload(control).await;
+    }
+    if path == "/-/report" {
+        return report(control, &body).await;
     }
     let Some(engine) = control.engine.get().cloned() else {
         let sentence = "the running daemon has no targets: add some to monitor.targets, then `lvm-autoscaler reload`";
@@ -160,6 +166,20 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         Ok(Ok(())) => say(StatusCode::OK, "done".to_owned()),
         Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
         Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
+    }
+}
+
+async fn report(control: Arc<Control>, body: &str) -> Answer {
+    let wish: Wish = match serde_json::from_str(body) {
+        Ok(wish) => wish,
+        Err(error) => {
+            return say(StatusCode::BAD_REQUEST, format!("expected {{\"format\": .., \"since\": ..}}: {error}"));
+        }
+    };
+    match tokio::task::spawn_blocking(move || (control.report)(&wish)).await {
+        Ok(Ok(report)) => text(StatusCode::OK, report).map(BodyExt::boxed),
+        Ok(Err(why)) => say(StatusCode::BAD_REQUEST, why),
+        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be made".to_owned()),
     }
 }
 

@@ -1,0 +1,62 @@
+//! `report`: what there is, how fast it fills, what was done and what to do about it; from the running daemon, or without
+//! one from a fresh look and its journal.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::daemon::tell;
+use super::exit::Exit;
+use crate::app::{self, reports};
+use crate::config::ReportFormat;
+use crate::report::store::write_atomically;
+use crate::report::{Wish, point};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler report --since=7d --format=html --output=/var/www/storage.html\n\n\
+    Growth is counted since an earlier report in report.directory: the last that is at least an hour old, or the last that is\n\
+    not younger than --since. With report.interval in the config the daemon writes them by itself.")]
+pub(super) struct Report {
+    /// html, markdown or json.
+    #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "markdown")]
+    format: ReportFormat,
+    /// Write it to this file, whole or not at all; standard output if none is given.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Compare with the last report that is not younger: a time span such as 7d, or a time such as 2026-01-31T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<String>,
+    /// Config file.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Report on the simulated host described in this file.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+}
+
+/// Only whether it is one; the time span counts back from the host's time.
+fn time(text: &str) -> Result<String, String> {
+    point(text, Timestamp::UNIX_EPOCH).map(|_| text.to_owned())
+}
+
+impl Report {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let wish = Wish { format: self.format, since: self.since };
+        let mut report = String::new();
+        let mut line = |line: &str| report.extend([line, "\n"]);
+        if !tell(&config, "/-/report", serde_json::to_string(&wish)?, &mut line)? {
+            let host = app::open_host(&config, self.simulate.as_deref())?;
+            report = reports::alone(host.as_ref(), &config, &wish)?;
+        }
+        match self.output {
+            None => std::io::stdout().lock().write_all(report.as_bytes())?,
+            Some(file) => write_atomically(&file, report.as_bytes())
+                .with_context(|| format!("{} cannot be written", file.display()))?,
+        }
+        Ok(Exit::Done)
+    }
+}
