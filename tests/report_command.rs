@@ -40,7 +40,6 @@ fn alone_it_looks_for_itself_and_reads_the_journal() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test makes a link")]
 fn it_goes_whole_into_a_file_or_through_a_link_or_to_what_is_no_file() {
     let place = Place::new(CONFIG);
     let file = place.path("report.html");
