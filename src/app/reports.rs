@@ -54,13 +54,13 @@ impl Reporter {
         let filesystems = with_usage(self.host.as_ref(), inventory.filesystems.clone());
         let inventory = Inventory { filesystems, ..(*inventory).clone() };
         let (state, writable) = match self.engine.get() {
-            None => (State::default(), None),
+            None => (Arc::default(), None),
             Some(engine) => {
                 let journal = engine.shared().journal();
-                (journal.state().clone(), Some(journal.is_writable()))
+                (journal.state(), Some(journal.is_writable()))
             }
         };
-        report(self.host.as_ref(), config, (&inventory, succeeded), (&state, writable), store, since)
+        report(self.host.as_ref(), config, (&inventory, succeeded), (&*state, writable), store, since)
     }
 
     /// Starts the schedule. Without an interval it waits for a reload that brings one.
