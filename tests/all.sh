@@ -17,6 +17,10 @@ tests/tell.sh 2>&1 | tee -a "$log"
 ((PIPESTATUS[0] == 0)) || failed=1
 skipped=$((skipped + $(grep -c '^SKIPPED: notifications' "$log")))
 
+tests/browser.sh 2>&1 | tee -a "$log"
+((PIPESTATUS[0] == 0)) || failed=1
+skipped=$((skipped + $(grep -c '^SKIPPED: the status page' "$log")))
+
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     tests/vm/run.sh 2>&1 | tee -a "$log"
     ((PIPESTATUS[0] == 0)) || failed=1

@@ -22,7 +22,10 @@ pub struct Pages(Mutex<Vec<(Shape, Instant, Bytes)>>);
 /// Answers a scrape. What could not be read is missing and says so.
 pub(super) async fn metrics(context: &Arc<Context>, request: &Request<Incoming>) -> Answer {
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let shape = Shape { format: Format::accepted(header(ACCEPT)), gzip: accepts_gzip(header(ACCEPT_ENCODING)) };
+    // A compressed page is several members of gzip, of which browsers show only the first.
+    let for_people = header(ACCEPT).contains("text/html");
+    let gzip = accepts_gzip(header(ACCEPT_ENCODING)) && !for_people;
+    let shape = Shape { format: Format::accepted(header(ACCEPT)), gzip };
     let Some(page) = page(context, shape).await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n");
     };
