@@ -179,9 +179,9 @@ async function runs_nothing_else({ base }) {
 
 async function says_that_the_daemon_is_gone(served) {
   const { page } = await open(served.base);
-  assert.ok(!(await page.locator(".lost").isVisible()));
+  assert.ok(!(await page.locator("p.lost").isVisible()));
   await served.end();
-  await until("it says so", () => page.locator(".lost").isVisible());
+  await until("it says so", () => page.locator("p.lost").isVisible());
   assert.ok((await page.locator("[data-target]").count()) > 0, "what was shown stays");
   await page.context().close();
 }
