@@ -192,8 +192,8 @@ impl Line {
     fn show(&mut self, progress: &Progress) {
         let text = match progress {
             Progress::Waiting { id, lv } => format!("waiting for {id} on {lv}; Ctrl-C gives up"),
-            Progress::Planned { id, plan } => format!("{id}: {}; Ctrl-C does not stop it", plan.reason),
-            Progress::Step { number, of, does } => format!("[{number}/{of}] {does}; Ctrl-C does not stop it"),
+            Progress::Planned { id, plan } => format!("{id} begins; Ctrl-C does not stop it: {}", plan.reason),
+            Progress::Step { number, of, does } => format!("[{number}/{of}] {does}"),
             Progress::Ended(_) => return,
         };
         self.write(&text);
@@ -207,8 +207,9 @@ impl Line {
 
     fn write(&mut self, text: &str) {
         if self.is_seen {
-            // A closed standard error is nobody's loss.
-            let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
+            // A line that wraps could not be written over; every terminal has 80 columns. A closed one is nobody's loss.
+            let shown: String = text.chars().take(79).collect();
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{shown}");
             self.last = text.to_owned();
         }
     }

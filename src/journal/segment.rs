@@ -196,7 +196,12 @@ pub(super) fn peek_all(folder: &Path) -> Result<Vec<Payloads>, SegmentError> {
             match File::open(&path) {
                 Ok(file) => *found = frame::read(&read(&(path, file))?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(SegmentError::Io { file: path, doing: "cannot be opened", source }),
+                Err(source) => {
+                    // Whoever reads beside the daemon may be somebody else.
+                    let denied = source.kind() == io::ErrorKind::PermissionDenied;
+                    let doing = if denied { "cannot be opened, run this as root" } else { "cannot be opened" };
+                    return Err(SegmentError::Io { file: path, doing, source });
+                }
             }
         }
         if found == [Found::Blank, Found::Blank] {
