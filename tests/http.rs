@@ -13,6 +13,7 @@ use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::app::{self, reports::Reporter};
 use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
+use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::http::{self, Access, Context, Listeners};
 use lvm_autoscaler::inventory::Latest;
@@ -577,4 +578,18 @@ fn without_an_inventory_the_report_says_so() {
     let report = server.get("/report?format=markdown");
     assert_eq!(report.status, 200);
     assert!(report.body.contains("inventory_stale"), "{}", report.body);
+}
+
+#[test]
+fn what_needs_a_person_is_on_top_of_the_page_with_the_commands_that_are_left() {
+    let world = World::usual();
+    world.inject("resize2fs", 0, Harm::Fails);
+    let server = Server::start(&world);
+    server.alerts(json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }))]));
+    server.idle();
+    eventually("it is shown", || server.get("/").body.contains("vg&#x2f;data needs attention"));
+    let targets: Value = serde_json::from_str(&server.get("/api/v1/targets").body).expect("JSON");
+    let (state, attention) = (&targets["targets"][0]["state"], &targets["targets"][0]["attention"]);
+    assert_eq!((state, &attention["lv"]), (&"attention".into(), &"data".into()), "{attention}");
+    assert!(attention["commands"].as_array().is_some_and(|commands| !commands.is_empty()), "{attention}");
 }
