@@ -92,6 +92,31 @@ fn an_alert_that_comes_after_the_crash_and_before_the_recovery_does_no_harm() {
     }
 }
 
+/// SIGKILL leaves the command behind that the daemon waited for. The next one neither looks before it ended nor starts it
+/// again, also where nobody wants the operation any more.
+#[test]
+fn a_command_that_outlives_the_daemon_is_waited_for() {
+    for (name, grower) in TARGETS {
+        for command in ["vgcfgbackup", "lvextend", grower] {
+            for unwanted in [false, true] {
+                let world = World::usual();
+                world.inject(command, 0, Harm::CrashDuring);
+                assert!(until_crash(|| world.daemon().alert(name)).is_err());
+                let world = if unwanted { world.with_config(&CONFIG.replace("2GiB", "1GiB")) } else { world };
+                world.daemon().recover().expect("the journal can be written");
+                let what = format!("{name}: {command}, unwanted: {unwanted}");
+                assert_eq!(world.sim.beside_itself(), [""; 0], "{what}");
+                let again = usize::from(command == "vgcfgbackup" && !unwanted);
+                assert_eq!(world.count(command), 1 + again, "{what}: only a backup is made again");
+                match unwanted && command == "vgcfgbackup" {
+                    true => assert_eq!((world.extents(name), world.fills(name)), (BEFORE, true), "{what}"),
+                    false => assert_grown(&world, name, &what),
+                }
+            }
+        }
+    }
+}
+
 /// Where the newest segment's frames begin and end, and the file. The format is `journal/segment.rs`'s: a header of 512
 /// bytes, then frames of length, checksum, payload.
 struct Records {

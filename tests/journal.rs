@@ -2,91 +2,29 @@
 
 mod common;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::*;
-use jiff::Timestamp;
 use lvm_autoscaler::engine::{self, Request, SubmitError};
-use lvm_autoscaler::host::sim::{Fault, Harm, Sim};
-use lvm_autoscaler::host::{Host, Output, RunError};
-use lvm_autoscaler::inventory::{DeviceNumber, Usage};
+use lvm_autoscaler::host::Host;
+use lvm_autoscaler::host::sim::{Fault, Harm};
 use lvm_autoscaler::journal::{Entry, Event, Journal, Source};
-use lvm_autoscaler::name::MountPoint;
-use lvm_autoscaler::plan::{Code, Command, Outcome, Tool};
-
-/// A host on which the journal's disk breaks when a certain command runs.
-struct Breaking {
-    sim: Arc<Sim>,
-    command: &'static str,
-    disk: Disk,
-}
+use lvm_autoscaler::plan::{Code, Outcome};
 
 fn resize_segment(folder: &Path, name: &str, size: u64) {
     let file = std::fs::File::options().write(true).open(folder.join(name)).expect("there");
     file.set_len(size).expect("room");
 }
 
-impl Host for Breaking {
-    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
-        if command.name() == self.command {
-            self.disk.breaks();
+/// A host on which the journal's disk breaks when a certain command runs.
+fn breaking(world: &World, disk: &Arc<Disk>, command: &'static str) -> Arc<dyn Host> {
+    let disk = Arc::clone(disk);
+    world.watched(move |next| {
+        if next.name() == command {
+            disk.breaks();
         }
-        self.sim.run(command, overdue)
-    }
-    fn now(&self) -> Timestamp {
-        self.sim.now()
-    }
-    fn moment(&self) -> lvm_autoscaler::plan::Moment {
-        self.sim.moment()
-    }
-
-    fn users(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::DeviceUsers> {
-        self.sim.users(device)
-    }
-
-    fn mapped(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::Mapped> {
-        self.sim.mapped(device)
-    }
-
-    fn sleep(&self, duration: Duration) {
-        self.sim.sleep(duration);
-    }
-    fn own_names(&self) -> Vec<String> {
-        self.sim.own_names()
-    }
-    fn mountinfo(&self) -> io::Result<String> {
-        self.sim.mountinfo()
-    }
-    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
-        self.sim.usage(mount_point)
-    }
-    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
-        self.sim.superblock(device)
-    }
-    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
-        self.sim.ext4_errors(device)
-    }
-    fn state_usage(&self) -> Option<Usage> {
-        self.sim.state_usage()
-    }
-    fn make_private_folder(&self, folder: &Path) -> std::io::Result<()> {
-        self.sim.make_private_folder(folder)
-    }
-    fn files_in(&self, folder: &Path) -> Vec<std::path::PathBuf> {
-        self.sim.files_in(folder)
-    }
-    fn remove_file(&self, file: &Path) -> std::io::Result<()> {
-        self.sim.remove_file(file)
-    }
-    fn file_size(&self, file: &Path) -> Option<u64> {
-        self.sim.file_size(file)
-    }
-    fn missing_tools(&self) -> Vec<Tool> {
-        self.sim.missing_tools()
-    }
+    })
 }
 
 /// The command that runs when the disk breaks was begun with its record on disk; the next one is not begun.
@@ -95,8 +33,8 @@ fn no_command_runs_that_is_not_on_disk() {
     let commands = ["vgcfgbackup", "lvextend", "resize2fs"];
     for (before, command) in commands.iter().enumerate() {
         let world = World::usual();
-        let host = Arc::new(Breaking { sim: Arc::clone(&world.sim), command, disk: Disk::under(&world) });
-        let daemon = Daemon(world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false));
+        let disk = Arc::new(Disk::under(&world));
+        let daemon = Daemon(world.shared_on(breaking(&world, &disk, command), false));
         daemon.try_alert("vg/data").expect_err("what cannot be written down stops everything");
         assert!(!daemon.0.journal().is_writable());
         assert_eq!(world.names_of_changes(), commands[..=before]);
@@ -104,7 +42,7 @@ fn no_command_runs_that_is_not_on_disk() {
         assert_eq!(world.names_of_changes(), commands[..=before]);
         // With a sound disk the next start goes on and repeats nothing.
         drop(daemon);
-        host.disk.is_mended();
+        disk.is_mended();
         world.daemon().recover().expect("the journal can be written");
         assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "broke at {command}");
         let repeated = usize::from(*command == "vgcfgbackup");
@@ -117,8 +55,8 @@ fn no_command_runs_that_is_not_on_disk() {
 #[test]
 fn what_a_broken_journal_stopped_goes_on_when_it_can_be_written_again() {
     let world = World::usual();
-    let host = Arc::new(Breaking { sim: Arc::clone(&world.sim), command: "lvextend", disk: Disk::under(&world) });
-    let shared = world.shared_on(Arc::clone(&host) as Arc<dyn Host>, false);
+    let disk = Arc::new(Disk::under(&world));
+    let shared = world.shared_on(breaking(&world, &disk, "lvextend"), false);
     let engine = engine::start(Arc::clone(&shared));
     let wish = |name| vec![Request { lv: lv(name), source: Source::Alertmanager, fingerprint: String::new() }];
     engine.submit(wish("vg/data")).expect("accepted");
@@ -126,7 +64,7 @@ fn what_a_broken_journal_stopped_goes_on_when_it_can_be_written_again() {
     assert!(!world.fills("vg/data"), "nothing more is done");
     engine.submit(wish("vg/media")).expect_err("nor accepted");
 
-    host.disk.is_mended();
+    disk.is_mended();
     eventually("the rest is done", || shared.state().running.is_empty());
     assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
     assert_eq!(world.count("lvextend"), 1);

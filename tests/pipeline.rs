@@ -273,3 +273,30 @@ fn the_backup_from_before_the_extension_is_not_overwritten_after_it() {
     world.daemon().recover().expect("the journal can be written");
     assert_eq!(world.names_of_changes(), ["vgcfgbackup", "lvextend", "resize2fs"]);
 }
+
+/// One operation per group, groups side by side: a long growth in one does not delay the other.
+#[test]
+fn a_long_growth_in_one_group_does_not_delay_another() {
+    let world = World::usual();
+    let gate = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let held = std::sync::Arc::clone(&gate);
+    let host = world.watched(move |command| {
+        if command.to_string() == "resize2fs /dev/mapper/vg-data" {
+            held.wait();
+        }
+    });
+    let engine = engine::start(world.shared_on(host, false));
+    let wish = |name: &str| Request { lv: lv(name), source: Source::Alertmanager, fingerprint: String::new() };
+    let submit = |name: &str| engine.submit(vec![wish(name)]).expect("accepted");
+    submit("vg/data");
+    eventually("the growth runs", || world.extents("vg/data") == AFTER);
+    submit("vg/media");
+    submit("vg-2/logs");
+    let state = || engine.shared().state();
+    eventually("the other group's is through", || state().last.contains_key(&lv("vg-2/logs")));
+    assert!(!world.fills("vg/data") && world.extents("vg/media") == BEFORE, "the first group still waits");
+    gate.wait();
+    eventually("all are through", || state().last.len() == 3);
+    engine.drain();
+    assert!(world.fills("vg/data") && world.fills("vg/media") && world.fills("vg-2/logs"));
+}

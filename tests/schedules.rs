@@ -86,6 +86,7 @@ impl Run {
             Harm::TimesOut,
             Harm::Overdue,
             Harm::CrashBefore,
+            Harm::CrashDuring,
             Harm::CrashAfter,
         ];
         let (command, harm) = (self.dice.one_of(&commands).to_owned(), self.dice.one_of(&harms));
@@ -134,7 +135,6 @@ impl Run {
     fn request(&mut self, name: &str) {
         let own = self.dice.roll(3) == 0;
         let before = self.sizes();
-        let known_plans = self.world.sim.changes().len();
         let daemon = self.daemon.take();
         let started = daemon.is_none();
         let world = &self.world;
@@ -155,7 +155,7 @@ impl Run {
             Err(crash) => format!("crash {crash}"),
         };
         self.log.push(format!("{name} own={own} started={started}: {told}"));
-        self.check(&before, known_plans);
+        self.check(&before);
     }
 
     fn sizes(&self) -> BTreeMap<String, u64> {
@@ -163,9 +163,10 @@ impl Run {
     }
 
     /// What the daemon did in one request, recovery included.
-    fn check(&self, before: &BTreeMap<String, u64>, already: usize) {
+    fn check(&self, before: &BTreeMap<String, u64>) {
         let now = self.sizes();
-        let commands = &self.world.sim.changes()[already..];
+        // Also those of a daemon that died: what it started goes on.
+        let commands = self.world.sim.changes();
         let free = self.world.sim.with(|model| model.vg("vg").expect("there").free().0);
         for (name, &size) in &now {
             let grew = size != before[name];
@@ -180,6 +181,7 @@ impl Run {
             let fs = model.lv("vg/other").and_then(|lv| lv.fs.clone()).expect("there");
             fs.size.0 > 1 << 30
         });
+        assert!(self.world.sim.beside_itself().is_empty(), "{}", self.tell("a command ran beside itself"));
         assert!(!mounted_elsewhere, "{}", self.tell("a file system that is no target was grown"));
     }
 

@@ -47,6 +47,11 @@ cargo test --locked --no-run --quiet || exit 1
 
 # On the simulated host: whatever happens in whatever order.
 section schedules test_target schedules
+# The daemon dies before, during and after every command, and at every byte it writes.
+section crashes test_target crash
+# Every command fails, hangs, lies.
+section faults test_target faults
+section journal test_target journal --test format
 
 for name in $wanted; do
     [[ " $known " == *" $name "* ]] || { echo "there is no section $name, there are:$known"; failed=1; }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use crate::host::{Focus, glance, look};
 use crate::inventory::{Inventory, Lv};
-use crate::journal::{Event, JournalError};
+use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
 use crate::plan::{Outcome, Plan, PlannedFs, Step};
@@ -162,6 +162,23 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         }
     }
     Ok(inventory)
+}
+
+/// A daemon that was killed leaves the command behind that it waited for. It is waited for here, before anybody looks: what it
+/// does is not done yet, and the same must not run beside it. `false`: the daemon is stopping.
+pub(super) fn wait_for_left_behind(shared: &Shared, id: OperationId, running: &Running) -> bool {
+    let open = running.started.iter().filter(|number| !running.done.contains(number));
+    for command in open.filter_map(|number| running.plan.steps.get(*number)?.command()) {
+        if shared.host.is_running(&command) {
+            tracing::warn!(operation = %id, command = %command, "still runs since before the start: waiting for it to end");
+            shared.metrics.overdue(command.name(), true);
+            while shared.host.is_running(&command) && !shared.is_stopping() {
+                shared.pause(SETTLE);
+            }
+            shared.metrics.overdue(command.name(), false);
+        }
+    }
+    !shared.is_stopping()
 }
 
 fn make_folder_of(shared: &Shared, file: &Path) -> Result<(), Stop> {

@@ -85,6 +85,9 @@ impl Pipeline {
         if running.recommend {
             return execute::execute(shared, id, None).map(drop);
         }
+        if !execute::wait_for_left_behind(shared, id, &running) {
+            return Ok(());
+        }
         let plan = running.plan;
         let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
         if plan.has_not_begun(&inventory)

@@ -117,6 +117,10 @@ impl Host for Linux {
         }
     }
 
+    fn is_running(&self, command: &Command) -> bool {
+        self.tools.get(&command.tool).is_some_and(|program| super::process::runs(program, &command.arguments))
+    }
+
     fn mountinfo(&self) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo")?).into_owned())
     }

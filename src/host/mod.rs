@@ -40,6 +40,10 @@ pub trait Host: Send + Sync {
     /// `overdue` is called once when it takes longer than it should.
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError>;
 
+    /// Whether a process that this one did not start runs this command: a daemon that was killed leaves the one behind that
+    /// it waited for.
+    fn is_running(&self, command: &Command) -> bool;
+
     /// The text of `/proc/self/mountinfo`.
     fn mountinfo(&self) -> io::Result<String>;
 

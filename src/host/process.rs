@@ -1,6 +1,7 @@
 //! This process: what it uses, and what it was left with by whoever started it.
 
 use std::os::fd::RawFd;
+use std::path::Path;
 
 use procfs::WithCurrentSystemInfo;
 use procfs::process::{LimitValue, Process};
@@ -23,6 +24,17 @@ pub fn close_inherited() {
     }
 }
 
+/// Whether any process is this program with these arguments, by whatever path and interpreter it was started.
+pub(super) fn runs(program: &Path, arguments: &[String]) -> bool {
+    let is_it = |line: &[String]| {
+        let name = line.strip_suffix(arguments).and_then(<[String]>::last).map(Path::new);
+        name.is_some_and(|name| name.file_name() == program.file_name())
+    };
+    // Who ended while we look, or may not be looked at, is none that this daemon left behind.
+    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
+    processes.filter_map(|process| process.cmdline().ok()).any(|line| is_it(&line))
+}
+
 /// Reads it; `None` where /proc does not say.
 pub fn read() -> Option<ProcessUsage> {
     let process = Process::myself().ok()?;
@@ -41,4 +53,31 @@ pub fn read() -> Option<ProcessUsage> {
         start_time_seconds: procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test starts a process to find")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_name_and_all_of_its_arguments() {
+        let arguments = |last: &str| ["-f".to_owned(), "/dev/null".to_owned(), last.to_owned()];
+        let mut child = std::process::Command::new("tail")
+            .args(arguments("/dev/zero-of-this-test"))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("tail");
+        let (tail, last) = (Path::new("/usr/bin/tail"), "/dev/zero-of-this-test");
+        // Between fork and exec it is still us.
+        let found = (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            runs(tail, &arguments(last))
+        });
+        assert!(found);
+        assert!(!runs(Path::new("/usr/bin/head"), &arguments(last)) && !runs(tail, &arguments("another")));
+        child.kill().expect("ours");
+        child.wait().expect("ours");
+        assert!(!runs(tail, &arguments(last)));
+    }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod part;
 
 pub(crate) mod place;
+mod watched;
 
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -22,7 +23,7 @@ use lvm_autoscaler::host::sim::{self, Crash, Fault, Harm, Model, Sim};
 use lvm_autoscaler::journal::{Event, Journal, JournalError, Source, State};
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::name::LvRef;
-use lvm_autoscaler::plan::{Code, Outcome};
+use lvm_autoscaler::plan::{Code, Command, Outcome};
 use lvm_autoscaler::units::Bytes;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -131,6 +132,11 @@ impl World {
             stopping: AtomicBool::new(false),
             refresh: Box::new(|| ()),
         })
+    }
+
+    /// This world's host, and before each command that it runs something else happens.
+    pub(crate) fn watched(&self, before: impl Fn(&Command) + Send + Sync + 'static) -> Arc<dyn Host> {
+        Arc::new(watched::Watched { sim: Arc::clone(&self.sim), before: Box::new(before) })
     }
 
     /// What the journal on disk means.

@@ -36,6 +36,8 @@ pub enum Harm {
     Overdue,
     /// The daemon dies just before it runs.
     CrashBefore,
+    /// The daemon dies while it runs, and it goes on.
+    CrashDuring,
     /// The daemon dies just after it ran.
     CrashAfter,
 }
@@ -79,6 +81,10 @@ impl Harm {
             std::panic::panic_any(Crash(format!("after {command}")));
         }
     }
+}
+
+pub(super) fn crash_during(command: &Command) {
+    std::panic::panic_any(Crash(format!("during {command}")));
 }
 
 pub(super) fn failure(command: &Command) -> Output {

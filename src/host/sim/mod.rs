@@ -24,12 +24,19 @@ pub use fault::{Crash, Fault, Harm};
 pub use file::{SimError, load, parse};
 pub use model::{Model, SimFs, SimLv, SimPool, SimPv, SimVg};
 
+/// Longer than a look after a command is repeated.
+const LEFT_BEHIND: u32 = 10;
+
 /// A host that exists only in memory.
 pub struct Sim {
     model: Mutex<Model>,
     faults: Mutex<Vec<Fault>>,
     /// Every command that was run, for tests and for people who watch.
     log: Mutex<Vec<Command>>,
+    /// Commands that go on although the daemon that started them is dead, and how often it is asked before they end.
+    left_behind: Mutex<Vec<(Command, u32)>>,
+    /// Those that were started again before they ended.
+    beside_itself: Mutex<Vec<String>>,
     clock: Clock,
 }
 
@@ -62,7 +69,14 @@ impl Sim {
     }
 
     fn new(model: Model, clock: Clock) -> Sim {
-        Sim { model: Mutex::new(model), faults: Mutex::default(), log: Mutex::default(), clock }
+        Sim {
+            model: Mutex::new(model),
+            faults: Mutex::default(),
+            log: Mutex::default(),
+            left_behind: Mutex::default(),
+            beside_itself: Mutex::default(),
+            clock,
+        }
     }
 
     /// Lets time pass on a stepped host.
@@ -119,6 +133,11 @@ impl Sim {
         }
     }
 
+    /// Commands that were started while the same one, left behind by a daemon that died, was still running.
+    pub fn beside_itself(&self) -> Vec<String> {
+        lock(&self.beside_itself).clone()
+    }
+
     fn harm(&self, command: &str) -> Option<Harm> {
         let mut faults = lock(&self.faults);
         let fault = faults.iter_mut().find(|fault| fault.strikes(command))?;
@@ -165,6 +184,9 @@ impl Host for Sim {
 
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
         lock(&self.log).push(command.clone());
+        if command.mutates && lock(&self.left_behind).iter().any(|(running, _)| running == command) {
+            lock(&self.beside_itself).push(command.to_string());
+        }
         if self.missing_tools().contains(&command.tool) {
             return Err(RunError::Missing { tool: command.tool });
         }
@@ -172,6 +194,10 @@ impl Host for Sim {
         harm.iter().for_each(|harm| harm.before(command, overdue));
         match harm {
             Some(Harm::Fails) => return Ok(fault::failure(command)),
+            Some(Harm::CrashDuring) => {
+                lock(&self.left_behind).push((command.clone(), LEFT_BEHIND));
+                fault::crash_during(command);
+            }
             Some(Harm::Garbage) => return Ok(fault::garbage()),
             Some(Harm::TimesOut) => {
                 return Err(RunError::TimedOut { command: command.name().to_owned(), after: Duration::from_secs(30) });
@@ -182,6 +208,19 @@ impl Host for Sim {
         harm.iter().for_each(|harm| harm.after(command));
         // What a command reports as failed although it did its work.
         Ok(if harm == Some(Harm::FailsAfterwards) { fault::failure(command) } else { output })
+    }
+
+    fn is_running(&self, command: &Command) -> bool {
+        let mut left = lock(&self.left_behind);
+        let Some((_, questions)) = left.iter_mut().find(|(running, _)| running == command) else { return false };
+        *questions = questions.saturating_sub(1);
+        if *questions > 0 {
+            return true;
+        }
+        left.retain(|(running, _)| running != command);
+        drop(left);
+        self.with(|model| commands::run(model, command));
+        false
     }
 
     fn mountinfo(&self) -> io::Result<String> {

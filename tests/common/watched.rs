@@ -1,0 +1,79 @@
+//! A simulated host that tells a test of each command before it runs.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lvm_autoscaler::host::sim::Sim;
+use lvm_autoscaler::host::{Host, Output, RunError};
+use lvm_autoscaler::inventory::{DeviceNumber, Usage};
+use lvm_autoscaler::name::MountPoint;
+use lvm_autoscaler::plan::{Command, Tool};
+
+pub(super) struct Watched {
+    pub(super) sim: Arc<Sim>,
+    pub(super) before: Box<dyn Fn(&Command) + Send + Sync>,
+}
+
+impl Host for Watched {
+    fn is_running(&self, command: &Command) -> bool {
+        self.sim.is_running(command)
+    }
+    fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
+        (self.before)(command);
+        self.sim.run(command, overdue)
+    }
+    fn now(&self) -> Timestamp {
+        self.sim.now()
+    }
+    fn moment(&self) -> lvm_autoscaler::plan::Moment {
+        self.sim.moment()
+    }
+
+    fn users(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::DeviceUsers> {
+        self.sim.users(device)
+    }
+
+    fn mapped(&self, device: DeviceNumber) -> io::Result<lvm_autoscaler::inventory::Mapped> {
+        self.sim.mapped(device)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.sim.sleep(duration);
+    }
+    fn own_names(&self) -> Vec<String> {
+        self.sim.own_names()
+    }
+    fn mountinfo(&self) -> io::Result<String> {
+        self.sim.mountinfo()
+    }
+    fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
+        self.sim.usage(mount_point)
+    }
+    fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        self.sim.superblock(device)
+    }
+    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+        self.sim.ext4_errors(device)
+    }
+    fn state_usage(&self) -> Option<Usage> {
+        self.sim.state_usage()
+    }
+    fn make_private_folder(&self, folder: &Path) -> std::io::Result<()> {
+        self.sim.make_private_folder(folder)
+    }
+    fn files_in(&self, folder: &Path) -> Vec<std::path::PathBuf> {
+        self.sim.files_in(folder)
+    }
+    fn remove_file(&self, file: &Path) -> std::io::Result<()> {
+        self.sim.remove_file(file)
+    }
+    fn file_size(&self, file: &Path) -> Option<u64> {
+        self.sim.file_size(file)
+    }
+    fn missing_tools(&self) -> Vec<Tool> {
+        self.sim.missing_tools()
+    }
+}
