@@ -24,6 +24,8 @@ skipped=$((skipped + $(grep -c '^SKIPPED: the status page' "$log")))
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     tests/vm/run.sh 2>&1 | tee -a "$log"
     ((PIPESTATUS[0] == 0)) || failed=1
+    tests/vm/cuts.sh 2 2>&1 | tee -a "$log"
+    ((PIPESTATUS[0] == 0)) || failed=1
 else
     echo "SKIPPED: the virtual-machine suite (it needs root and apt)"
     skipped=$((skipped + 1))

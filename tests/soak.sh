@@ -53,6 +53,10 @@ section crashes test_target crash
 section faults test_target faults
 section journal test_target journal --test format
 
+# In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
+section kills tests/vm/run.sh --timeout 3000 kills::
+section cuts tests/vm/cuts.sh
+
 for name in $wanted; do
     [[ " $known " == *" $name "* ]] || { echo "there is no section $name, there are:$known"; failed=1; }
 done

@@ -16,7 +16,7 @@ use crate::http::{self, Answer};
 use crate::storage::{Group, Volume, path};
 
 /// Long enough for anything that is going to happen under emulation.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program under test; it lies beside the test.
 pub(crate) fn program() -> PathBuf {
@@ -72,12 +72,14 @@ impl Daemon {
 
     /// Starts it with these arguments alone.
     pub(crate) fn spawn(arguments: &[&str], state: PathBuf) -> Daemon {
-        let mut child = Command::new(program())
-            .args(["serve", "--web.listen-address=127.0.0.1:0"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
+        let mut command = Command::new(program());
+        command.args(["serve", "--web.listen-address=127.0.0.1:0"]).args(arguments);
+        Daemon::run(command, state)
+    }
+
+    /// Starts it by a command of one's own.
+    pub(crate) fn run(mut command: Command, state: PathBuf) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the daemon starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let kept = Arc::clone(&log);

@@ -7,15 +7,22 @@
     reason = "a test runs programs, writes files and fails by a panic"
 )]
 
+#[expect(dead_code, reason = "shared with the tests outside of the virtual machine")]
+#[path = "../common/part.rs"]
+mod part;
+
 mod daemon;
 mod decisions;
 mod http;
 mod storage;
 
 mod crash;
+mod errors;
 mod exporter;
 mod exposition;
 mod failure;
 mod grow;
+mod kills;
 mod record;
 mod refuse;
+mod root;

@@ -6,7 +6,8 @@
 #       --suite SUITE        Debian release of the guest [bookworm]
 #       --timeout SECONDS    then the machine is killed and the status is 124 [600]
 #       --memory SIZE        [3G]
-#       --disk FILE          image file as the next disk, /dev/vdb and on; survives the run (repeatable)
+#       --disk FILE[,OPTION] image file as the next disk, /dev/vdb and on; survives the run (repeatable). OPTION: QEMU's
+#       --pidfile FILE       QEMU's process number goes there, for who wants to cut the power
 #       --forward HOST:GUEST TCP port on the host's loopback to the guest (repeatable)
 #   rig.sh tools                              print a folder with prometheus promtool alertmanager amtool for the host
 #
@@ -206,9 +207,10 @@ boot() {
         *) die "VM_ACCEL is tcg or kvm, not $accel" ;;
     esac
     for option in "${!disks[@]}"; do
-        qemu+=(-drive "if=none,id=disk$option,file=${disks[option]},format=raw,cache=writeback"
+        qemu+=(-drive "if=none,id=disk$option,file=${disks[option]}"
             -device "virtio-blk-pci,drive=disk$option")
     done
+    if [[ $pidfile ]]; then qemu+=(-pidfile "$pidfile"); fi
     if ((${#forwards[@]})); then
         # shellcheck disable=SC2054
         qemu+=(-device virtio-net-pci,netdev=net,romfile=
@@ -253,7 +255,7 @@ boot() {
     return "$status"
 }
 
-suite=bookworm disks=() forwards=()
+suite=bookworm disks=() forwards=() pidfile=
 ((EUID == 0)) || die "must run as root"
 case ${1:-} in
     prepare)
@@ -268,7 +270,8 @@ case ${1:-} in
                 --suite) suite=$2 ;;
                 --timeout) timeout=$2 ;;
                 --memory) memory=$2 ;;
-                --disk) disks+=("$(realpath "$2")") ;;
+                --disk) disks+=("$(realpath "${2%%,*}"),format=raw,cache=writeback${2#"${2%%,*}"}") ;;
+                --pidfile) pidfile=$(realpath "$2") ;;
                 --forward) forwards+=("$2") ;;
                 *) die "unknown option $1" ;;
             esac

@@ -18,4 +18,9 @@ done
 # shellcheck source=tests/vm/build.sh
 . "$here/build.sh"
 build_share vm
-exec "$here/rig.sh" run "${options[@]}" "$share" ./start vm --ignored --test-threads="${VM_TEST_THREADS:-1}" "$@"
+# What long tests look at, see tests/common/part.rs.
+variables=()
+for name in SOAK KILLS_SEED; do
+    [[ -z ${!name:-} ]] || variables+=("$name=${!name}")
+done
+exec "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" ./start vm --ignored --test-threads="${VM_TEST_THREADS:-1}" "$@"
