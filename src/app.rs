@@ -42,6 +42,8 @@ pub struct Options {
     pub listen: Vec<ListenAddress>,
     /// Take the sockets that systemd opened instead.
     pub systemd_socket: bool,
+    /// The file of exporter-toolkit with TLS and users.
+    pub web_config_file: Option<PathBuf>,
     /// Where the metrics are.
     pub telemetry_path: String,
     /// Which metrics to show.
@@ -109,7 +111,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let config = load_config(options.config_file.as_deref(), options.simulate.as_deref())?;
     // Bound before anything is started: a second daemon or a wrong address must not start an operation.
     let listeners = open_sockets(options)?;
-    check_listeners(&config, &listeners.addresses())?;
+    let access = Arc::new(Access::load(options.web_config_file.as_deref(), listeners.addresses(), &config)?);
     let host = open_host(&config, options.simulate.as_deref())?;
     for tool in host.missing_tools() {
         tracing::warn!(tool = tool.as_str(), "{}", missing(tool));
@@ -139,6 +141,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let daemon = Arc::new(Daemon {
         options: options.clone(),
+        access: Arc::clone(&access),
         in_force: Arc::clone(&in_force),
         host: Arc::clone(&host),
         metrics: Arc::clone(&metrics),
@@ -177,7 +180,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         latest,
         metrics,
         body_deadline: http::BODY_DEADLINE,
-        access: Access::default(),
+        access,
         draining: AtomicBool::new(false),
     });
     runtime.block_on(run(listeners, context, signals, &daemon))?;
@@ -266,20 +269,6 @@ fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {
     }
     Listeners::bind(&options.listen)
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))
-}
-
-/// Who can reach the webhook can make volumes grow, so without credentials only this host may.
-fn check_listeners(config: &Config, listen: &[ListenAddress]) -> anyhow::Result<()> {
-    if config.targets.is_empty() {
-        return Ok(());
-    }
-    if let Some(open) = listen.iter().find(|address| !address.is_local()) {
-        bail!(UsageError(format!(
-            "{open} can be reached from the network and the webhook asks for no credentials: listen on 127.0.0.1, or remove \
-             monitor.targets to have only metrics"
-        )));
-    }
-    Ok(())
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {

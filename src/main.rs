@@ -10,6 +10,7 @@ use lvm_autoscaler::cli::exit::Exit;
 use lvm_autoscaler::config::ConfigError;
 use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
+use lvm_autoscaler::http::AccessError;
 use lvm_autoscaler::notify::NotifyError;
 
 fn main() -> ExitCode {
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             let usage = error.is::<ConfigError>()
                 || error.is::<NotifyError>()
                 || error.is::<UsageError>()
+                || error.is::<AccessError>()
                 || error.is::<SimError>();
             if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }
         }

@@ -68,7 +68,7 @@ impl Server {
             latest,
             metrics,
             body_deadline: Duration::from_millis(300),
-            access: Access::default(),
+            access: Arc::new(Access::default()),
             draining: AtomicBool::new(false),
         });
         let anywhere = "127.0.0.1:0".parse().expect("an address");

@@ -95,7 +95,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         latest: Arc::new(Latest::default()),
         metrics: Arc::new(Metrics::default()),
         body_deadline: http::BODY_DEADLINE,
-        access: Access::default(),
+        access: Arc::new(Access::default()),
         draining: AtomicBool::new(false),
     };
     let anywhere = "127.0.0.1:0".parse().expect("an address");

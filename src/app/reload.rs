@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::bail;
 
-use super::{DEFAULT_CONFIG, Options, UsageError, check_listeners, load_config};
+use super::{DEFAULT_CONFIG, Options, UsageError, load_config};
 use crate::audit::Audit;
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
 use crate::host::{Host, Sampler};
+use crate::http::Access;
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
@@ -28,6 +29,7 @@ pub(super) struct Tellers {
 /// The parts of a daemon that a config reaches.
 pub(super) struct Daemon {
     pub(super) options: Options,
+    pub(super) access: Arc<Access>,
     pub(super) in_force: Arc<InForce>,
     pub(super) host: Arc<dyn Host>,
     pub(super) metrics: Arc<Metrics>,
@@ -74,7 +76,7 @@ impl Daemon {
         if let Some(keys) = only_at_start(&old, &new) {
             bail!(UsageError(format!("{keys} changed, which only a start can do: put it back, or restart the daemon")));
         }
-        check_listeners(&new, &self.options.listen)?;
+        self.access.admits(&new)?;
         // All that can fail comes before anything is in force.
         notify::verify(&new)?;
         let journal = match new.targets.is_empty() || self.engine.get().is_some() {

@@ -21,6 +21,9 @@ pub(super) struct Serve {
     /// Use the sockets that systemd opened, instead of listening by ourselves.
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
     systemd_socket: bool,
+    /// TLS, client certificates, users and headers, in the format of Prometheus' exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
     telemetry_path: String,
@@ -45,9 +48,27 @@ fn path(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Serve { config_file, listen, systemd_socket, telemetry_path, dry_run, simulate, collectors } = self;
+        let Serve {
+            config_file,
+            listen,
+            systemd_socket,
+            web_config_file,
+            telemetry_path,
+            dry_run,
+            simulate,
+            collectors,
+        } = self;
         let selection = collectors.selection();
-        app::serve(&Options { config_file, listen, systemd_socket, telemetry_path, selection, dry_run, simulate })?;
+        app::serve(&Options {
+            config_file,
+            listen,
+            systemd_socket,
+            web_config_file,
+            telemetry_path,
+            selection,
+            dry_run,
+            simulate,
+        })?;
         Ok(Exit::Done)
     }
 }

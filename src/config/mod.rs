@@ -14,6 +14,7 @@ pub mod notify;
 mod raw;
 mod report;
 mod secret;
+pub mod web;
 mod webhook;
 
 use std::path::{Path, PathBuf};

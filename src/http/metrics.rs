@@ -54,6 +54,7 @@ async fn page(context: &Arc<Context>, shape: Shape) -> Option<Bytes> {
 }
 
 fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
+    context.metrics.web_config_accepted.set(i64::from(context.access.is_current()));
     let targets = context.engine().map(|engine| {
         let history = {
             let journal = engine.shared().journal();

@@ -2,6 +2,7 @@
 //! [`crate::engine::Handle`].
 
 mod access;
+mod basic;
 pub mod client;
 mod control;
 mod listen;
@@ -12,6 +13,8 @@ mod route;
 mod server;
 mod signature;
 mod status;
+mod stream;
+mod tls;
 mod verdict;
 mod webhook;
 
@@ -27,7 +30,7 @@ use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::report::Make;
-pub use access::Access;
+pub use access::{Access, AccessError};
 pub use control::{Control, Extend, bind_control, serve_control};
 pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
@@ -64,7 +67,7 @@ pub struct Context {
     /// How long the body of a request may take.
     pub body_deadline: Duration,
     /// Who may ask for what.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// Set when the daemon is stopping.
     pub draining: AtomicBool,
 }

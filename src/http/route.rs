@@ -17,7 +17,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 /// Answers a request, whatever its path, from those who may ask.
 pub(super) async fn answer(context: &Arc<Context>, peer: &Peer, request: Request<Incoming>) -> Answer {
     let is_webhook = request.uri().path().starts_with("/webhook/");
-    let mut answer = match context.access.check(peer, &request).await {
+    let mut answer = match context.access.check(&context.config(), peer, &request).await {
         Ok(()) => inside(context, request).await,
         Err(refused) => refused,
     };

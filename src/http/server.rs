@@ -1,10 +1,12 @@
 //! Accepting, and the limits every connection is under.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access::Peer;
 use super::listen::{AsyncListener, Listeners, Stream};
+use super::stream::Bounded;
 use super::{Context, route};
 
 /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share their
@@ -23,6 +26,12 @@ const MOST_CONNECTIONS: usize = 256;
 const HEADER_DEADLINE: Duration = Duration::from_secs(75);
 /// A handshake is two round trips.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Who connects has something to ask at once; places are not for those who only hold them.
+const FIRST_DEADLINE: Duration = Duration::from_secs(10);
+/// The largest page takes a second over a bad line.
+const TAKING_DEADLINE: Duration = Duration::from_secs(30);
+/// With fewer places left than this, connections are not kept.
+const FEW_PLACES: usize = MOST_CONNECTIONS / 4;
 /// How long running answers may take when the daemon stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -65,10 +74,11 @@ async fn accept(
         };
         match accepted {
             Ok((stream, place)) => {
-                let (context, watcher, is_file) = (Arc::clone(&context), graceful.watcher(), listener.is_file());
+                let (context, places) = (Arc::clone(&context), Arc::clone(&places));
+                let at = Place { context, places, watcher: graceful.watcher(), is_file: listener.is_file() };
                 tokio::spawn(async move {
                     // What a client does wrong is its own concern: it got an answer, or went away.
-                    if let Err(error) = connection(stream, is_file, context, watcher).await {
+                    if let Err(error) = connection(stream, at).await {
                         tracing::debug!("a connection ended: {}", crate::chain(error.as_ref()));
                     }
                     drop(place);
@@ -93,28 +103,58 @@ async fn take(
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-async fn connection(stream: Box<dyn Stream>, is_file: bool, context: Arc<Context>, watcher: Watcher) -> Ended {
-    match context.access.tls().await {
-        Some(config) if !is_file => {
-            let handshake = TlsAcceptor::from(config).accept(stream);
+/// Where a connection is served.
+struct Place {
+    context: Arc<Context>,
+    /// Of the same listener.
+    places: Arc<Semaphore>,
+    watcher: Watcher,
+    /// A Unix socket: who may open it is decided already, and nobody listens in between.
+    is_file: bool,
+}
+
+async fn connection(stream: Box<dyn Stream>, place: Place) -> Ended {
+    let stream = Bounded::new(stream, TAKING_DEADLINE);
+    let web = place.context.access.web(&place.context.config()).await;
+    match &web.tls {
+        Some(config) if !place.is_file => {
+            let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
             let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await??;
-            let peer = Peer::of(stream.get_ref().1);
-            requests(Box::new(stream), peer, context, watcher).await
+            let peer = Peer::of(stream.get_ref().1, web.client_auth.verifies());
+            requests(stream, peer, place).await
         }
-        _ => requests(stream, Peer::default(), context, watcher).await,
+        _ => requests(stream, Peer::default(), place).await,
     }
 }
 
-async fn requests(stream: Box<dyn Stream>, peer: Peer, context: Arc<Context>, watcher: Watcher) -> Ended {
+async fn requests(stream: impl Stream + 'static, peer: Peer, place: Place) -> Ended {
+    let Place { context, places, watcher, .. } = place;
     let peer = Arc::new(peer);
+    let asked = Arc::new(AtomicBool::new(false));
+    let was_asked = Arc::clone(&asked);
     let service = service_fn(move |request| {
-        let (context, peer) = (Arc::clone(&context), Arc::clone(&peer));
-        async move { Ok::<_, Infallible>(route::answer(&context, &peer, request).await) }
+        was_asked.store(true, Ordering::Relaxed);
+        let (context, peer, places) = (Arc::clone(&context), Arc::clone(&peer), Arc::clone(&places));
+        async move {
+            let mut answer = route::answer(&context, &peer, request).await;
+            if places.available_permits() < FEW_PLACES {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    Ok(watcher.watch(connection).await?)
+    let mut connection = pin!(watcher.watch(connection));
+    tokio::select! {
+        ended = &mut connection => return Ok(ended?),
+        () = tokio::time::sleep(FIRST_DEADLINE) => {}
+    }
+    if !asked.load(Ordering::Relaxed) {
+        return Err("nothing was asked in time".into());
+    }
+    Ok(connection.await?)
 }

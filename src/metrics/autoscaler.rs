@@ -139,6 +139,12 @@ pub const FAMILIES: &[Documented] = &[
         "",
         "Whether the config was accepted the last time it was read; if not, the one before stays in force",
     ),
+    documented(
+        "web_config_last_reload_successful",
+        "gauge",
+        "",
+        "Whether the web config and the certificates in it were accepted the last time they were read; if not, those before stay in force",
+    ),
     documented("config_last_reload_success_timestamp_seconds", "gauge", "", "When the config in force was read"),
     documented(
         "report_last_success_timestamp_seconds",
@@ -178,6 +184,8 @@ pub struct Metrics {
     pub queue_length: Gauge<i64, AtomicI64>,
     /// Whether the journal could be written to the last time.
     pub journal_writable: Gauge<i64, AtomicI64>,
+    /// Whether the web config was accepted the last time.
+    pub web_config_accepted: Gauge<i64, AtomicI64>,
     reload_successful: Gauge<i64, AtomicI64>,
     reload_success: Gauge<f64, AtomicU64>,
     /// When the last report was kept; [`Metrics::report_kept`].
@@ -210,6 +218,7 @@ impl Default for Metrics {
             alerts: Family::default(),
             queue_length: Gauge::default(),
             journal_writable: Gauge::default(),
+            web_config_accepted: Gauge::default(),
             reload_successful: Gauge::default(),
             reload_success: Gauge::default(),
             report_success: Gauge::default(),
@@ -219,6 +228,7 @@ impl Default for Metrics {
         };
         // An exporter has no journal, and what is not there does not fail.
         metrics.journal_writable.set(1);
+        metrics.web_config_accepted.set(1);
         metrics.audit_writable.set(1);
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -236,6 +246,7 @@ impl Default for Metrics {
         families.add("queue_length", metrics.queue_length.clone());
         families.add("journal_writable", metrics.journal_writable.clone());
         families.add("config_last_reload_successful", metrics.reload_successful.clone());
+        families.add("web_config_last_reload_successful", metrics.web_config_accepted.clone());
         families.add("config_last_reload_success_timestamp_seconds", metrics.reload_success.clone());
         families.add("report_last_success_timestamp_seconds", metrics.report_success.clone());
         families.add("notifications", metrics.notifications.clone());
