@@ -17,6 +17,13 @@ fn shipped_configs_load() {
     }
 }
 
+#[test]
+fn the_shipped_web_config_loads() {
+    let path = "configs/web-config.yml";
+    let web = config::web::parse(&file(path), Path::new(path)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(web.tls.is_some() && web.users.len() == 1 && web.headers.len() == 2);
+}
+
 /// `raw.rs` mirrors the file: each public field of it is a key.
 #[test]
 fn the_full_config_has_every_key() {

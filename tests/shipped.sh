@@ -30,6 +30,12 @@ if [[ $tools ]]; then
     "$tools/promtool" check config configs/prometheus.yml
     for page in tests/golden/*.prom; do "$tools/promtool" check metrics <"$page" || { echo "$page"; exit 1; }; done
     "$tools/amtool" check-config configs/alertmanager.yml
+    # It wants the certificates to be there.
+    web=$(mktemp -d)
+    cp configs/web-config.yml "$web"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=x -keyout "$web/server.key" -out "$web/server.crt" 2>/dev/null
+    "$tools/promtool" check web-config "$web/web-config.yml"
+    rm -r "$web"
     # routed RECEIVER LABEL=VALUE...
     routed() { "$tools/amtool" config routes test --config.file=configs/alertmanager.yml --verify.receivers="$1" "${@:2}"; }
     routed lvm-autoscaler alertname=LvmFileSystemFilling severity=warning lvm_autoscaler=extend instance=db1 vg=v lv=l mountpoint=/data

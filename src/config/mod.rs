@@ -5,6 +5,7 @@
 
 mod credentials;
 mod file;
+mod hidden;
 mod in_force;
 mod limits;
 mod load;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::file::{self, ConfigError, Wrong, wrong};
+use super::hidden::{Hidden, HiddenText};
 use super::locate::Step;
 use super::secret::Secret;
 
@@ -381,42 +382,6 @@ impl FromStr for Curve {
                 ));
             }
         })
-    }
-}
-
-/// A text that is not repeated in errors.
-#[derive(Debug)]
-struct Hidden(Secret);
-
-impl<'de> Deserialize<'de> for Hidden {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hidden, D::Error> {
-        deserializer.deserialize_any(HiddenText(|text| Ok(Hidden(Secret::new(text)))))
-    }
-}
-
-struct HiddenText<T>(fn(&str) -> Result<T, String>);
-
-impl<T> Visitor<'_> for HiddenText<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.0)(text).map_err(E::custom)
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
     }
 }
 
