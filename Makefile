@@ -5,7 +5,7 @@
 #   make soak            the long proofs in full, as a table; SOAK=name for some of them
 #   make check           format, lints, docs, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
-#   make bench           what a scrape costs beside one report of LVM, as a table
+#   make bench           what a scrape costs beside one report of LVM, and an operation beside the bare commands
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -28,6 +28,7 @@ vm-test:
 
 bench:
 	tests/bench/run.sh
+	tests/bench/overhead.sh
 
 check: fmt clippy docs deny shipped
 

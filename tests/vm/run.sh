@@ -9,7 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 
-options=(--timeout 900)
+options=(--timeout 1800)
 while [[ ${1:-} == --suite || ${1:-} == --timeout || ${1:-} == --memory ]]; do
     options+=("$1" "$2")
     shift 2
