@@ -1,5 +1,6 @@
 //! The composition root of `serve`: builds everything once, runs until a signal, drains in order.
 
+mod relay;
 mod reload;
 pub mod reports;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+pub use self::relay::relay;
 use crate::alert::instance::OwnNames;
 use crate::config::{self, Config, InForce};
 use crate::host::linux::Linux;

@@ -40,6 +40,7 @@ pub mod metrics;
 pub mod name;
 pub mod notify;
 pub mod plan;
+pub mod relay;
 pub mod report;
 pub mod units;
 

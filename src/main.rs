@@ -12,6 +12,8 @@ use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
 use lvm_autoscaler::http::AccessError;
 use lvm_autoscaler::notify::NotifyError;
+use lvm_autoscaler::relay::RelayError;
+use lvm_autoscaler::relay::hosts::HostsError;
 
 fn main() -> ExitCode {
     process::close_inherited();
@@ -28,7 +30,9 @@ fn main() -> ExitCode {
                 || error.is::<NotifyError>()
                 || error.is::<UsageError>()
                 || error.is::<AccessError>()
-                || error.is::<SimError>();
+                || error.is::<SimError>()
+                || error.is::<RelayError>()
+                || error.is::<HostsError>();
             if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }
         }
     }

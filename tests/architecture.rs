@@ -7,6 +7,7 @@ const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["app"],
+    &["relay"],
     &["http"],
     &["engine", "report", "notify", "audit"],
     &["metrics", "journal", "host"],

@@ -1,13 +1,16 @@
 //! The command line: clap types here, one file per command.
 
+mod alertmanager_config;
 mod check_config;
 mod daemon;
 pub mod exit;
 mod extend;
+mod fleet;
 mod history;
 mod metrics;
 mod pause;
 mod plan;
+mod relay;
 mod reload;
 mod report;
 mod selection;
@@ -36,6 +39,10 @@ enum Command {
     Metrics(metrics::Metrics),
     /// Check a config file and say what is wrong where.
     CheckConfig(check_config::CheckConfig),
+    /// Hand the alerts of one webhook to the daemons of many hosts.
+    Relay(relay::Relay),
+    /// Print a receiver and a route for each host, for Alertmanagers before 0.31.
+    AlertmanagerConfig(alertmanager_config::AlertmanagerConfig),
     /// Show for every target what would be done now and why, without doing it.
     Plan(plan::Plan),
     /// Grow a target now, by hand: the same guards, the same steps.
@@ -127,6 +134,8 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Metrics(metrics) => metrics.run(),
             Command::CheckConfig(check) => check.run(),
+            Command::Relay(relay) => relay.run(),
+            Command::AlertmanagerConfig(config) => config.run(),
             Command::Plan(plan) => plan.run(),
             Command::Extend(extend) => extend.run(),
             Command::History(history) => history.run(),

@@ -6,6 +6,7 @@
 mod credentials;
 mod file;
 mod hidden;
+mod http_client;
 mod in_force;
 mod limits;
 mod load;
@@ -28,6 +29,7 @@ use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
 pub use file::ConfigError;
+pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
 pub use limits::{Budget, FilesystemCheck, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, PoolLimits, Window};
 pub use load::{load, parse};

@@ -19,9 +19,12 @@ mod verdict;
 mod webhook;
 
 use std::borrow::Cow;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
 
 use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce};
@@ -35,10 +38,26 @@ pub use control::{Control, Extend, bind_control, serve_control};
 pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
 pub use pages::StatusPages;
+pub use route::{Answer, text, with_type};
 pub use server::serve;
+pub use webhook::read as read_body;
 
 /// Alertmanager sends the body at once.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What stands behind the listeners: the daemon, or a relay.
+pub trait Site: Send + Sync + 'static {
+    /// Who may ask for what.
+    fn access(&self) -> &Arc<Access>;
+    /// What is wanted now.
+    fn config(&self) -> Arc<Config>;
+    /// Answers a request from those who may ask.
+    fn inside(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    /// Counts a request to a webhook, refused or not.
+    fn webhook_answered(&self, status: u16);
+    /// No new connections are taken any more.
+    fn drain(&self);
+}
 
 /// Everything the routes need.
 pub struct Context {
@@ -86,5 +105,27 @@ impl Context {
     /// What counts as this host.
     fn names(&self, config: &Config) -> Cow<'_, OwnNames> {
         config.instances.as_ref().map_or(Cow::Borrowed(&self.own_names), |names| Cow::Owned(OwnNames::new(names)))
+    }
+}
+
+impl Site for Context {
+    fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.in_force.get()
+    }
+
+    async fn inside(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        route::inside(&self, request).await
+    }
+
+    fn webhook_answered(&self, status: u16) {
+        self.metrics.webhook_answered(status);
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 }

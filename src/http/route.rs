@@ -9,26 +9,27 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::access::Peer;
 use super::pages::Part;
-use super::{Context, metrics, pages, report, webhook};
+use super::{Context, Site, metrics, pages, report, webhook};
 use crate::alert::Sender;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+/// What a request is answered.
+pub type Answer = Response<Full<Bytes>>;
 
 /// Answers a request, whatever its path, from those who may ask.
-pub(super) async fn answer(context: &Arc<Context>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request<Incoming>) -> Answer {
     let is_webhook = request.uri().path().starts_with("/webhook/");
-    let mut answer = match context.access.check(&context.config(), peer, &request).await {
-        Ok(()) => inside(context, request).await,
+    let mut answer = match site.access().check(&site.config(), peer, &request).await {
+        Ok(()) => Arc::clone(site).inside(request).await,
         Err(refused) => refused,
     };
     if is_webhook {
-        context.metrics.webhook_answered(answer.status().as_u16());
+        site.webhook_answered(answer.status().as_u16());
     }
-    context.access.dress(answer.headers_mut());
+    site.access().dress(answer.headers_mut());
     answer
 }
 
-async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
+pub(super) async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == context.telemetry_path {
         return match get(&request) {
@@ -81,11 +82,13 @@ fn only(request: &Request<Incoming>, method: &Method, allowed: &'static str) -> 
     Some(answer)
 }
 
-pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+/// A line for people.
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     with_type(status, "text/plain; charset=utf-8", body)
 }
 
-pub(super) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+/// An answer of that type.
+pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::access::Peer;
 use super::listen::{AsyncListener, Listeners, Stream};
 use super::stream::Bounded;
-use super::{Context, route};
+use super::{Site, route};
 
 /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share their
 /// places: a flood on one leaves the others as they are.
@@ -36,13 +36,13 @@ const FEW_PLACES: usize = MOST_CONNECTIONS / 4;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `stop` changes, then lets running answers end.
-pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: watch::Receiver<bool>) {
+pub async fn serve<S: Site>(listeners: Listeners, site: Arc<S>, stop: watch::Receiver<bool>) {
     let graceful = Arc::new(GracefulShutdown::new());
     let mut loops = Vec::new();
     for listener in listeners.into_inner() {
         match listener.into_async() {
             Ok(listener) => {
-                loops.push(tokio::spawn(accept(listener, Arc::clone(&context), Arc::clone(&graceful), stop.clone())));
+                loops.push(tokio::spawn(accept(listener, Arc::clone(&site), Arc::clone(&graceful), stop.clone())));
             }
             Err(error) => tracing::error!("a listener cannot be used: {error}"),
         }
@@ -52,7 +52,7 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: watch::Rec
             tracing::error!("a listener ended: {error}");
         }
     }
-    context.draining.store(true, Ordering::Relaxed);
+    site.drain();
     if let Some(graceful) = Arc::into_inner(graceful)
         && tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err()
     {
@@ -60,9 +60,9 @@ pub async fn serve(listeners: Listeners, context: Arc<Context>, stop: watch::Rec
     }
 }
 
-async fn accept(
+async fn accept<S: Site>(
     listener: AsyncListener,
-    context: Arc<Context>,
+    site: Arc<S>,
     graceful: Arc<GracefulShutdown>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -74,8 +74,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, place)) => {
-                let (context, places) = (Arc::clone(&context), Arc::clone(&places));
-                let at = Place { context, places, watcher: graceful.watcher(), is_file: listener.is_file() };
+                let (site, places) = (Arc::clone(&site), Arc::clone(&places));
+                let at = Place { site, places, watcher: graceful.watcher(), is_file: listener.is_file() };
                 tokio::spawn(async move {
                     // What a client does wrong is its own concern: it got an answer, or went away.
                     if let Err(error) = connection(stream, at).await {
@@ -104,8 +104,8 @@ async fn take(
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Where a connection is served.
-struct Place {
-    context: Arc<Context>,
+struct Place<S> {
+    site: Arc<S>,
     /// Of the same listener.
     places: Arc<Semaphore>,
     watcher: Watcher,
@@ -113,9 +113,9 @@ struct Place {
     is_file: bool,
 }
 
-async fn connection(stream: Box<dyn Stream>, place: Place) -> Ended {
+async fn connection<S: Site>(stream: Box<dyn Stream>, place: Place<S>) -> Ended {
     let stream = Bounded::new(stream, TAKING_DEADLINE);
-    let web = place.context.access.web(&place.context.config()).await;
+    let web = place.site.access().web(&place.site.config()).await;
     match &web.tls {
         Some(config) if !place.is_file => {
             let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
@@ -127,16 +127,16 @@ async fn connection(stream: Box<dyn Stream>, place: Place) -> Ended {
     }
 }
 
-async fn requests(stream: impl Stream + 'static, peer: Peer, place: Place) -> Ended {
-    let Place { context, places, watcher, .. } = place;
+async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Place<S>) -> Ended {
+    let Place { site, places, watcher, .. } = place;
     let peer = Arc::new(peer);
     let asked = Arc::new(AtomicBool::new(false));
     let was_asked = Arc::clone(&asked);
     let service = service_fn(move |request| {
         was_asked.store(true, Ordering::Relaxed);
-        let (context, peer, places) = (Arc::clone(&context), Arc::clone(&peer), Arc::clone(&places));
+        let (site, peer, places) = (Arc::clone(&site), Arc::clone(&peer), Arc::clone(&places));
         async move {
-            let mut answer = route::answer(&context, &peer, request).await;
+            let mut answer = route::answer(&site, &peer, request).await;
             if places.available_permits() < FEW_PLACES {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

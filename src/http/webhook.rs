@@ -55,7 +55,7 @@ fn receive(context: &Context, sender: Sender, payload: alert::Payload, body: &[u
 }
 
 /// The whole body, or what is answered instead.
-pub(super) async fn read(body: Incoming, deadline: Duration) -> Result<Bytes, Answer> {
+pub async fn read(body: Incoming, deadline: Duration) -> Result<Bytes, Answer> {
     let too_large = || text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes\n"));
     // What says so itself need not be read.
     if body.size_hint().lower() > MAX_BODY as u64 {

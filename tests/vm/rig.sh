@@ -9,6 +9,7 @@
 #       --disk FILE[,OPTION] image file as the next disk, /dev/vdb and on; survives the run (repeatable). OPTION: QEMU's
 #       --pidfile FILE       QEMU's process number goes there, for who wants to cut the power
 #       --forward HOST:GUEST TCP port on the host's loopback to the guest (repeatable)
+#   rig.sh alertmanager SUITE                 print a folder with that suite's alertmanager and amtool for the host
 #   rig.sh tools                              print a folder with prometheus promtool alertmanager amtool for the host
 #
 # Statuses of its own: 124 deadline passed, 125 the guest or the rig failed (or the guest cut its own power).
@@ -151,6 +152,23 @@ make_tools() {
     ln -s prometheus-alertmanager "$1/usr/bin/alertmanager" # its name everywhere but in Debian
 }
 
+# Of another suite than the host's: with package lists of its own, that are not kept.
+make_alertmanager() {
+    local keyring=${VM_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg} from apt
+    from=${VM_MIRROR:-$(mirror)}
+    [[ $from ]] || die "apt names no Debian mirror, set VM_MIRROR"
+    mkdir -p "$1"/apt/{lists,cache/archives}/partial
+    echo "deb [signed-by=$keyring] $from $suite main" >"$1/apt/sources.list"
+    apt=(-qq -o "Dir::Etc::sourcelist=$1/apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$1/apt/lists"
+        -o "Dir::Cache=$1/apt/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none)
+    apt-get "${apt[@]}" update
+    (cd "$1/apt" && apt-get "${apt[@]}" download prometheus-alertmanager)
+    dpkg -x "$1"/apt/prometheus-alertmanager_*.deb "$1"
+    rm -r "$1/apt"
+    ln -s prometheus-alertmanager "$1/usr/bin/alertmanager" # its name everywhere but in Debian
+    "$1/usr/bin/alertmanager" --version >&2
+}
+
 # Hardware virtualisation can be there and yet hang the guest: believe only a boot that ended.
 make_acceleration() {
     if [[ -w /dev/kvm ]] && say "trying /dev/kvm" && VM_ACCEL=kvm boot "$1" 40 1G true 2>"$1/try.log"; then
@@ -282,6 +300,13 @@ case ${1:-} in
         shift
         prepare >&2 # standard output belongs to the command
         boot "$share" "$timeout" "$memory" "$@"
+        ;;
+    alertmanager)
+        suite=${2:-$suite}
+        exec 9>"$cache/lock"
+        flock 9
+        step "alertmanager-$suite" "$suite" make_alertmanager >&2
+        echo "$cache/alertmanager-$suite/usr/bin"
         ;;
     tools)
         exec 9>"$cache/lock"

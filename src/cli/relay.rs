@@ -1,0 +1,50 @@
+//! `relay`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::fleet::Reach;
+use crate::app;
+use crate::config::{HttpClient, load_http_client};
+use crate::http::ListenAddress;
+use crate::relay;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler relay --targets-file=/etc/lvm-autoscaler/hosts.json")]
+pub(super) struct Relay {
+    /// The hosts, in the format of Prometheus' file_sd; read again when it changed. No other host is ever called.
+    #[arg(long, value_name = "FILE")]
+    targets_file: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+    /// How to call the daemons: credentials and TLS, as Prometheus' http_config.
+    #[arg(long = "http.config.file", value_name = "FILE")]
+    http_config_file: Option<PathBuf>,
+    /// The label that names the host of an alert.
+    #[arg(long, value_name = "LABEL", default_value = "instance")]
+    instance_label: String,
+    /// How long a daemon may take to accept. Alertmanager gives up on a flush after 10 s at the earliest.
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19846")]
+    listen: Vec<ListenAddress>,
+}
+
+impl Relay {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let client = self.http_config_file.as_deref().map(load_http_client).transpose()?;
+        let options = relay::Options {
+            targets_file: self.targets_file,
+            defaults: self.reach.defaults(),
+            client: client.unwrap_or_else(HttpClient::default),
+            label: self.instance_label,
+            timeout: self.timeout,
+        };
+        app::relay(&options, &self.listen)?;
+        Ok(Exit::Done)
+    }
+}

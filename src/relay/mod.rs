@@ -1,0 +1,218 @@
+//! A relay: one webhook for Alertmanager, in front of many daemons. It hands each alert to the host that its label
+//! `instance` names.
+//!
+//! It keeps nothing. It answers 2xx only when every host that was addressed has accepted, else 5xx: so delivery is
+//! Alertmanager's, with its own retries, and a host that accepted twice coalesces or refuses. All hosts are called at the
+//! same time and each has a deadline, so that one that hangs delays none. Several relays may stand behind one name.
+
+mod client;
+pub mod hosts;
+mod metrics;
+mod split;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::alert::{self, Sender};
+use crate::config::{Config, HttpClient};
+use crate::http::{Access, Answer, Site, read_body, text, with_type};
+use client::Downstream;
+use hosts::{Defaults, Host, Hosts, HostsError, Watched};
+use metrics::Metrics;
+
+/// What a relay needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The list of hosts.
+    pub targets_file: PathBuf,
+    /// How daemons are reached.
+    pub defaults: Defaults,
+    /// With which credentials.
+    pub client: HttpClient,
+    /// The label that names the host.
+    pub label: String,
+    /// How long a daemon may take.
+    pub timeout: Duration,
+}
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The list of hosts.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// The credentials for the daemons.
+    #[error("the daemons cannot be called: {0}")]
+    Client(String),
+}
+
+/// A relay.
+pub struct Relay {
+    list: Mutex<Watched>,
+    downstream: Arc<Downstream>,
+    label: String,
+    timeout: Duration,
+    metrics: Metrics,
+    access: Arc<Access>,
+    /// A relay has no targets; what it is asked for is the web config's.
+    config: Arc<Config>,
+    draining: AtomicBool,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Report {
+    hosts: Vec<Delivery>,
+    /// What the label said of alerts that fire for no host of the list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown_instances: Vec<String>,
+    /// Alerts that are over and so were not forwarded.
+    resolved: usize,
+}
+
+/// What became of one host's part.
+#[derive(Debug, Serialize)]
+struct Delivery {
+    host: String,
+    alerts: usize,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Relay {
+    /// Reads the list; what is wrong with it or the credentials is found now.
+    pub fn new(options: &Options, access: Access) -> Result<Relay, RelayError> {
+        let list = Watched::open(&options.targets_file, options.defaults.clone())?;
+        let downstream = Downstream::new(options.client.clone()).map_err(RelayError::Client)?;
+        Ok(Relay {
+            list: Mutex::new(list),
+            downstream: Arc::new(downstream),
+            label: options.label.clone(),
+            timeout: options.timeout,
+            metrics: Metrics::new(),
+            access: Arc::new(access),
+            config: Arc::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The list as it is now.
+    pub fn hosts(&self) -> Arc<Hosts> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = list.hosts();
+        self.metrics.hosts.set(hosts.len() as i64);
+        self.metrics.hosts_good.set(i64::from(list.good));
+        hosts
+    }
+
+    async fn forward(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let body = match read_body(request.into_body(), crate::http::BODY_DEADLINE).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        // What a daemon would not take is refused here already; what is passed on is the whole payload.
+        if let Err(error) = alert::parse(Sender::Alertmanager, &body) {
+            return text(StatusCode::BAD_REQUEST, format!("{error}\n"));
+        }
+        let Ok(payload) = serde_json::from_slice::<Value>(&body) else {
+            return text(StatusCode::BAD_REQUEST, "the body is not JSON\n");
+        };
+        let parts = split::split(payload, &self.hosts(), &self.label);
+        let calls: Vec<_> = parts.to.into_iter().map(|part| tokio::spawn(Arc::clone(&self).deliver(part))).collect();
+        let mut report = Report { hosts: vec![], unknown_instances: parts.unknown, resolved: parts.resolved };
+        for call in calls {
+            // A task ends by a panic only where there is a bug; its host has then not accepted.
+            report.hosts.extend(call.await);
+        }
+        self.count(&report);
+        let all = report.hosts.iter().all(|delivery| delivery.outcome == "accepted");
+        let status = if all { StatusCode::ACCEPTED } else { StatusCode::BAD_GATEWAY };
+        with_type(status, "application/json", serde_json::to_vec(&report).unwrap_or_default())
+    }
+
+    async fn deliver(self: Arc<Self>, (host, body, alerts): (Arc<Host>, Vec<u8>, usize)) -> Delivery {
+        let called = tokio::time::timeout(self.timeout, self.downstream.post(&host, body)).await;
+        let (outcome, status, said, error) = match called {
+            Ok(Ok((status, said))) if status.is_success() => ("accepted", Some(status), said, None),
+            Ok(Ok((status, said))) => ("rejected", Some(status), said, None),
+            Ok(Err(error)) => ("unreachable", None, "".into(), Some(error)),
+            Err(_) => {
+                let timeout = humantime::format_duration(self.timeout);
+                ("unreachable", None, "".into(), Some(format!("no answer within {timeout}")))
+            }
+        };
+        if outcome != "accepted" {
+            let status = status.map(|status| status.as_u16());
+            let said = String::from_utf8_lossy(&said).chars().take(200).collect::<String>();
+            tracing::warn!(host = host.name, status, error, said, "alerts were not accepted, they must come again");
+        }
+        self.metrics.delivered(&host.name, outcome);
+        let answer = serde_json::from_slice(&said).ok();
+        let status = status.map(|status| status.as_u16());
+        Delivery { host: host.name.clone(), alerts, outcome, status, answer, error }
+    }
+
+    fn count(&self, report: &Report) {
+        self.metrics.alerts("forwarded", report.hosts.iter().map(|delivery| delivery.alerts).sum());
+        self.metrics.alerts("unknown_instance", report.unknown_instances.len());
+        self.metrics.alerts("resolved", report.resolved);
+        if let Some(first) = report.unknown_instances.first() {
+            let unknown = report.unknown_instances.len();
+            tracing::warn!(unknown, first, "alerts for hosts that are not in the list were passed over");
+        }
+    }
+}
+
+impl Site for Relay {
+    fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
+    async fn inside(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let (path, method) = (request.uri().path(), request.method());
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let expected = if path == "/webhook/alertmanager" { *method == Method::POST } else { reads };
+        match path {
+            "/webhook/alertmanager" | "/metrics" | "/-/healthy" | "/-/ready" | "/" if !expected => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "expected GET, or POST for the webhook\n")
+            }
+            "/webhook/alertmanager" => self.forward(request).await,
+            "/metrics" => {
+                self.hosts();
+                let page = self.metrics.page().unwrap_or_default();
+                with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page)
+            }
+            "/-/healthy" => text(StatusCode::OK, "healthy\n"),
+            "/-/ready" if self.draining.load(Ordering::Relaxed) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n")
+            }
+            "/-/ready" => text(StatusCode::OK, "ready\n"),
+            "/" => text(StatusCode::OK, format!("lvm-autoscaler relay, {} hosts\n", self.hosts().len())),
+            _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+        }
+    }
+
+    fn webhook_answered(&self, status: u16) {
+        self.metrics.answered(status);
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,237 @@
+//! A storm: 10,000 alerts in 200 requests over 20 connections, to a daemon whose journal is on a real disk. All are answered,
+//! what was accepted is decided about, and memory stays bounded. `make bench` runs it too and prints how long answers took.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test starts a daemon and says what it measured"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const REQUESTS: usize = 200;
+const ALERTS: usize = 50;
+const CONNECTIONS: usize = 20;
+/// Targets in so many groups; what grows is decided by one worker each.
+const GROUPS: usize = 10;
+const VOLUMES: usize = 100;
+
+struct Daemon {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start(queue: usize) -> Daemon {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+        // One volume of each group exists and is over its threshold; the others are decided about and refused.
+        let (mut host, mut config) = ("names: [db1]\nspeed: 1\nvolume_groups:\n".to_owned(), String::new());
+        for vg in 0..GROUPS {
+            host += &format!(
+                "  - name: vg{vg}\n    physical_volumes: [{{ name: /dev/sd{vg}, size: 20GiB }}]\n    logical_volumes:\n      \
+                 - {{ name: l0, size: 4GiB, filesystem: {{ type: ext4, mount_point: /m{vg}/0, used: 90% }} }}\n"
+            );
+            for lv in 0..VOLUMES {
+                config += &format!("    - {{ lv_path: vg{vg}/l{lv}, mount_point: /m{vg}/{lv}, increment: 2GiB }}\n");
+            }
+        }
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("written");
+        write("host.yaml", host);
+        let state = folder.path().join("state");
+        write(
+            "config.yaml",
+            format!(
+                "state: {{ directory: {} }}\nwebhook: {{ queue: {queue} }}\nmonitor:\n  targets:\n{config}",
+                state.display()
+            ),
+        );
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let process = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
+            .args(["serve", "--log.level=error"])
+            .arg(format!("--config.file={}", folder.path().join("config.yaml").display()))
+            .arg(format!("--simulate={}", folder.path().join("host.yaml").display()))
+            .arg(format!("--web.listen-address={port}"))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let daemon = Daemon { process, address: port, _folder: folder };
+        let until = Instant::now() + Duration::from_secs(120);
+        while daemon.get("/-/ready").is_none_or(|(status, _)| status != 200) {
+            assert!(Instant::now() < until, "it does not get ready");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        daemon
+    }
+
+    fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address).ok()?);
+        stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
+        answer(&mut stream).ok()
+    }
+
+    /// The sum over all series that begin so, by volume.
+    fn decided(&self) -> BTreeMap<String, u64> {
+        let (_, page) = self.get("/metrics").expect("it answers");
+        let mut found = BTreeMap::new();
+        for line in page.lines() {
+            let counted = line.starts_with("lvm_autoscaler_refusals_total{vg=\"vg")
+                || line.starts_with("lvm_autoscaler_operations_total{vg=\"vg");
+            if let (true, Some((series, count))) = (counted, line.rsplit_once(' ')) {
+                let part =
+                    |name: &str| series.split_once(name).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("");
+                let lv = format!("{}/{}", part("vg=\""), part("lv=\""));
+                *found.entry(lv).or_default() += count.parse::<f64>().expect("a number") as u64;
+            }
+        }
+        found.retain(|_, count| *count > 0);
+        found
+    }
+
+    /// The most memory it ever had, in MiB.
+    fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(Path::new("/proc").join(self.process.id().to_string()).join("status"));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says so");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<(u16, String)> {
+    let (mut status, mut length, mut line) = (0, 0, String::new());
+    loop {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let lower = line.trim().to_ascii_lowercase();
+        if let Some(rest) = lower.strip_prefix("http/1.1 ") {
+            status = rest.split(' ').next().and_then(|code| code.parse().ok()).unwrap_or(0);
+        } else if let Some(rest) = lower.strip_prefix("content-length: ") {
+            length = rest.parse().unwrap_or(0);
+        } else if lower.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The alerts of one request: each volume comes ten times in the whole storm.
+fn request(number: usize) -> Vec<u8> {
+    let alert = |n: usize| {
+        let index = (number * ALERTS + n) % (GROUPS * VOLUMES);
+        let (vg, lv) = (index % GROUPS, index / GROUPS);
+        json!({ "status": "firing", "labels": { "alertname": "Filling", "instance": "db1:9100", "vg": format!("vg{vg}"),
+            "lv": format!("l{lv}"), "mountpoint": format!("/m{vg}/{lv}") }, "annotations": {},
+            "fingerprint": format!("{index:016x}") })
+    };
+    let alerts: Vec<Value> = (0..ALERTS).map(alert).collect();
+    let body =
+        json!({ "version": "4", "status": "firing", "groupKey": number.to_string(), "alerts": alerts }).to_string();
+    let head = format!(
+        "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.into_bytes(), body.into_bytes()].concat()
+}
+
+fn storm(queue: usize) {
+    let daemon = Daemon::start(queue);
+    let before = daemon.peak();
+    let results = Mutex::new((vec![], BTreeMap::<String, u64>::new(), 0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (daemon, results) = (&daemon, &results);
+            scope.spawn(move || {
+                let mut stream = BufReader::new(TcpStream::connect(daemon.address).expect("it listens"));
+                stream.get_ref().set_nodelay(true).expect("a socket");
+                for number in (connection..REQUESTS).step_by(CONNECTIONS) {
+                    let bytes = request(number);
+                    loop {
+                        let asked = Instant::now();
+                        stream.get_mut().write_all(&bytes).expect("sent");
+                        let (status, body) = answer(&mut stream).expect("answered");
+                        let took = asked.elapsed();
+                        let body: Value = serde_json::from_str(&body).expect("JSON");
+                        let alerts = body["alerts"].as_array().expect("a verdict each");
+                        assert_eq!(alerts.len(), ALERTS);
+                        let mut results = results.lock().expect("no panic");
+                        results.0.push(took);
+                        for alert in alerts {
+                            match alert["verdict"].as_str() {
+                                Some("accepted") => {
+                                    let lv = alert["target"].as_str().expect("a target").to_owned();
+                                    *results.1.entry(lv).or_default() += 1;
+                                }
+                                Some("coalesced") => {}
+                                other => assert_eq!((other, status), (Some("not_accepted"), 503)),
+                            }
+                        }
+                        if status == 202 {
+                            break;
+                        }
+                        assert_eq!(status, 503);
+                        results.2 += 1;
+                        drop(results);
+                        // Alertmanager waits half a second at first.
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+        }
+    });
+    let took = began.elapsed();
+    let (mut times, accepted, again) = results.into_inner().expect("no panic");
+    let until = Instant::now() + Duration::from_secs(300);
+    while daemon.decided() != accepted {
+        assert!(Instant::now() < until, "accepted and decided differ: {accepted:?} {:?}", daemon.decided());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(accepted.len(), GROUPS * VOLUMES, "each was asked for, so each was accepted at least once");
+    let grown = daemon.get("/metrics").expect("it answers").1;
+    let grown = grown.lines().filter(|line| line.contains("outcome=\"grown\"} 1") && line.contains("operations_total"));
+    assert_eq!(grown.count(), GROUPS, "the volumes that exist grew once each");
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    let peak = daemon.peak();
+    // A request is 13 KB and there are 20 at a time: far more would mean that something is kept.
+    assert!(peak < before + 64, "{before} MiB before, {peak} MiB at the most");
+    eprintln!(
+        "storm, queue of {queue}: {} alerts in {REQUESTS} requests over {CONNECTIONS} connections in {:.2} s; {again} were \
+         answered 503 and came again; answers p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; memory {before} MiB before, {peak} MiB \
+         at the most",
+        REQUESTS * ALERTS,
+        took.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+    );
+}
+
+#[test]
+fn ten_thousand_alerts_are_answered_and_none_is_lost() {
+    storm(1000);
+}
+
+#[test]
+fn with_a_short_queue_the_rest_comes_again_and_is_accepted() {
+    storm(100);
+}
