@@ -102,9 +102,13 @@ impl Server {
     }
 
     fn post(&self, body: &[u8]) -> Answer {
+        self.post_to("/webhook/alertmanager", "", body)
+    }
+
+    fn post_to(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let head = format!(
-            "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{headers}\r\n",
             body.len()
         );
         self.raw(&[head.as_bytes(), body].concat())
@@ -283,6 +287,95 @@ fn what_is_resolved_does_nothing() {
     assert_eq!(server.alerts(json!([])).status, 202);
     assert_eq!(world.state().last_number, 0);
     assert!(world.sim.changes().is_empty());
+}
+
+/// A payload as Grafana sends it: what has a number grows its volume, what fires for want of one is passed over.
+#[test]
+fn grafana_is_understood_and_its_missing_data_grow_nothing() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let body = include_bytes!("data/payloads/grafana.json");
+    let answer = server.post_to("/webhook/grafana", "", body);
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let verdicts: Vec<String> = answer.verdicts().into_iter().map(|(verdict, _)| verdict).collect();
+    assert_eq!(verdicts, ["accepted", "ignored", "ignored", "ignored", "resolved"]);
+    server.idle();
+    assert_eq!((world.extents("vg/data"), world.extents("vg/media")), (AFTER, BEFORE));
+    // Each sender has its own path.
+    assert_eq!(server.post(body).status, 400);
+    assert_eq!(server.post_to("/webhook/grafana", "", br#"{"version":"4","alerts":[]}"#).status, 400);
+}
+
+#[test]
+fn what_grafana_did_not_sign_is_a_401_and_a_new_key_holds_at_once() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let file = keys.path().join("grafana.key");
+    #[expect(clippy::disallowed_methods, reason = "a test")]
+    let write = |key: &str| std::fs::write(&file, key).expect("written");
+    let config = format!("{CONFIG}webhook: {{ grafana_hmac_secret_file: {} }}\n", file.display());
+    let world = World::new(HOST, &config);
+    let server = Server::start(&world);
+    let body = include_bytes!("data/payloads/grafana.json");
+    let sign = |key: &str| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.as_bytes());
+        let digits: String = ring::hmac::sign(&key, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("X-Grafana-Alerting-Signature: {digits}\r\n")
+    };
+    let ask = |headers: &str| server.post_to("/webhook/grafana", headers, body).status;
+    assert_eq!(ask(&sign("first")), 503, "there is no key to compare with");
+    write("first\n");
+    assert_eq!((ask(""), ask(&sign("second")), ask("X-Grafana-Alerting-Signature: first\r\n")), (401, 401, 401));
+    write("second\n");
+    assert_eq!(ask(&sign("first")), 401);
+    assert_eq!(world.state().last_number, 0, "nothing of all that is in the journal");
+    assert_eq!(ask(&sign("second")), 202);
+    // The key is Grafana's; Alertmanager does not sign.
+    assert_eq!(server.alerts(json!([])).status, 202);
+}
+
+/// What is not in the body could be about any target, so all are looked at; the look decides.
+#[test]
+fn alerts_that_are_missing_from_a_payload_make_all_targets_be_looked_at() {
+    let world = World::usual();
+    world.sim.with(|model| {
+        let fs = model.lv("vg-2/logs").and_then(|lv| lv.fs.as_mut()).expect("there");
+        fs.used = lvm_autoscaler::units::Bytes(1 << 20);
+    });
+    let server = Server::start(&world);
+    let send = |group: Value, status: &str| {
+        let alert = firing(json!({ "instance": "db1", "vg": "vg", "lv": "data" }));
+        let body =
+            json!({ "version": "4", "status": status, "truncatedAlerts": 7, "groupLabels": group, "alerts": [alert] });
+        let answer = server.post(body.to_string().as_bytes());
+        assert_eq!(answer.status, 202);
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        body["truncated"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(send(json!({ "instance": "db2:9100" }), "firing"), 0, "the group is another host's");
+    assert_eq!(send(json!({}), "resolved"), 0, "nothing of the group fires");
+    server.idle();
+    assert_eq!((world.extents("vg/media"), world.extents("vg-2/logs")), (BEFORE, BEFORE));
+    assert_eq!(send(json!({ "instance": "db1:9100" }), "firing"), 2);
+    server.idle();
+    assert_eq!(
+        (world.extents("vg/media"), world.extents("vg-2/logs")),
+        (AFTER, BEFORE),
+        "only what is over its threshold"
+    );
+}
+
+#[test]
+fn alerts_that_do_not_match_are_passed_over() {
+    let world =
+        World::new(HOST, &format!("{CONFIG}webhook: {{ match: ['severity=~\"warning|critical\"', 'team!=web'] }}\n"));
+    let server = Server::start(&world);
+    let alert = |severity: &str, team: &str| {
+        firing(json!({ "instance": "db1", "vg": "vg", "lv": "data", "severity": severity, "team": team }))
+    };
+    let answer = server.alerts(json!([alert("info", "db"), alert("warning", "web"), alert("critical", "db")]));
+    let verdicts: Vec<String> = answer.verdicts().into_iter().map(|(verdict, _)| verdict).collect();
+    assert_eq!(verdicts, ["ignored", "ignored", "accepted"]);
+    assert!(answer.body.contains("do not match severity=~"), "{}", answer.body);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -253,15 +254,26 @@ fn qualified(host: &str, etc_hosts: &str) -> Vec<String> {
         .collect()
 }
 
-/// The addresses of this host's interfaces. Loopback is left out: every host has it, so it names none.
+/// The addresses of this host's interfaces that name this host and no other.
 fn addresses() -> Vec<String> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let ips = interfaces.filter_map(|interface| {
         let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| std::net::IpAddr::from(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| std::net::IpAddr::from(v6.ip())))
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))?;
+        (!is_everywhere(&interface.interface_name, ip)).then_some(ip)
     });
-    ips.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()).collect()
+    ips.map(|ip| ip.to_string()).collect()
+}
+
+/// Loopback, link-local addresses, and what container and machine runtimes give their bridges: many hosts have the same.
+fn is_everywhere(interface: &str, ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let bridges = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "incusbr", "podman", "cni"];
+    ip.is_loopback() || link_local || bridges.iter().any(|name| interface.starts_with(name))
 }
 
 #[cfg(test)]
@@ -273,6 +285,26 @@ mod tests {
         let hosts = "127.0.0.1 localhost\n127.0.1.1 db1.example.com db1 # here\n192.0.2.1 db10.example.com db10\n";
         assert_eq!(qualified("db1", hosts), ["db1.example.com"]);
         assert_eq!(qualified("db", hosts), [""; 0]);
+    }
+
+    #[test]
+    fn an_address_that_other_hosts_have_too_names_none() {
+        for (interface, ip) in [
+            ("lo", "127.0.0.1"),
+            ("lo", "::1"),
+            ("docker0", "172.17.0.1"),
+            ("br-1f2e3d4c5b6a", "172.18.0.1"),
+            ("virbr0", "192.168.122.1"),
+            ("eth0", "fe80::1"),
+            ("eth0", "169.254.7.7"),
+        ] {
+            assert!(is_everywhere(interface, ip.parse().expect("an address")), "{interface} {ip}");
+        }
+        for (interface, ip) in
+            [("eth0", "192.0.2.7"), ("br0", "192.0.2.7"), ("enp1s0", "2001:db8::7"), ("bond0", "10.0.0.7")]
+        {
+            assert!(!is_everywhere(interface, ip.parse().expect("an address")), "{interface} {ip}");
+        }
     }
 
     #[test]
