@@ -48,7 +48,10 @@ fn parse_line(line: &str) -> Option<Mount> {
     let fs_type = unescape(fields.next()?);
     let source = unescape(fields.next()?);
     let super_options = fields.next().unwrap_or("");
-    let read_only = [options, super_options].iter().any(|list| list.split(',').any(|option| option == "ro"));
+    // `emergency_ro`: ext4 after an error, on kernels that no longer say `ro` then. Some of 6.1 say neither, and only the
+    // error counter tells.
+    let stops_writing = |option| matches!(option, "ro" | "emergency_ro");
+    let read_only = [options, super_options].iter().any(|list| list.split(',').any(stops_writing));
     Some(Mount { device, root, mount_point, fs_type, source, read_only })
 }
 
@@ -84,6 +87,12 @@ pub fn escape(field: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_ext4_that_stopped_writing_is_read_only() {
+        let text = "22 1 254:0 / /data rw,relatime - ext4 /dev/mapper/vg-data rw,emergency_ro,errors=remount-ro\n";
+        assert!(parse(text).0[0].read_only);
+    }
 
     #[test]
     fn one_odd_line_does_not_lose_the_rest() {
