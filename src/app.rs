@@ -247,8 +247,10 @@ async fn run(
     let serving = tokio::spawn(http::serve(listeners, context, stopped));
     // Only systemd listens; elsewhere there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let mut watchdog = Watchdog::of_systemd();
     loop {
         tokio::select! {
+            () = watchdog.tick() => {}
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             _ = signals.hangup.recv() => {
@@ -263,6 +265,26 @@ async fn run(
     let _ = stop.send(true);
     serving.await?;
     Ok(())
+}
+
+/// systemd's watchdog: told twice per deadline by the loop that also hears signals, so that a daemon that hears nothing any
+/// more is started again. Recovery makes that safe at any moment.
+struct Watchdog(Option<tokio::time::Interval>);
+
+impl Watchdog {
+    fn of_systemd() -> Watchdog {
+        Watchdog(sd_notify::watchdog_enabled().map(|deadline| tokio::time::interval(deadline / 2)))
+    }
+
+    async fn tick(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {

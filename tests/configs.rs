@@ -34,17 +34,24 @@ fn the_full_config_has_every_key() {
         })
         .collect();
     assert!(keys.contains("lv_path") && keys.len() > 20, "raw.rs is not what this test takes it for: {keys:?}");
-    let mut shown = BTreeSet::new();
+    let shown = keys_of_the_full_config();
+    let missing: Vec<_> = keys.difference(&shown).collect();
+    assert!(missing.is_empty(), "configs/full.yaml has no {missing:?}");
+}
+
+fn keys_of_the_full_config() -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
     let full = file("configs/full.yaml");
-    collect(&serde_yaml::from_str(&full).expect("YAML"), &mut shown);
+    collect(&serde_yaml::from_str(&full).expect("YAML"), &mut keys);
     // What excludes something else stands in a comment of its own.
     for instead in full.lines().filter_map(|line| line.trim().strip_prefix("# ")) {
         if let Ok(value) = serde_yaml::from_str(instead) {
-            collect(&value, &mut shown);
+            collect(&value, &mut keys);
         }
     }
-    let missing: Vec<_> = keys.difference(&shown).collect();
-    assert!(missing.is_empty(), "configs/full.yaml has no {missing:?}");
+    // Half of the other comments are YAML too, with a sentence as the key.
+    keys.retain(|key| key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+    keys
 }
 
 fn collect(value: &serde_yaml::Value, keys: &mut BTreeSet<String>) {
@@ -56,4 +63,27 @@ fn collect(value: &serde_yaml::Value, keys: &mut BTreeSet<String>) {
         serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| collect(item, keys)),
         _ => {}
     }
+}
+
+/// docs/configuration.md names every key of configs/full.yaml, and no key that is not there.
+#[test]
+fn the_reference_has_every_key() {
+    let known = keys_of_the_full_config();
+    let reference = file("docs/configuration.md");
+    let quoted: BTreeSet<&str> = reference
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .collect();
+    let missing: Vec<_> = known.iter().filter(|key| !quoted.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "docs/configuration.md has no {missing:?}");
+
+    let invented: Vec<_> = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" |"))
+        .flat_map(|(first, _)| first.split(", ").map(|key| key.trim_matches('`')))
+        .filter(|key| key.split('.').any(|part| !known.contains(part)))
+        .collect();
+    assert!(invented.is_empty(), "docs/configuration.md names {invented:?}, which configs/full.yaml does not have");
 }
