@@ -26,3 +26,13 @@ exec "/tmp/bin/$1" "${@:2}"
 START
     chmod +x "$share/start"
 }
+
+# build_daemon NAME: the daemon alone, into the folder $share.
+build_daemon() {
+    local triple=x86_64-unknown-linux-gnu
+    env -u RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+        cargo build --quiet --locked --target "$triple" --bin lvm-autoscaler
+    share=$(realpath "${CARGO_TARGET_DIR:-target}")/$triple/vm-share-$1
+    mkdir -p "$share"
+    cp "$(dirname "$share")/debug/lvm-autoscaler" "$share/"
+}

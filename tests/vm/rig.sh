@@ -4,6 +4,7 @@
 #   rig.sh prepare [SUITE]                    build what `run` needs (bookworm, bullseye or trixie)
 #   rig.sh run [OPTION...] SHARE CMD [ARG...] boot, run CMD in SHARE (/mnt/share in the guest), exit with its status
 #       --suite SUITE        Debian release of the guest [bookworm]
+#       --systemd            with systemd as process 1, as installed; CMD is a service and may reboot: it is then run again
 #       --timeout SECONDS    then the machine is killed and the status is 124 [600]
 #       --memory SIZE        [3G]
 #       --disk FILE[,OPTION] image file as the next disk, /dev/vdb and on; survives the run (repeatable). OPTION: QEMU's
@@ -24,6 +25,7 @@ cache=$(cd "$cache" && pwd)
 
 guest_packages=lvm2,thin-provisioning-tools,xfsprogs,e2fsprogs,btrfs-progs,cryptsetup-bin,dmsetup,udev,kmod,procps
 guest_packages+=,iproute2,util-linux,mount,prometheus,prometheus-alertmanager,curl,ca-certificates
+systemd_packages=$guest_packages,systemd-sysv,dbus,e2fsprogs,rpm
 boot_modules="virtio_pci virtio_blk virtio_console crc32c_generic ext4 9p 9pnet_virtio"
 guest_modules="dm-mod dm-thin-pool dm-snapshot dm-raid dm-crypt dm-mirror dm-cache loop ext4 xfs btrfs"
 
@@ -187,14 +189,15 @@ prepare() {
     host_packages
     step kernel "$kernel" make_kernel
     step initrd "$boot_modules $(<"$cache/kernel/.key") $(cat "$here"/guest/* | sha256sum)" make_initrd
-    step "root-$suite" "$suite $guest_packages $(<"$cache/kernel/.key")" make_root
+    [[ ! $systemd ]] || guest_packages=$systemd_packages
+    step "root-$suite$systemd" "$suite $guest_packages $(<"$cache/kernel/.key")" make_root
     if [[ ! ${VM_ACCEL:-} ]]; then
         step acceleration "$(uname -r) $(grep -m 1 'model name' /proc/cpuinfo) $(ls /dev/kvm 2>&1)" make_acceleration
     fi
     exec 9>&-
 }
 
-# boot SHARE TIMEOUT MEMORY CMD...: uses $suite, $disks, $forwards
+# boot SHARE TIMEOUT MEMORY CMD...: uses $suite, $systemd, $disks, $forwards
 boot() {
     local share=$1 timeout=$2 memory=$3 accel=${VM_ACCEL:-} run option began=$EPOCHREALTIME
     shift 3
@@ -205,13 +208,14 @@ boot() {
         printf '%q ' "$@"
         echo ')'
     } >"$run/environment"
+    [[ ! $systemd ]] || touch "$run/systemd"
 
     # shellcheck disable=SC2054 # commas within QEMU's options
-    local qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -machine q35 -smp 2 -m "$memory"
+    local qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none -machine q35 -smp 2 -m "$memory"
         -kernel "$cache/kernel/vmlinux" -initrd "$cache/initrd/initrd"
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off net.ifnames=0"
         -serial "file:$run/console"
-        -drive "if=none,id=root,file=$cache/root-$suite/image,format=raw,snapshot=on" -device virtio-blk-pci,drive=root
+        -drive "if=none,id=root,file=$cache/root-$suite$systemd/image,format=raw,snapshot=on" -device virtio-blk-pci,drive=root
         -fsdev "local,id=rig,path=$run,security_model=none" -device virtio-9p-pci,fsdev=rig,mount_tag=rig
         -fsdev "local,id=share,path=$share,security_model=none,multidevs=remap"
         -device virtio-9p-pci,fsdev=share,mount_tag=share
@@ -224,6 +228,7 @@ boot() {
         tcg) qemu+=(-accel tcg,thread=multi,tb-size=512 -cpu Nehalem,+rdrand) ;;
         *) die "VM_ACCEL is tcg or kvm, not $accel" ;;
     esac
+    [[ $systemd ]] || qemu+=(-no-reboot)
     for option in "${!disks[@]}"; do
         qemu+=(-drive "if=none,id=disk$option,file=${disks[option]}"
             -device "virtio-blk-pci,drive=disk$option")
@@ -273,7 +278,7 @@ boot() {
     return "$status"
 }
 
-suite=bookworm disks=() forwards=() pidfile=
+suite=bookworm systemd='' disks=() forwards=() pidfile=
 ((EUID == 0)) || die "must run as root"
 case ${1:-} in
     prepare)
@@ -285,6 +290,7 @@ case ${1:-} in
         timeout=600 memory=3G
         while [[ ${1:-} == --* ]]; do
             case $1 in
+                --systemd) systemd=-systemd && shift && continue ;;
                 --suite) suite=$2 ;;
                 --timeout) timeout=$2 ;;
                 --memory) memory=$2 ;;
