@@ -5,11 +5,13 @@
 #   make soak            the long proofs in full, as a table; SOAK=name for some of them
 #   make check           format, lints, docs, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
+#   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
+#   make package         static program, .deb, .rpm, man pages and completions, into target/package
 #   make bench           what a scrape costs beside one report of LVM, and an operation beside the bare commands
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak vm-test bench check fmt clippy docs deny shipped
+.PHONY: help demo test soak vm-test drills package bench check fmt clippy docs deny shipped
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -25,6 +27,12 @@ soak:
 
 vm-test:
 	tests/vm/run.sh $(FILTER)
+
+drills:
+	tests/scenes/run.sh drills
+
+package:
+	packaging/build.sh
 
 bench:
 	tests/bench/run.sh

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+follow troubleshooting.md root-see
