@@ -57,6 +57,11 @@ section journal test_target journal --test format
 section kills tests/vm/run.sh --timeout 3000 kills::
 section cuts tests/vm/cuts.sh
 
+# The documents, as a person would follow them.
+section drills tests/scenes/run.sh drills
+section manual tests/scenes/run.sh troubleshooting
+section install tests/vm/install.sh
+
 for name in $wanted; do
     [[ " $known " == *" $name "* ]] || { echo "there is no section $name, there are:$known"; failed=1; }
 done
