@@ -199,7 +199,9 @@ fn authority(target: &str, port: Option<u16>) -> Result<Authority, String> {
     if given.as_str().contains('@') || given.host().is_empty() || HostName::of(target).is_none() {
         return Err(wrong());
     }
-    if given.port().is_some() && given.port_u16().is_none_or(|port| port == 0) || given.as_str().ends_with(':') {
+    // What is no port is no part of the library's either: it must not be taken for a host without one.
+    let said = given.as_str().strip_prefix(given.host()).ok_or_else(wrong)?;
+    if !said.is_empty() && given.port_u16().is_none_or(|port| port == 0) {
         return Err(wrong());
     }
     let port = port.or(given.port_u16()).unwrap_or(USUAL_PORT);
