@@ -3,7 +3,7 @@
 #   make demo            the main job in a throw-away virtual machine; KEEP=1 leaves it up
 #   make test            everything; with REQUIRE_ALL=1 what cannot run here is a failure, not a skip
 #   make soak            the long proofs in full, as a table; SOAK=name for some of them
-#   make check           format, lints, docs, dependencies, shipped rules and configs
+#   make check           format, lints, documents, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
 #   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
 #   make package         static program, .deb, .rpm, man pages and completions, into target/package
@@ -48,6 +48,8 @@ clippy:
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@# What is written from the code, and links, commands, paths, metrics and configs in all documents.
+	cargo test --locked --quiet --test docs --test links --test configs
 
 deny:
 	.ci/tool cargo-deny 0.20.2
