@@ -316,7 +316,7 @@ fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> 
     let usages = host.usages(&places);
     let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
         // A mount that hides the volume's by now has another device.
-        let usage = usage.ok().filter(|(_, device)| *device == fs.mount.device).map(|(usage, _)| usage);
+        let usage = usage.ok().filter(|(_, device)| *device == fs.mount.number).map(|(usage, _)| usage);
         FileSystem { usage, ..fs }
     };
     filesystems.into_iter().zip(usages).map(with_usage).collect()

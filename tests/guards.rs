@@ -120,6 +120,12 @@ fn promised(case: &mut Case, size: u64) {
     case.model.lvs.push(other);
 }
 
+/// A btrfs on so many devices.
+fn btrfs(case: &mut Case, devices: u64) {
+    let fs = case.fs();
+    (fs.kind, fs.devices, fs.used.0) = ("btrfs".into(), devices, fs.size.0 / 100 * 85);
+}
+
 fn superblock(inventory: &mut Inventory) -> &mut Superblock {
     inventory.filesystems[0].superblock.as_mut().expect("there")
 }
@@ -226,7 +232,8 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
     (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
     (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
-    (Code::FsUnsupported, |_| (), |c| c.fs().kind = "btrfs".into()),
+    (Code::FsUnsupported, |_| (), |c| c.fs().kind = "f2fs".into()),
+    (Code::FsUnsupported, |c| btrfs(c, 1), |c| btrfs(c, 2)),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some("xfs".into())),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some(String::new())),
     (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::host::{Focus, glance, look};
-use crate::inventory::{Inventory, Lv};
+use crate::inventory::{Inventory, Lv, Superblock};
 use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
@@ -135,6 +135,9 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         if shared.is_stopping() {
             return Err(Stop::Interrupted);
         }
+        if plan.fs.as_ref().is_some_and(|fs| fs.offline) {
+            inventory = at_rest(shared, plan)?;
+        }
         still_applies(plan, &inventory)?;
         // A backup made after the extension would overwrite the one from before it.
         let too_late = matches!(step, Step::BackupMetadata { .. }) && !plan.has_not_begun(&inventory);
@@ -151,8 +154,10 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         }
         let said = run(shared, id, number, step)?;
         inventory = settled(shared, plan, step, &inventory)?;
-        if !reached(shared, plan, step, &inventory) {
-            return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {said}")));
+        // Here the exit code counts as well: 0 is clean, 1 mended, all else is for a person.
+        let unsound = matches!(step, Step::CheckUnmounted { .. }) && !matches!(said.code, Some(0 | 1));
+        if unsound || !reached(shared, plan, step, &inventory) {
+            return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {}", said.sentence)));
         }
         shared.metrics.step_done(step.as_str(), started.elapsed());
         shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
@@ -179,6 +184,19 @@ pub(super) fn wait_for_left_behind(shared: &Shared, id: OperationId, running: &R
         }
     }
     !shared.is_stopping()
+}
+
+/// A look at a file system that must not be in use. When a device was written to, udev opens it for a moment.
+fn at_rest(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
+    let mut inventory = fresh(shared, plan)?;
+    for _ in 0..SETTLE_LOOKS {
+        if inventory.lv(&plan.lv).is_none_or(|lv| lv.open != Some(true)) || shared.is_stopping() {
+            break;
+        }
+        shared.pause(SETTLE);
+        inventory = fresh(shared, plan)?;
+    }
+    Ok(inventory)
 }
 
 fn make_folder_of(shared: &Shared, file: &Path) -> Result<(), Stop> {
@@ -249,21 +267,30 @@ fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
 /// The goal of a backup is a file; of all others something that an inventory shows. A file system must also be larger
 /// than before for whoever uses it.
 fn reached(shared: &Shared, plan: &Plan, step: &Step, inventory: &Inventory) -> bool {
-    let usable =
-        |fs: &PlannedFs| inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size);
+    let usable = |fs: &PlannedFs| {
+        inventory.filesystem_of(&plan.lv, &fs.mount_point).and_then(|fs| fs.usage).map(|usage| usage.size)
+    };
     match step {
         Step::BackupMetadata { file, .. } => shared.host.file_size(file).is_some_and(|size| size > 0),
         Step::GrowFilesystem { .. } => {
-            let grew = plan.fs.as_ref().is_some_and(|fs| usable(fs) > Some(fs.usable_before));
+            // resize2fs leaves it to the kernel to count the tables again at the next mount: no usage can be told then.
+            let unknown = |fs: &PlannedFs| fs.offline && usable(fs).is_none();
+            let grew = plan.fs.as_ref().is_some_and(|fs| unknown(fs) || usable(fs) > Some(fs.usable_before));
             grew && step.is_verified(inventory)
         }
         other => other.is_verified(inventory),
     }
 }
 
+/// How a command ended.
+struct Said {
+    sentence: String,
+    code: Option<i32>,
+}
+
 /// Runs a step's command; what it said, for the sentence if the goal is then not reached.
-fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Result<String, Stop> {
-    let Some(command) = step.command() else { return Ok("nothing was run".to_owned()) };
+fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Result<Said, Stop> {
+    let Some(command) = step.command() else { return Ok(Said { sentence: "nothing was run".to_owned(), code: None }) };
     tracing::info!(operation = %id, step = step.as_str(), command = %command, "running");
     let told = AtomicBool::new(false);
     let overdue = || {
@@ -281,8 +308,10 @@ fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Res
     }
     match ran {
         // The exit code is no verdict: `lvextend` to the size that is there already exits with 5.
-        Ok(output) if output.succeeded() => Ok(format!("{} said it succeeded", command.name())),
-        Ok(output) => Ok(format!("{} {}", command.name(), output.complaint())),
+        Ok(output) if output.succeeded() => {
+            Ok(Said { sentence: format!("{} said it succeeded", command.name()), code: output.code })
+        }
+        Ok(output) => Ok(Said { sentence: format!("{} {}", command.name(), output.complaint()), code: output.code }),
         Err(error) => Err(Stop::Obstacle(crate::chain(&error))),
     }
 }
@@ -299,6 +328,9 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
         return if is_pool { Ok(()) } else { stop(format!("{} is no active thin pool any more", plan.lv)) };
     };
     let point = &fs.mount_point;
+    if fs.offline {
+        return still_unmounted(plan, lv, inventory).map_err(Stop::Obstacle);
+    }
     match inventory.mount_at(point) {
         None => stop(format!("nothing is mounted at {point} any more")),
         Some(mount) if Some(mount.device) != lv.device => {
@@ -312,6 +344,25 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     }
 }
 
+/// Whoever mounts it, opens it, or uses it as swap space meanwhile has it for himself.
+fn still_unmounted(plan: &Plan, lv: &Lv, inventory: &Inventory) -> Result<(), String> {
+    let name = &plan.lv;
+    if let Some(mount) = inventory.mounts.iter().find(|mount| Some(mount.device) == lv.device) {
+        return Err(format!("{name} is mounted at {} now", mount.mount_point));
+    }
+    if lv.open != Some(false) {
+        return Err(format!("{name} is open: somebody works on it, see fuser -v {}", lv.dm_path));
+    }
+    match &inventory.users {
+        Some(users) if users.holders.is_empty() && !users.is_swap => {}
+        _ => return Err(format!("{name} is used by another device, or as swap space, or that cannot be read")),
+    }
+    match &inventory.unmounted {
+        Some(found) if matches!(found.superblock, Some(Superblock::Ext(_))) => Ok(()),
+        _ => Err(format!("the superblock of {name} cannot be read as that of an ext4 any more")),
+    }
+}
+
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
 fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str) -> (Outcome, String, Vec<String>) {
     let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
@@ -320,7 +371,7 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
     let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
     let extends = plan.growth() > Bytes::ZERO;
     let unknown = match volume {
-        Some((lv, size)) if size <= before && extends && same_metadata(lv) => {
+        Some((lv, size)) if size <= before && extends && same_metadata(lv) && !is_half_checked(shared, id) => {
             return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
         Some(_) => String::new(),
@@ -335,6 +386,14 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
         commands => format!("; when that is mended, run: {}", commands.join("; ")),
     };
     (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+}
+
+/// `e2fsck` was started and did not end well: it may have mended a part.
+fn is_half_checked(shared: &Shared, id: OperationId) -> bool {
+    let state = shared.state();
+    let Some(running) = state.running.get(&id) else { return false };
+    let is_check = |number: &&usize| matches!(running.plan.steps.get(**number), Some(Step::CheckUnmounted { .. }));
+    running.started.iter().filter(is_check).any(|number| !running.done.contains(number))
 }
 
 /// Whether a command was started that changes more than a backup file.
@@ -361,10 +420,12 @@ fn grown(plan: &Plan, inventory: &Inventory) -> String {
         sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
     }
     if let Some(fs) = &plan.fs {
-        let usage = inventory.filesystem_at(&fs.mount_point).and_then(|fs| fs.usage);
-        let (size, percent) =
-            usage.map_or((Bytes::ZERO, "?".to_owned()), |usage| (usage.size, usage.percent().to_string()));
-        sentence.push_str(&format!(", {} from {} to {size}, now {percent} full", fs.mount_point, fs.usable_before));
+        let usage = inventory.filesystem_of(&plan.lv, &fs.mount_point).and_then(|fs| fs.usage);
+        let (point, before) = (&fs.mount_point, fs.usable_before);
+        sentence.push_str(&match usage {
+            Some(usage) => format!(", {point} from {before} to {}, now {} full", usage.size, usage.percent()),
+            None => format!(", and so did the file system for {point}; how full it is shows when it is mounted"),
+        });
     }
     sentence
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Handle, Pipeline, Request, Shared};
-use crate::config::{Mode, Target, What};
+use crate::config::{Mode, Offline, Target, What};
 use crate::host::{Focus, look};
+use crate::inventory::mounts;
 use crate::journal::Source;
+use crate::name::MountPoint;
 use crate::units::Percent;
 
 /// Looks at all targets once per interval until the daemon stops, or the config no longer asks for it.
@@ -68,6 +70,13 @@ fn is_over(shared: &Shared, target: &Target) -> bool {
     }
     let over = |percent: Option<Percent>, threshold: Percent| percent.is_some_and(|p| p.value() > threshold.value());
     match &target.what {
+        What::FileSystem(fs) if fs.offline == Offline::Allow && is_unmounted(shared, &fs.mount_point) => {
+            let inventory = look(shared.host.as_ref(), Focus::Volume(&target.lv));
+            let found = inventory.ok().and_then(|inventory| inventory.unmounted_at(&target.lv, &fs.mount_point));
+            found.and_then(|found| found.usage).is_some_and(|usage| {
+                over(Some(usage.percent()), target.threshold) || over(usage.inode_percent(), fs.inode_threshold)
+            })
+        }
         What::FileSystem(fs) => match shared.host.usage(&fs.mount_point) {
             Ok((usage, _)) => {
                 over(Some(usage.percent()), target.threshold) || over(usage.inode_percent(), fs.inode_threshold)
@@ -85,6 +94,12 @@ fn is_over(shared: &Shared, target: &Target) -> bool {
             })
         }
     }
+}
+
+/// Without this the path would lead to whatever is above it.
+fn is_unmounted(shared: &Shared, mount_point: &MountPoint) -> bool {
+    let mounts = shared.host.mountinfo().map(|text| mounts::parse(&text).0);
+    mounts.is_ok_and(|mounts| !mounts.iter().any(|mount| &mount.mount_point == mount_point))
 }
 
 fn request(target: &Target) -> Request {

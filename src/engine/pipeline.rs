@@ -227,7 +227,15 @@ fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     if inventory.lv(&plan.lv).is_some_and(|lv| lv.uuid != plan.lv_uuid) {
         return true;
     }
-    let goals = |step: &&Step| matches!(step, Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. });
-    execute::still_applies(plan, inventory).is_ok()
+    // A file system that was to grow unmounted may be mounted by now, and then it was found sound.
+    let mounted = inventory.unmounted.is_none();
+    let mut plan = plan.clone();
+    plan.fs.iter_mut().for_each(|fs| fs.offline &= !mounted);
+    let goals = |step: &&Step| match step {
+        Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. } => true,
+        Step::CheckUnmounted { .. } => !mounted,
+        _ => false,
+    };
+    execute::still_applies(&plan, inventory).is_ok()
         && plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
@@ -17,7 +20,7 @@ use super::bounded::Bounded;
 use super::exec::{self, Ended, LeftBehind, MAX_OUTPUT};
 use super::{Host, Output, RunError};
 use crate::config::ToolPaths;
-use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, superblock};
+use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, mounts, superblock};
 use crate::name::MountPoint;
 use crate::plan::{Command, Moment, Tool};
 use crate::units::Bytes;
@@ -139,9 +142,23 @@ impl Host for Linux {
         let path = PathBuf::from(format!("/dev/block/{device}"));
         self.bounded.call(&format!("device {device}"), move || {
             let mut head = vec![0; superblock::LENGTH];
-            File::open(&path)?.read_exact_at(&mut head, 0)?;
+            let device = File::open(&path)?;
+            device.read_exact_at(&mut head, 0)?;
+            if superblock::parse(&head).is_none() {
+                // Perhaps a btrfs; a device too small for that is none.
+                head.resize(superblock::LONG, 0);
+                if device.read_exact_at(&mut head, 0).is_err() {
+                    head.truncate(superblock::LENGTH);
+                }
+            }
             Ok(head)
         })
+    }
+
+    fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
+        // In devtmpfs, which never hangs.
+        let meta = path.starts_with("/dev").then(|| std::fs::metadata(path).ok())??;
+        (meta.rdev() != 0).then(|| device_number(meta.rdev()))
     }
 
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
@@ -225,7 +242,9 @@ fn is_swap(proc_swaps: &str, device: DeviceNumber) -> bool {
 
 fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {
     let vfs = statvfs(path)?;
-    let device = device_number(std::fs::metadata(path)?.dev());
+    let seen = device_number(std::fs::metadata(path)?.dev());
+    // Each subvolume of a btrfs has an anonymous number of its own; only its mount says which file system it is.
+    let device = if seen.major == 0 { number_of_mount(path).unwrap_or(seen) } else { seen };
     // `f_bsize` is only a hint; counts are in fragments, statvfs(3).
     let bytes = |blocks: u64| Bytes(blocks.saturating_mul(vfs.fragment_size()));
     let usage = Usage {
@@ -237,6 +256,14 @@ fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {
         read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
     };
     Ok((usage, device))
+}
+
+/// The number in mountinfo of the mount that a path leads to.
+fn number_of_mount(path: &str) -> Option<DeviceNumber> {
+    let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd())).ok()?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().to_owned();
+    mounts::number_of(&String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo").ok()?), &id)
 }
 
 fn device_number(dev: u64) -> DeviceNumber {

@@ -1,10 +1,11 @@
 //! A fresh look at a host: asks it everything and puts the answers into one [`Inventory`].
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Host, RunError};
 use crate::inventory::lvm::{self, Columns, ReportError};
-use crate::inventory::{FileSystem, Inventory, Mount, mounts, superblock};
+use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Unmounted, mounts, superblock};
 use crate::name::LvRef;
 use crate::plan::{Command, Tool};
 
@@ -44,12 +45,13 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
     }
-    inventory.mounts = all;
+    inventory.mounts = on_devices(host, &inventory, all);
     inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
     match focus {
         Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
         Focus::Volume(lv) => {
             inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(host, mount));
+            inventory.unmounted = unmounted(host, &inventory, lv, |device| blkid(host, device));
             around(host, &mut inventory, lv);
         }
     }
@@ -69,11 +71,38 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
         return None;
     }
     (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
-    inventory.mounts = mounts::parse(&host.mountinfo().ok()?).0;
+    inventory.mounts = on_devices(host, &inventory, mounts::parse(&host.mountinfo().ok()?).0);
     let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount)?.signature.clone();
     inventory.filesystems = filesystems(host, &inventory, Some(name), known);
+    let known = |_| last.unmounted.as_ref().filter(|found| &found.lv == name)?.signature.clone();
+    inventory.unmounted = unmounted(host, &inventory, name, known);
     inventory.taken_at = host.now();
     Some(inventory)
+}
+
+/// A btrfs is mounted under a number of its own: the device of its source is put in the place of that, if it is a volume's.
+fn on_devices(host: &dyn Host, inventory: &Inventory, mut mounts: Vec<Mount>) -> Vec<Mount> {
+    for mount in mounts.iter_mut().filter(|mount| mount.fs_type == "btrfs") {
+        let device = host.block_device(Path::new(&mount.source));
+        mount.device = device.filter(|device| inventory.lv_by_device(*device).is_some()).unwrap_or(mount.number);
+    }
+    mounts
+}
+
+/// What is on a volume that no mount is of; a pool has no file system.
+fn unmounted(
+    host: &dyn Host,
+    inventory: &Inventory,
+    name: &LvRef,
+    signature: impl Fn(DeviceNumber) -> Option<String>,
+) -> Option<Unmounted> {
+    let lv = inventory.lv(name).filter(|lv| !lv.is_layout("pool"))?;
+    let device = lv.device?;
+    if inventory.mounts.iter().any(|mount| mount.device == device) {
+        return None;
+    }
+    let superblock = host.superblock(device).ok().and_then(|head| superblock::parse(&head));
+    Some(Unmounted { lv: name.clone(), superblock, signature: signature(device) })
 }
 
 fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
@@ -161,7 +190,11 @@ fn filesystems(
 
 /// What `blkid` finds on the device, by probing it (`-p`), not from its cache.
 fn signature(host: &dyn Host, mount: &Mount) -> Option<String> {
-    let device = format!("/dev/block/{}", mount.device);
+    blkid(host, mount.device)
+}
+
+fn blkid(host: &dyn Host, device: DeviceNumber) -> Option<String> {
+    let device = format!("/dev/block/{device}");
     let output =
         host.run(&Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device]), &|| ()).ok()?;
     // 8 means that it found several; whatever they are, that is nothing to grow on.

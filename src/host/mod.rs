@@ -58,6 +58,9 @@ pub trait Host: Send + Sync {
     /// The first bytes of a block device. Ends within a deadline even if the device hangs.
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;
 
+    /// The block device of that name, such as a mount's source.
+    fn block_device(&self, path: &Path) -> Option<DeviceNumber>;
+
     /// The number of errors the kernel has counted on an ext4; `None` if there is no counter.
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64>;
 

@@ -40,6 +40,8 @@ pub struct Inventory {
     pub mounts: Vec<Mount>,
     /// File systems mounted from a logical volume of this host; a bind mount is a second entry with the same device.
     pub filesystems: Vec<FileSystem>,
+    /// What is on the volume that was looked at, if it is mounted nowhere.
+    pub unmounted: Option<Unmounted>,
     /// Programs that were not found.
     pub missing_tools: Vec<String>,
     /// Who uses the volume that was looked at, beside file systems; `None` if that cannot be read, or all were looked at.
@@ -195,6 +197,17 @@ pub struct FileSystem {
     pub signature: Option<String>,
 }
 
+/// A file system on a volume that is mounted nowhere that this process can see.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unmounted {
+    /// The volume.
+    pub lv: LvRef,
+    /// What its superblock says.
+    pub superblock: Option<Superblock>,
+    /// The type `blkid` found.
+    pub signature: Option<String>,
+}
+
 /// Who uses a block device, beside file systems.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceUsers {
@@ -242,6 +255,7 @@ impl Inventory {
             system_id: None,
             autoextends: None,
             state_usage: None,
+            unmounted: None,
             oddities: vec![],
             unknown_fields: BTreeSet::new(),
         }
@@ -281,6 +295,39 @@ impl Inventory {
     pub fn filesystem_at(&self, mount_point: &MountPoint) -> Option<&FileSystem> {
         let seen = self.mount_at(mount_point)?;
         self.filesystems.iter().rev().find(|fs| &fs.mount == seen)
+    }
+
+    /// The file system of a volume that is mounted nowhere, as if it were mounted there; none while something else is.
+    pub fn unmounted_at(&self, lv: &LvRef, mount_point: &MountPoint) -> Option<FileSystem> {
+        let found = self.unmounted.as_ref().filter(|found| &found.lv == lv && self.mount_at(mount_point).is_none())?;
+        let volume = self.lv(lv)?;
+        let device = volume.device?;
+        let mount = Mount {
+            device,
+            number: device,
+            root: "/".to_owned(),
+            mount_point: mount_point.clone(),
+            fs_type: found.signature.clone().unwrap_or_default(),
+            source: volume.dm_path.clone(),
+            read_only: false,
+        };
+        let ext = found.superblock.as_ref().and_then(|superblock| match superblock {
+            Superblock::Ext(ext) => Some(ext),
+            _ => None,
+        });
+        Some(FileSystem {
+            mount,
+            usage: ext.and_then(superblock::Ext::usage_at_rest),
+            usage_device: Some(device),
+            superblock: found.superblock.clone(),
+            errors: ext.map(|ext| ext.at_rest.errors),
+            signature: found.signature.clone(),
+        })
+    }
+
+    /// The file system that a target is about: what is mounted at its place, or what is on its volume if that is mounted nowhere.
+    pub fn filesystem_of(&self, lv: &LvRef, mount_point: &MountPoint) -> Option<FileSystem> {
+        self.filesystem_at(mount_point).cloned().or_else(|| self.unmounted_at(lv, mount_point))
     }
 
     /// The mounts of one logical volume.
@@ -360,6 +407,8 @@ impl FileSystem {
         match self.superblock.as_ref()? {
             Superblock::Ext(ext) => Some(ext.size()),
             Superblock::Xfs(xfs) => Some(Bytes(self.usage?.size.0 + xfs.log_bytes().0)),
+            // `btrfs_statfs` counts all bytes of all devices.
+            Superblock::Btrfs(_) => Some(self.usage?.size),
         }
     }
 

@@ -10,6 +10,8 @@ use crate::name::MountPoint;
 pub struct Mount {
     /// The block device, or an anonymous number for file systems without one.
     pub device: DeviceNumber,
+    /// The number that the kernel shows for the mount. That of a btrfs is anonymous, and its device is found by its source.
+    pub number: DeviceNumber,
     /// The path within the file system that is mounted; `/` unless it is a bind mount of a folder.
     pub root: String,
     /// Where.
@@ -40,7 +42,7 @@ pub fn parse(mountinfo: &str) -> (Vec<Mount>, usize) {
 /// before the hyphen.
 fn parse_line(line: &str) -> Option<Mount> {
     let mut fields = line.split(' ');
-    let device = fields.nth(2)?.parse().ok()?;
+    let number = fields.nth(2)?.parse().ok()?;
     let root = unescape(fields.next()?);
     let mount_point = unescape(fields.next()?).parse().ok()?;
     let options = fields.next()?;
@@ -52,7 +54,13 @@ fn parse_line(line: &str) -> Option<Mount> {
     // error counter tells.
     let stops_writing = |option| matches!(option, "ro" | "emergency_ro");
     let read_only = [options, super_options].iter().any(|list| list.split(',').any(stops_writing));
-    Some(Mount { device, root, mount_point, fs_type, source, read_only })
+    Some(Mount { device: number, number, root, mount_point, fs_type, source, read_only })
+}
+
+/// The number of the mount with this ID, which is the first field.
+pub fn number_of(mountinfo: &str, id: &str) -> Option<DeviceNumber> {
+    let line = mountinfo.lines().find(|line| line.split(' ').next() == Some(id))?;
+    line.split(' ').nth(2)?.parse().ok()
 }
 
 /// The kernel writes space, tab, newline, backslash and, in some fields, `#` as three octal digits.

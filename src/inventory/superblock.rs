@@ -1,14 +1,19 @@
-//! The few fields of the ext4 and XFS superblocks that say how large the file system is.
+//! The few fields of the ext4, XFS and btrfs superblocks that say how large the file system is, and of an ext4 how full
+//! and how sound, for when it is mounted nowhere.
 //!
 //! `statvfs` leaves metadata out of an ext4's size, so it cannot tell whether the file system fills its volume. Sources:
 //! the kernel's `Documentation/filesystems/ext4/super.rst` and the XFS Algorithms & Data Structures, "Superblocks".
 
 use serde::Serialize;
 
+use super::Usage;
 use crate::units::Bytes;
 
 /// How many bytes from the start of the device [`parse`] wants.
 pub const LENGTH: usize = 4096;
+/// And for a btrfs, whose superblock is further in.
+pub const LONG: usize = BTRFS + LENGTH;
+const BTRFS: usize = 65536;
 
 /// What a superblock says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +23,8 @@ pub enum Superblock {
     Ext(Ext),
     /// XFS.
     Xfs(Xfs),
+    /// Btrfs.
+    Btrfs(Btrfs),
 }
 
 /// Of an ext superblock.
@@ -33,6 +40,44 @@ pub struct Ext {
     pub desc_size: u64,
     pub has_64bit: bool,
     pub has_resize_inode: bool,
+    /// While it is mounted these are not current.
+    pub at_rest: ExtAtRest,
+}
+
+/// What an ext superblock says of a file system that is mounted nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ExtAtRest {
+    /// It was unmounted in order and has no known errors.
+    pub clean: bool,
+    /// Its journal holds what was not written to its place.
+    pub needs_recovery: bool,
+    /// `e2fsck` checked it when or after it was mounted the last time, which is what `resize2fs` asks for.
+    pub checked: bool,
+    /// Certainly after that: a file system that is made and mounted within one second looks checked too.
+    pub checked_since: bool,
+    /// Errors the kernel has counted.
+    pub errors: u64,
+    /// Blocks.
+    pub free: u64,
+    /// Blocks that only root may use.
+    pub reserved: u64,
+    /// Blocks that hold the file system's own tables; 0 where an old kernel and old programs did not write it down.
+    pub overhead: u64,
+    /// All of them.
+    pub inodes: u64,
+    /// Free ones.
+    pub free_inodes: u64,
+}
+
+/// Of a btrfs superblock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of the btrfs on-disk format")]
+pub struct Btrfs {
+    pub total_bytes: u64,
+    pub num_devices: u64,
+    pub sector_size: u64,
+    /// Of the device on which this superblock is.
+    pub device_id: u64,
 }
 
 /// Of an XFS superblock.
@@ -48,7 +93,23 @@ pub struct Xfs {
 
 /// Reads the first bytes of a device; `None` if they are no superblock known here, or one with impossible numbers.
 pub fn parse(head: &[u8]) -> Option<Superblock> {
-    parse_xfs(head).map(Superblock::Xfs).or_else(|| parse_ext(head).map(Superblock::Ext))
+    let ext = || parse_ext(head).map(Superblock::Ext);
+    parse_xfs(head).map(Superblock::Xfs).or_else(ext).or_else(|| parse_btrfs(head).map(Superblock::Btrfs))
+}
+
+fn parse_btrfs(head: &[u8]) -> Option<Btrfs> {
+    let sb = head.get(BTRFS..BTRFS + 512)?;
+    let le64 = |at: usize| sb.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+    if sb.get(0x40..0x48) != Some(b"_BHRfS_M") {
+        return None;
+    }
+    let btrfs = Btrfs {
+        total_bytes: le64(0x70)?,
+        num_devices: le64(0x88)?,
+        sector_size: le64(0x90)? & 0xFFFF_FFFF,
+        device_id: le64(0xC9)?,
+    };
+    ((512..=65536).contains(&btrfs.sector_size) && btrfs.num_devices > 0).then_some(btrfs)
 }
 
 fn parse_ext(head: &[u8]) -> Option<Ext> {
@@ -65,6 +126,10 @@ fn parse_ext(head: &[u8]) -> Option<Ext> {
     }
     let has_64bit = le32(0x60) & 0x80 != 0;
     let high = if has_64bit { le32(0x150) << 32 } else { 0 };
+    // Seconds in 40 bits, the highest elsewhere.
+    let time = |low: usize, high: usize| le32(low) | u64::from(sb[high]) << 32;
+    let ratio = le32(0x1C).saturating_sub(log_block_size).min(32);
+    let clusters = |count: u64| count.saturating_mul(1 << ratio);
     let ext = Ext {
         block_size: 1024 << log_block_size,
         blocks: le32(0x4) | high,
@@ -75,6 +140,18 @@ fn parse_ext(head: &[u8]) -> Option<Ext> {
         desc_size: if has_64bit { le16(0xFE).max(32) } else { 32 },
         has_64bit,
         has_resize_inode: le32(0x5C) & 0x10 != 0,
+        at_rest: ExtAtRest {
+            clean: le16(0x3A) & 0b11 == 1,
+            needs_recovery: le32(0x60) & 0x4 != 0,
+            checked: le16(0x3A) & 0b11 == 1 && time(0x40, 0x277) >= time(0x2C, 0x275),
+            checked_since: le16(0x3A) & 0b11 == 1 && time(0x40, 0x277) > time(0x2C, 0x275),
+            errors: le32(0x194),
+            free: le32(0xC) | if has_64bit { le32(0x158) << 32 } else { 0 },
+            reserved: le32(0x8) | if has_64bit { le32(0x154) << 32 } else { 0 },
+            overhead: clusters(le32(0x248)),
+            inodes: le32(0x0),
+            free_inodes: le32(0x10),
+        },
     };
     (ext.blocks > 0 && ext.blocks_per_group > 0 && ext.blocks < u64::MAX / ext.block_size).then_some(ext)
 }
@@ -102,11 +179,31 @@ impl Superblock {
             Superblock::Ext(ext) => ext.slack(),
             // XFS_MIN_AG_BLOCKS: a last allocation group of fewer than 64 blocks is not made.
             Superblock::Xfs(xfs) => Bytes(64 * xfs.block_size),
+            Superblock::Btrfs(btrfs) => Bytes(btrfs.sector_size),
         }
     }
 }
 
 impl Ext {
+    /// What `statvfs` would say if it were mounted (`ext4_statfs`); `None` if the superblock does not have the numbers.
+    pub fn usage_at_rest(&self) -> Option<Usage> {
+        let rest = &self.at_rest;
+        if rest.overhead == 0 || rest.needs_recovery {
+            return None;
+        }
+        // Beside what is root's the kernel keeps a fiftieth, at most 4096 blocks, for what it has promised.
+        let kept = rest.reserved.saturating_add((self.blocks / 50).min(4096));
+        let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block_size));
+        Some(Usage {
+            size: bytes(self.blocks.saturating_sub(rest.overhead)),
+            free: bytes(rest.free),
+            avail: bytes(rest.free.saturating_sub(kept)),
+            files: rest.inodes,
+            files_free: rest.free_inodes,
+            read_only: false,
+        })
+    }
+
     /// All blocks, metadata included.
     pub fn size(&self) -> Bytes {
         Bytes(self.blocks * self.block_size)
@@ -174,6 +271,32 @@ pub fn render(superblock: &Superblock) -> Vec<u8> {
             put(0xCE, &(ext.reserved_gdt_blocks as u16).to_le_bytes());
             put(0xFE, &(ext.desc_size as u16).to_le_bytes());
             put(0x150, &((ext.blocks >> 32) as u32).to_le_bytes());
+            let rest = &ext.at_rest;
+            put(0x1C, &(ext.block_size / 1024).trailing_zeros().to_le_bytes());
+            put(0x3A, &(u16::from(rest.clean)).to_le_bytes());
+            put(
+                0x60,
+                &(if ext.has_64bit { 0x80u32 } else { 0 } | if rest.needs_recovery { 4 } else { 0 }).to_le_bytes(),
+            );
+            put(0x2C, &2u32.to_le_bytes());
+            put(0x40, &(1 + u32::from(rest.checked) + u32::from(rest.checked_since)).to_le_bytes());
+            put(0x194, &(rest.errors as u32).to_le_bytes());
+            for (low, high, value) in [(0xC, 0x158, rest.free), (0x8, 0x154, rest.reserved)] {
+                put(low, &(value as u32).to_le_bytes());
+                put(high, &((value >> 32) as u32).to_le_bytes());
+            }
+            put(0x248, &(rest.overhead as u32).to_le_bytes());
+            put(0x0, &(rest.inodes as u32).to_le_bytes());
+            put(0x10, &(rest.free_inodes as u32).to_le_bytes());
+        }
+        Superblock::Btrfs(btrfs) => {
+            head.resize(LONG, 0);
+            let mut put = |at: usize, bytes: &[u8]| head[BTRFS + at..BTRFS + at + bytes.len()].copy_from_slice(bytes);
+            put(0x40, b"_BHRfS_M");
+            put(0x70, &btrfs.total_bytes.to_le_bytes());
+            put(0x88, &btrfs.num_devices.to_le_bytes());
+            put(0x90, &btrfs.sector_size.to_le_bytes());
+            put(0xC9, &btrfs.device_id.to_le_bytes());
         }
         Superblock::Xfs(xfs) => {
             let mut put = |at: usize, value: u64| head[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes());
@@ -205,9 +328,22 @@ mod tests {
             desc_size: 64,
             has_64bit: true,
             has_resize_inode: true,
+            at_rest: ExtAtRest {
+                clean: true,
+                needs_recovery: false,
+                checked: true,
+                checked_since: true,
+                errors: 3,
+                free: 2 << 32,
+                reserved: 77,
+                overhead: 1234,
+                inodes: 80000,
+                free_inodes: 70000,
+            },
         });
+        let btrfs = Superblock::Btrfs(Btrfs { total_bytes: 5 << 40, num_devices: 2, sector_size: 4096, device_id: 7 });
         let xfs = Superblock::Xfs(Xfs { block_size: 4096, ag_blocks: 65536, ag_count: 4, internal_log_blocks: 16384 });
-        for superblock in [ext, xfs] {
+        for superblock in [ext, xfs, btrfs] {
             assert_eq!(parse(&render(&superblock)), Some(superblock));
         }
     }
@@ -231,6 +367,7 @@ mod tests {
             desc_size: 32,
             has_64bit: false,
             has_resize_inode: false,
+            at_rest: ExtAtRest::default(),
         };
         // 16 TiB at 4 KiB, 4 TiB at 1 KiB.
         assert_eq!(ext.most_blocks().map(|(blocks, _)| blocks), Some(u64::from(u32::MAX)));

@@ -110,6 +110,7 @@ fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Limit> 
             let advice = "move the data to a file system made with -O 64bit and a larger -E resize=".to_owned();
             (Bytes(blocks.saturating_mul(ext.block_size)), why.to_owned(), advice)
         }
+        Superblock::Btrfs(_) => return None,
         Superblock::Xfs(_) if ground.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) => return None,
         Superblock::Xfs(xfs) => {
             let first = xfs.first_size()?;

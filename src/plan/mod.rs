@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Mode, Target, What};
-use crate::inventory::Inventory;
+use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
+use crate::inventory::{Inventory, Superblock};
 use crate::name::{LvRef, MountPoint};
 use crate::units::{Amount, Bytes, Extents};
 use guard::{Subject, Verdict};
@@ -67,6 +67,12 @@ pub struct PlannedFs {
     pub kind: FsKind,
     /// How large it was before, as `df` shows it.
     pub usable_before: Bytes,
+    /// It is mounted nowhere, and must not be until this is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
+    /// Of a btrfs, the number it has given its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<u64>,
 }
 
 /// The metadata of a thin pool.
@@ -171,7 +177,9 @@ pub fn plan_for(
         let verdicts = vec![(Code::UnknownTarget, Verdict::Refuse(sentence.clone()))];
         return refused(verdicts, Refusal::new(Code::UnknownTarget, sentence));
     };
-    let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
+    let unmounted = target.file_system().filter(|fs| fs.offline == Offline::Allow);
+    let unmounted = unmounted.and_then(|fs| inventory.unmounted_at(&target.lv, &fs.mount_point));
+    let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point)).or(unmounted.as_ref());
     let subject = Subject { target, wish, config, inventory, vg, lv, fs, history, now };
     let mut verdicts = vec![(Code::UnknownTarget, Verdict::Pass)];
     verdicts.extend(guard::ask_all(&subject));
@@ -221,7 +229,12 @@ fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
         // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
         return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
     };
-    let planned = PlannedFs { mount_point: point.clone(), kind, usable_before: usage.size };
+    let device_id = match &fs.superblock {
+        Some(Superblock::Btrfs(btrfs)) => Some(btrfs.device_id),
+        _ => None,
+    };
+    let (mount_point, offline) = (point.clone(), s.is_offline());
+    let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, device_id };
     Ok((size::size(s, fs, usage)?, Some(planned)))
 }
 
@@ -261,16 +274,23 @@ fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
     if size.after > size.before || size.metadata.is_some() {
         steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file: backup });
     }
+    // What cannot be checked is found out before anything is extended.
+    if let (Some(PlannedFs { offline: true, mount_point, .. }), Some(settings)) = (fs, target.file_system()) {
+        let (mount_point, always) = (mount_point.clone(), settings.check == FilesystemCheck::Always);
+        steps.push(Step::CheckUnmounted { lv: lv.clone(), mount_point, always });
+    }
     if let Some(metadata) = size.metadata {
         steps.push(Step::ExtendPoolMetadata { lv: lv.clone(), size: metadata.after });
     }
     if size.after > size.before {
         steps.push(Step::ExtendLv { lv: lv.clone(), extents: size.after, extent_size: size.extent_size });
     }
-    if let Some(PlannedFs { kind, mount_point, .. }) = fs {
-        let (kind, mount_point) = (*kind, mount_point.clone());
-        steps.push(Step::CheckFilesystem { kind, mount_point: mount_point.clone() });
-        steps.push(Step::GrowFilesystem { kind, lv, mount_point });
+    if let Some(PlannedFs { kind, mount_point, offline, device_id, .. }) = fs {
+        let (kind, mount_point, device_id) = (*kind, mount_point.clone(), *device_id);
+        if !offline {
+            steps.push(Step::CheckFilesystem { kind, mount_point: mount_point.clone() });
+        }
+        steps.push(Step::GrowFilesystem { kind, lv, mount_point, device_id });
     }
     steps
 }

@@ -6,6 +6,7 @@
 use super::step::{FsKind, Step, shell_word};
 use super::{Plan, PlannedFs};
 use crate::inventory::Inventory;
+use crate::units::Bytes;
 
 impl Plan {
     /// The commands that are still to be run, seen from this look at the host; none: it could not be looked at, so all that
@@ -14,12 +15,29 @@ impl Plan {
         let mut commands = match inventory {
             None => vec![],
             Some(inventory) if !self.is_its_volume(inventory) => return vec![],
+            Some(inventory) if self.fs.as_ref().is_some_and(|fs| fs.offline) => {
+                let unchecked = self.unchecked(inventory);
+                // Nothing was extended: once it is sound the next request goes on by itself.
+                if self.growth() > Bytes::ZERO && self.has_not_begun(inventory) {
+                    return unchecked.into_iter().collect();
+                }
+                unchecked.into_iter().collect()
+            }
             Some(inventory) => self.first_aid(inventory),
         };
-        let left = self.steps.iter().filter(|step| !matches!(step, Step::BackupMetadata { .. }));
+        let is_left = |step: &&Step| !matches!(step, Step::BackupMetadata { .. } | Step::CheckUnmounted { .. });
+        let left = self.steps.iter().filter(is_left);
         let left = left.filter(|step| inventory.is_none_or(|inventory| !step.is_verified(inventory)));
         commands.extend(left.filter_map(Step::command).map(|command| command.to_string()));
         commands
+    }
+
+    /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing to do.
+    fn unchecked(&self, inventory: &Inventory) -> Option<String> {
+        let check = self.steps.iter().find(|step| matches!(step, Step::CheckUnmounted { .. }))?;
+        let mounted = inventory.unmounted.is_none();
+        let device = shell_word(&self.lv.dm_path().to_string_lossy());
+        (!mounted && !check.is_verified(inventory)).then(|| format!("e2fsck -f {device}"))
     }
 
     /// What must be done before the file system can grow at all.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{FileSystem, Inventory};
+use crate::inventory::{FileSystem, Inventory, Superblock};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents};
 
@@ -115,6 +115,8 @@ pub enum FsKind {
     Ext4,
     /// Grown by `xfs_growfs`, only mounted.
     Xfs,
+    /// Grown by `btrfs filesystem resize`, only mounted.
+    Btrfs,
 }
 
 impl FsKind {
@@ -123,12 +125,13 @@ impl FsKind {
         match self {
             FsKind::Ext4 => "ext4",
             FsKind::Xfs => "xfs",
+            FsKind::Btrfs => "btrfs",
         }
     }
 
     /// The kind of that name, if it is one that can be grown.
     pub fn from_name(name: &str) -> Option<FsKind> {
-        [FsKind::Ext4, FsKind::Xfs].into_iter().find(|kind| kind.as_str() == name)
+        [FsKind::Ext4, FsKind::Xfs, FsKind::Btrfs].into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// The program that grows it.
@@ -136,6 +139,7 @@ impl FsKind {
         match self {
             FsKind::Ext4 => Tool::Resize2fs,
             FsKind::Xfs => Tool::XfsGrowfs,
+            FsKind::Btrfs => Tool::Btrfs,
         }
     }
 }
@@ -182,13 +186,31 @@ pub enum Step {
         lv: LvRef,
         /// Where it is mounted.
         mount_point: MountPoint,
+        /// Of a btrfs, the number it has given its device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device_id: Option<u64>,
+    },
+    /// A file system that is mounted nowhere was checked after it was mounted the last time.
+    CheckUnmounted {
+        /// The volume.
+        lv: LvRef,
+        /// Where it would be mounted.
+        mount_point: MountPoint,
+        /// Check it whatever its superblock says.
+        always: bool,
     },
 }
 
 impl Step {
     /// All labels that [`Step::as_str`] gives.
-    pub const LABELS: [&str; 5] =
-        ["backup_metadata", "extend_lv", "extend_pool_metadata", "check_filesystem", "grow_filesystem"];
+    pub const LABELS: [&str; 6] = [
+        "backup_metadata",
+        "extend_lv",
+        "extend_pool_metadata",
+        "check_filesystem",
+        "check_unmounted",
+        "grow_filesystem",
+    ];
 
     /// The label `step` in metrics, journal and answers.
     pub fn as_str(&self) -> &'static str {
@@ -197,6 +219,7 @@ impl Step {
             Step::ExtendLv { .. } => "extend_lv",
             Step::ExtendPoolMetadata { .. } => "extend_pool_metadata",
             Step::CheckFilesystem { .. } => "check_filesystem",
+            Step::CheckUnmounted { .. } => "check_unmounted",
             Step::GrowFilesystem { .. } => "grow_filesystem",
         }
     }
@@ -217,12 +240,22 @@ impl Step {
                 Some(lvextend("--poolmetadatasize", &size, lv))
             }
             Step::CheckFilesystem { .. } => None,
+            // -p mends only what cannot be mended wrongly, and asks nothing.
+            Step::CheckUnmounted { lv, .. } => {
+                Some(Command::mutating(Tool::E2fsck, ["-f", "-p", &lv.dm_path().to_string_lossy()]))
+            }
             // Neither is given a size: both then grow to the end of the volume, and neither shrinks a mounted file system.
             Step::GrowFilesystem { kind: FsKind::Ext4, lv, .. } => {
                 Some(Command::mutating(Tool::Resize2fs, [lv.dm_path().to_string_lossy()]))
             }
             Step::GrowFilesystem { kind: FsKind::Xfs, mount_point, .. } => {
                 Some(Command::mutating(Tool::XfsGrowfs, ["-d", mount_point.as_str()]))
+            }
+            // `max` is no size either. It waits while a balance runs, with which it would fail.
+            Step::GrowFilesystem { kind: FsKind::Btrfs, mount_point, device_id, .. } => {
+                let size = format!("{}:max", device_id.unwrap_or(1));
+                let arguments = ["filesystem", "resize", "--enqueue", &size, mount_point.as_str()];
+                Some(Command::mutating(Tool::Btrfs, arguments))
             }
         }
     }
@@ -240,11 +273,16 @@ impl Step {
             }
             Step::CheckFilesystem { kind, mount_point } => {
                 let errors = inventory.filesystem_at(mount_point).map(|fs| fs.errors);
-                matches!((kind, errors), (FsKind::Xfs, Some(_)) | (FsKind::Ext4, Some(Some(0))))
+                matches!((kind, errors), (FsKind::Xfs | FsKind::Btrfs, Some(_)) | (FsKind::Ext4, Some(Some(0))))
+            }
+            Step::CheckUnmounted { always: true, .. } => false,
+            Step::CheckUnmounted { lv, mount_point, .. } => {
+                let fs = inventory.unmounted_at(lv, mount_point);
+                matches!(fs.and_then(|fs| fs.superblock), Some(Superblock::Ext(ext)) if ext.at_rest.checked_since)
             }
             Step::GrowFilesystem { lv, mount_point, .. } => {
                 let volume = inventory.lv(lv).and_then(|lv| lv.size);
-                let fs = inventory.filesystem_at(mount_point).and_then(FileSystem::size);
+                let fs = inventory.filesystem_of(lv, mount_point).as_ref().and_then(FileSystem::size);
                 matches!((volume, fs), (Some(volume), Some(fs)) if fs >= volume)
             }
         }
@@ -256,8 +294,12 @@ impl Step {
         match self {
             Step::GrowFilesystem { lv, mount_point, .. } => {
                 let volume = inventory.lv(lv).and_then(|lv| lv.size);
-                let fs = inventory.filesystem_at(mount_point);
+                let fs = inventory.filesystem_of(lv, mount_point);
                 matches!((volume, fs), (Some(volume), Some(fs)) if fs.fills(volume) == Some(true))
+            }
+            Step::CheckUnmounted { lv, mount_point, .. } => {
+                let fs = inventory.unmounted_at(lv, mount_point);
+                matches!(fs.and_then(|fs| fs.superblock), Some(Superblock::Ext(ext)) if ext.at_rest.checked)
             }
             other => other.is_done(inventory),
         }
@@ -285,6 +327,7 @@ impl fmt::Display for Step {
             Step::CheckFilesystem { kind, mount_point } => {
                 write!(f, "check that the kernel counts no error on the {} at {mount_point}", kind.as_str())
             }
+            Step::CheckUnmounted { lv, .. } => write!(f, "check the file system on {lv}, which is mounted nowhere"),
             Step::GrowFilesystem { kind, mount_point, .. } => {
                 write!(f, "grow the {} at {mount_point} to the size of its volume", kind.as_str())
             }
@@ -315,9 +358,15 @@ mod tests {
             shown(backup).as_deref(),
             Some("lvm vgcfgbackup --config global/wait_for_locks=1 -f '/s/a b.vg' -- my-vg")
         );
-        let ext4 = Step::GrowFilesystem { kind: FsKind::Ext4, lv: lv.clone(), mount_point: mount_point.clone() };
+        let grow =
+            |kind| Step::GrowFilesystem { kind, lv: lv.clone(), mount_point: mount_point.clone(), device_id: Some(2) };
+        let ext4 = grow(FsKind::Ext4);
         assert_eq!(shown(ext4).as_deref(), Some("resize2fs /dev/mapper/my--vg-data_lv"));
-        let xfs = Step::GrowFilesystem { kind: FsKind::Xfs, lv, mount_point };
+        let xfs = grow(FsKind::Xfs);
         assert_eq!(shown(xfs).as_deref(), Some("xfs_growfs -d '/it'\\''s data'"));
+        let btrfs = shown(grow(FsKind::Btrfs));
+        assert_eq!(btrfs.as_deref(), Some("btrfs filesystem resize --enqueue 2:max '/it'\\''s data'"));
+        let check = Step::CheckUnmounted { lv: lv.clone(), mount_point: mount_point.clone(), always: true };
+        assert_eq!(shown(check).as_deref(), Some("e2fsck -f -p /dev/mapper/my--vg-data_lv"));
     }
 }

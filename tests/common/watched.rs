@@ -58,6 +58,10 @@ impl Host for Watched {
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
         self.sim.ext4_errors(device)
     }
+    fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
+        self.sim.block_device(path)
+    }
+
     fn state_usage(&self) -> Option<Usage> {
         self.sim.state_usage()
     }

@@ -26,6 +26,8 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
+        (Tool::E2fsck, ["-f", "-p", device]) => e2fsck(model, device),
+        (Tool::Btrfs, ["filesystem", "resize", "--enqueue", "1:max", point]) => btrfs_resize(model, point),
         _ => fails(3, format!("  the simulated host does not know: {command}")),
     }
 }
@@ -335,14 +337,49 @@ fn resize2fs(model: &mut Model, device: &str) -> Output {
     if fs.size >= size {
         return succeeds(format!("The filesystem is already {} (4k) blocks long.  Nothing to do!\n", fs.size.0 / 4096));
     }
-    if !fs.mounted {
+    if !fs.mounted && (!fs.checked || fs.broken || fs.errors > 0) {
         return fails(1, format!("Please run 'e2fsck -f {device}' first."));
     }
-    if fs.read_only {
+    if fs.mounted && fs.read_only {
         return fails(1, "resize2fs: Read-only file system While checking for on-line resizing support");
     }
     fs.size = size;
     succeeds(format!("The filesystem on {device} is now {} (4k) blocks long.\n", size.0 / 4096))
+}
+
+fn e2fsck(model: &mut Model, device: &str) -> Output {
+    let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == device);
+    let Some(lv) = found else {
+        return fails(8, format!("e2fsck: No such file or directory while trying to open {device}"));
+    };
+    let is_open = lv.is_open;
+    match lv.fs.as_mut().filter(|fs| fs.kind == "ext4") {
+        None => fails(8, "e2fsck: Bad magic number in super-block"),
+        Some(fs) if fs.mounted || is_open => {
+            fails(8, format!("{device} is in use.\ne2fsck: Cannot continue, aborting."))
+        }
+        Some(fs) if fs.broken => fails(4, format!("{device}: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.")),
+        Some(fs) => {
+            fs.checked = true;
+            let mended = std::mem::take(&mut fs.errors) > 0;
+            Output { code: Some(i32::from(mended)), ..succeeds(format!("{device}: 11/65536 files\n")) }
+        }
+    }
+}
+
+fn btrfs_resize(model: &mut Model, mount_point: &str) -> Output {
+    let mounted =
+        |lv: &&mut SimLv| lv.fs.as_ref().is_some_and(|fs| fs.mounted && fs.mount_point.as_str() == mount_point);
+    let found = model.lvs.iter_mut().find(mounted);
+    let Some((size, fs)) = found.and_then(|lv| Some((lv.size(), lv.fs.as_mut().filter(|fs| fs.kind == "btrfs")?)))
+    else {
+        return fails(1, format!("ERROR: not a btrfs filesystem: {mount_point}"));
+    };
+    if fs.read_only {
+        return fails(1, format!("ERROR: unable to resize '{mount_point}': Read-only file system"));
+    }
+    fs.size = size;
+    succeeds(format!("Resize device id 1 from {} to max\n", fs.size))
 }
 
 fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {

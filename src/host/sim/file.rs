@@ -234,6 +234,9 @@ fn filesystem(fs: Fs, size: Bytes) -> SimFs {
         read_only: fs.read_only,
         errors: 0,
         hangs: false,
+        checked: false,
+        broken: false,
+        devices: 1,
     };
     // A percentage is meant as df shows it: of what is used and available together.
     let usage = made.usage();

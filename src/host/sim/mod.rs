@@ -145,6 +145,12 @@ impl Sim {
     }
 }
 
+/// The number of a mount.
+fn number(lv: &SimLv, fs: &SimFs) -> DeviceNumber {
+    let own = lv.device();
+    if fs.kind == "btrfs" { DeviceNumber { major: 0, minor: 40 + own.minor } } else { own }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -229,7 +235,7 @@ impl Host for Sim {
             for (lv, fs) in model.mounted() {
                 let options = if fs.read_only { "ro" } else { "rw" };
                 let point = mounts::escape(&fs.mount_point.to_string());
-                let device = lv.device();
+                let device = number(lv, fs);
                 let source = mounts::escape(&lv.name.dm_path().to_string_lossy());
                 text.push_str(&format!(
                     "{} 1 {device} / {point} {options} - {} {source} {options}\n",
@@ -248,7 +254,7 @@ impl Host for Sim {
             if fs.hangs {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));
             }
-            Ok((fs.usage(), lv.device()))
+            Ok((fs.usage(), number(lv, fs)))
         })
     }
 
@@ -261,6 +267,10 @@ impl Host for Sim {
                 .and_then(SimFs::superblock)
                 .map_or(vec![0; superblock::LENGTH], |sb| superblock::render(&sb)))
         })
+    }
+
+    fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
+        self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(SimLv::device))
     }
 
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::inventory::superblock::{Ext, Superblock, Xfs};
+use crate::inventory::superblock::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
 use crate::inventory::{DeviceNumber, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::plan::Tool;
@@ -133,6 +133,12 @@ pub struct SimFs {
     pub errors: u64,
     /// `statvfs` does not answer.
     pub hangs: bool,
+    /// `e2fsck` checked it after it was mounted the last time.
+    pub checked: bool,
+    /// `e2fsck -p` cannot mend it.
+    pub broken: bool,
+    /// On how many devices it is, of a btrfs.
+    pub devices: u64,
 }
 
 /// The log of a small XFS, which statvfs does not count.
@@ -266,6 +272,7 @@ impl SimFs {
     pub fn capacity(&self) -> Bytes {
         match self.kind.as_str() {
             "xfs" => self.size.saturating_sub(Bytes(XFS_LOG)),
+            "btrfs" => self.size,
             _ => Bytes(self.size.0 / 100 * 98),
         }
     }
@@ -288,6 +295,7 @@ impl SimFs {
     }
 
     pub(super) fn superblock(&self) -> Option<Superblock> {
+        let usage = self.usage();
         match self.kind.as_str() {
             "ext4" => Some(Superblock::Ext(Ext {
                 block_size: BLOCK,
@@ -300,6 +308,25 @@ impl SimFs {
                 desc_size: 64,
                 has_64bit: true,
                 has_resize_inode: true,
+                at_rest: ExtAtRest {
+                    clean: !self.broken && self.errors == 0,
+                    needs_recovery: self.mounted,
+                    checked: self.checked && !self.broken && !self.mounted,
+                    checked_since: self.checked && !self.broken && !self.mounted,
+                    errors: self.errors,
+                    free: usage.free.0 / BLOCK,
+                    reserved: (usage.free.saturating_sub(usage.avail).0 / BLOCK)
+                        .saturating_sub((self.size.0 / BLOCK / 50).min(4096)),
+                    overhead: (self.size.0 - usage.size.0) / BLOCK,
+                    inodes: usage.files,
+                    free_inodes: usage.files_free,
+                },
+            })),
+            "btrfs" => Some(Superblock::Btrfs(Btrfs {
+                total_bytes: self.size.0,
+                num_devices: self.devices,
+                sector_size: BLOCK,
+                device_id: 1,
             })),
             "xfs" => Some(Superblock::Xfs(Xfs {
                 block_size: BLOCK,

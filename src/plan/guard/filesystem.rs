@@ -1,14 +1,49 @@
 //! Whether the right file system is there, sound, and full enough.
 
-use super::{Subject, Verdict, refuse_if};
-use crate::config::What;
-use crate::inventory::Superblock;
+use super::{Subject, Verdict, refuse_if, require};
+use crate::config::{FilesystemCheck, Offline, What};
+use crate::inventory::{FileSystem, Superblock};
+use crate::name::MountPoint;
 use crate::plan::{FsKind, Tool};
 
 pub(super) fn not_mounted(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
     let mounted = s.inventory.mounts.iter().any(|mount| &mount.mount_point == point);
+    let allowed = s.target.file_system().is_some_and(|fs| fs.offline == Offline::Allow);
+    if !mounted && allowed {
+        return unmounted(s, point);
+    }
     refuse_if(!mounted, || format!("nothing is mounted at {point}: mount {} there, or correct mount_point", s.lv.name))
+}
+
+/// What is mounted nowhere may grow if nobody at all has it open, in no other mount namespace either.
+fn unmounted(s: &Subject<'_>, point: &MountPoint) -> Verdict {
+    let (name, device) = (&s.lv.name, &s.lv.dm_path);
+    if let Some(elsewhere) = s.inventory.mounts.iter().find(|mount| Some(mount.device) == s.lv.device) {
+        let elsewhere = &elsewhere.mount_point;
+        return Verdict::Refuse(format!("{name} is mounted at {elsewhere}, not at {point}: correct mount_point"));
+    }
+    let Some(fs) = s.fs else {
+        return Verdict::Refuse(format!(
+            "what is on {name} cannot be read: mount it at {point}, see blkid -p {device}"
+        ));
+    };
+    match FsKind::from_name(&fs.mount.fs_type) {
+        Some(FsKind::Ext4) => {}
+        Some(kind) => {
+            let (kind, tool) = (kind.as_str(), kind.tool().as_str());
+            return Verdict::Refuse(format!("{tool} grows only an {kind} that is mounted: mount {name} at {point}"));
+        }
+        None => return Verdict::Pass,
+    }
+    if fs.usage.is_none() && fs.errors == Some(0) {
+        return Verdict::Refuse(format!(
+            "the superblock of {name} does not say how full it is, perhaps it was not unmounted in order: mount it at {point} once"
+        ));
+    }
+    require(s.lv.open, false, "the volume is open", || {
+        format!("{name} is not mounted and yet open: somebody works on it, see fuser -v {device}")
+    })
 }
 
 pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
@@ -25,7 +60,7 @@ pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
     }
     // What statvfs measured must be the very file system that mountinfo names: a mount further up may hide it.
     match s.fs.and_then(|fs| fs.usage_device) {
-        Some(seen) if seen == device => Verdict::Pass,
+        Some(seen) if seen == mount.number => Verdict::Pass,
         Some(seen) => Verdict::Refuse(format!(
             "the path {point} leads to device {seen}, not to {} ({device}): another mount hides it",
             s.lv.name
@@ -39,11 +74,12 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
     let mounted = fs.mount.fs_type.as_str();
     let Some(kind) = FsKind::from_name(mounted) else {
         return Verdict::Refuse(format!(
-            "{mounted} at {} cannot be grown by this tool: only ext4 and xfs can",
+            "{mounted} at {} cannot be grown by this tool: only ext4, xfs and btrfs can",
             fs.mount.mount_point
         ));
     };
-    if let Some(tool) = missing(s, [Tool::Blkid, kind.tool()]) {
+    let checker = if s.is_offline() { Tool::E2fsck } else { Tool::Blkid };
+    if let Some(tool) = missing(s, [Tool::Blkid, kind.tool(), checker]) {
         let name = tool.as_str();
         return Verdict::Refuse(format!(
             "{name} is not installed and {}: install it, or set tools.{name}",
@@ -67,8 +103,18 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
     }
     let agrees = matches!(
         (kind, &fs.superblock),
-        (FsKind::Ext4, Some(Superblock::Ext(_))) | (FsKind::Xfs, Some(Superblock::Xfs(_)))
+        (FsKind::Ext4, Some(Superblock::Ext(_)))
+            | (FsKind::Xfs, Some(Superblock::Xfs(_)))
+            | (FsKind::Btrfs, Some(Superblock::Btrfs(_)))
     );
+    if let Some(Superblock::Btrfs(btrfs)) = &fs.superblock
+        && btrfs.num_devices > 1
+    {
+        return Verdict::Refuse(format!(
+            "the btrfs at {} is on {} devices: only one that is on one volume is grown, see btrfs filesystem usage",
+            fs.mount.mount_point, btrfs.num_devices
+        ));
+    }
     refuse_if(!agrees, || {
         format!("the superblock of {} cannot be read as {mounted}: see blkid -p {}", s.lv.name, s.lv.dm_path)
     })
@@ -91,6 +137,9 @@ pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
     if fs.mount.fs_type != FsKind::Ext4.as_str() {
         return Verdict::Pass;
     }
+    if s.is_offline() {
+        return errors_at_rest(s, fs);
+    }
     match fs.errors {
         Some(0) => Verdict::Pass,
         Some(count) => Verdict::Refuse(format!(
@@ -102,6 +151,25 @@ pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
             fs.mount.mount_point
         )),
     }
+}
+
+/// Of an ext4 that is mounted nowhere. What `e2fsck` would find is for it to say; what is known already is enough to refuse.
+fn errors_at_rest(s: &Subject<'_>, fs: &FileSystem) -> Verdict {
+    let (Some(Superblock::Ext(ext)), device) = (&fs.superblock, &s.lv.dm_path) else { return Verdict::NotAsked };
+    let (rest, never) = (&ext.at_rest, FilesystemCheck::Never);
+    let is_never = s.target.file_system().is_some_and(|fs| fs.check == never);
+    if !rest.clean || rest.needs_recovery || rest.errors > 0 {
+        return Verdict::Refuse(format!(
+            "the superblock of {} says that it was not unmounted in order or has errors ({} counted): run e2fsck -f {device}",
+            s.lv.name, rest.errors
+        ));
+    }
+    refuse_if(is_never && !rest.checked_since, || {
+        format!(
+            "{} was mounted after its last check and filesystem_check is never: run e2fsck -f -p {device}, or set it to auto",
+            s.lv.name
+        )
+    })
 }
 
 pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
@@ -131,7 +199,10 @@ pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
             }
             let (point, fixed) = (&target.mount_point, fs.mount.fs_type == FsKind::Ext4.as_str());
             let Some(inodes) = usage.inode_percent().filter(|_| fixed) else {
-                let note = if fixed { "" } else { "; XFS makes inodes as it needs them, so only space counts" };
+                let note = match fs.mount.fs_type.as_str() {
+                    "ext4" => String::new(),
+                    kind => format!("; {kind} makes inodes as it needs them, so only space counts"),
+                };
                 return Verdict::Refuse(format!("{point} is {percent} full, it grows above {threshold}{note}"));
             };
             refuse_if(inodes.value() <= target.inode_threshold.value(), || {

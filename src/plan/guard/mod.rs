@@ -46,6 +46,13 @@ pub struct Subject<'a> {
     pub now: Moment,
 }
 
+impl Subject<'_> {
+    /// It is about a file system that is mounted nowhere, and `offline` allows that.
+    pub(super) fn is_offline(&self) -> bool {
+        self.fs.is_some_and(|fs| self.inventory.mount_at(&fs.mount.mount_point).is_none())
+    }
+}
+
 /// A guard's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "sentence", rename_all = "snake_case")]

@@ -79,17 +79,23 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
             "it is linear, striped, RAID or thin and nothing lies between it and its file system; nobody else has it open",
             "grow the layers by hand: `lsblk`, `fuser -v`",
         ),
-        Code::NotMounted => ("something is mounted at `mount_point`", "mount it, or correct `mount_point`"),
+        Code::NotMounted => (
+            "something is mounted at `mount_point`; or `offline: allow` is set, the volume has an ext4, and nobody at all has it open",
+            "mount it, or correct `mount_point`",
+        ),
         Code::DeviceMismatch => (
             "that is the target's volume, seen in the mount table and through the path",
             "correct `mount_point` or `lv_path`",
         ),
         Code::FsUnsupported => (
-            "it is ext4 or XFS by the mount table, `blkid` and its superblock, and the program that grows it is there",
+            "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, and the programs for it are there",
             "install the program, or grow it by hand",
         ),
         Code::FsReadOnly => ("it is mounted read-write", "look into the kernel's log, remount it"),
-        Code::FsErrors => ("the kernel counted no error on an ext4", "unmount it and run `e2fsck`"),
+        Code::FsErrors => (
+            "the kernel counted no error on an ext4; one that is not mounted was unmounted in order, and checked where `filesystem_check` is `never`",
+            "unmount it and run `e2fsck`",
+        ),
         Code::BelowThreshold => (
             "usage as `df` shows it is above `threshold_percent`, or of an ext4 that of its inodes above `inode_threshold_percent`; for a pool: its data above `data_threshold_percent` or its metadata above `metadata_threshold_percent`",
             "nothing to do",
