@@ -69,7 +69,10 @@ monitor:
     - { lv_path: /dev/storage_vg/busy_lv, mount_point: /busy, threshold_percent: 88, increment: 256MiB, cooldown: 4h }
     - { lv_path: /dev/media_vg/media_lv, mount_point: /srv/media, increment: 1GiB, max_size: 5GiB }
 volume_groups: [{ name: storage_vg, reserve: 5%% }]
-state: { directory: %s }
+state: { directory: %(folder)s/state }
+audit: { file: %(folder)s/audit.jsonl }
+report: { interval: 10m }
+notify: [{ webhook: { url: "%(told)s" } }]
 """
 RECORDING = "tests/data/fullreport-2.03.16.json"
 
@@ -143,7 +146,7 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 at = time.monotonic() - receiver.began
-                receiver.got += [(at, alert) for alert in json.loads(body)["alerts"]]
+                receiver.got += [(at, alert) for alert in json.loads(body).get("alerts", [])]
                 status = 200
                 if forward:
                     request = urllib.request.Request(forward, body, {"Content-Type": "application/json"})
@@ -186,8 +189,9 @@ class World:
 
     def begin(self):
         host, recorded, self.prometheus, alertmanager = (free_port() for _ in range(4))
+        self.told = Receiver()
         self.write("host.yaml", SIMULATED)
-        self.write("config.yaml", CONFIG % (self.folder / "state"))
+        self.write("config.yaml", CONFIG % {"folder": self.folder, "told": self.told.url})
         self.start("simulated", self.daemon, "serve", "--config.file=config.yaml", "--simulate=host.yaml",
                    f"--web.listen-address=127.0.0.1:{host}")
         # A program called lvm that says what was recorded: the daemon does not see the difference.
@@ -318,6 +322,13 @@ def check_people(world):
     expect("LvmPhysicalVolumeMissing" in of_recorded, "people heard of the missing disk of the recorded host")
 
 
+def check_told(world):
+    grown = sum(float(each["value"][1]) for each in world.query('lvm_autoscaler_operations_total{outcome="grown"}'))
+    expect(len(world.told.answers) >= grown - 1 > 0, f"{len(world.told.answers)} notifications came of {grown:.0f} growths")
+    written = (world.folder / "audit.jsonl.simulated").read_text().count('"event":"result"')
+    expect(written >= grown, f"and the audit log has {written} results")
+
+
 def has_data(world, expr, variables):
     """For any host; a query of a panel that is repeated has all values of its variable here."""
     for instance in (HOST, RECORDED):
@@ -357,6 +368,7 @@ def main():
         time.sleep(SECONDS)
         check_autoscaler(world)
         check_people(world)
+        check_told(world)
         check_dashboards(world)
         if "--pictures" in sys.argv:
             import pictures

@@ -37,6 +37,8 @@ def shown(value, unit, mappings=()):
         return f"{100 * value:.3g} %"
     if unit == "percent":
         return f"{value:.3g} %"
+    if unit == "dateTimeAsIso":
+        return datetime.datetime.fromtimestamp(value / 1000).strftime("%Y-%m-%d %H:%M")
     if unit == "s":
         for factor, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
             if abs(value) >= factor:
