@@ -136,6 +136,33 @@ fn what_needs_a_person_names_the_commands() {
     assert_eq!(receiver.seen()[1]["next"], Value::from(vec!["lvm-autoscaler plan vg/media"]));
 }
 
+/// It is told before the operation ends, and the command is left to run.
+#[test]
+fn a_command_that_takes_too_long_is_told_with_what_to_look_at() {
+    let receiver = Receiver::start();
+    let logs = folder();
+    let file = logs.path().join("audit.jsonl");
+    let notify = format!("notify: [{{ webhook: {{ url: \"{}\" }} }}]", receiver.url);
+    let world = World::new(HOST, &format!("{CONFIG}\n{notify}\naudit: {{ file: {} }}\n", file.display()));
+    let telling = telling(&world);
+    world.inject("resize2fs", 0, Harm::Overdue);
+    assert!(ended_as(&telling.daemon.alert("vg/data"), Outcome::Grown));
+    telling.settle();
+    assert_eq!(receiver.field("event"), ["overdue", "grown"]);
+    let overdue = &receiver.seen()[0];
+    assert_eq!((&overdue["vg"], &overdue["lv"]), (&Value::from("vg"), &Value::from("data")));
+    assert_eq!(overdue["commands"], Value::from(vec!["resize2fs /dev/mapper/vg-data"]));
+    assert_eq!(overdue["operation"], receiver.seen()[1]["operation"]);
+    assert!(overdue["sentence"].as_str().is_some_and(|said| said.contains("must not be killed")), "{overdue}");
+    assert!(overdue["next"][0].as_str().is_some_and(|next| next.starts_with("ps ")), "{overdue}");
+    let states: Vec<Value> = audited(&file)
+        .into_iter()
+        .filter(|line| line["event"] == "step" && line["name"] == "grow_filesystem")
+        .map(|line| line["state"].clone())
+        .collect();
+    assert_eq!(states, ["started", "overdue", "done"]);
+}
+
 #[test]
 fn the_same_refusal_is_told_once_an_hour_and_again_when_it_changed() {
     let receiver = Receiver::start();

@@ -7,6 +7,7 @@ import email
 import email.policy
 import http.server
 import json
+import logging
 import os
 import pathlib
 import re
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+import warnings
 
 import jsonschema
 from aiosmtpd.controller import Controller
@@ -26,6 +28,9 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 DAEMON = pathlib.Path(sys.argv[1]).resolve()
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# aiosmtpd warns of a password without STARTTLS, not seeing that the connection is encrypted already.
+warnings.filterwarnings("ignore", message="Requiring AUTH")
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 PATIENCE = 120  # seconds; only a bound for what never comes
 
 HOST = """
@@ -57,9 +62,9 @@ def eventually(what, condition):
 
 
 class Mailbox:
-    """An SMTP server that wants STARTTLS and a password."""
+    """An SMTP server that wants a password, and STARTTLS before it; or one that speaks TLS from the first byte."""
 
-    def __init__(self, folder, password):
+    def __init__(self, folder, password, implicit=False):
         self.mails = []
         self.refused = 0
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -75,24 +80,25 @@ class Mailbox:
 
         class Handler:
             async def handle_DATA(self, server, session, envelope):
-                assert session.ssl is not None and session.authenticated
+                assert server.transport.get_extra_info("ssl_object") is not None and session.authenticated
                 box.mails.append((envelope, email.message_from_bytes(envelope.content, policy=email.policy.default)))
                 return "250 taken"
 
         class Server(Controller):
             def factory(self):
-                return SMTP(Handler(), tls_context=context, require_starttls=True, auth_required=True,
-                            authenticator=authenticate, hostname="mail.example.com")
+                # aiosmtpd takes only STARTTLS for encryption; without it there is none but the implicit one.
+                starttls = dict(auth_require_tls=False) if implicit else dict(tls_context=context, require_starttls=True)
+                return SMTP(Handler(), auth_required=True, authenticator=authenticate, hostname="mail.example.com", **starttls)
 
-        self.server = Server(None, hostname="127.0.0.1", port=free_port())
+        self.server = Server(None, hostname="127.0.0.1", port=free_port(), ssl_context=context if implicit else None)
         self.server.start()
         self.port = self.server.port
 
 
 class Receiver:
-    """An HTTP receiver that fails so often first."""
+    """An HTTP receiver that fails so often first; with a certificate it speaks HTTPS."""
 
-    def __init__(self, fail=0, status=503):
+    def __init__(self, fail=0, status=503, certificate=None):
         self.seen, self.failures = [], fail
         receiver = self
 
@@ -112,8 +118,15 @@ class Receiver:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+            # The handshake is made by the thread of the connection, so that one that fails stops nobody.
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        # A handshake that ends because nobody trusts us is what is wanted.
+        self.server.handle_error = lambda *_: None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}/hook"
 
 
 class Dead:
@@ -364,6 +377,109 @@ def audited(place):
     print(f"audited: {len(again)} lines, valid, without a gap, after kill, torn end, rename, and no place to write")
 
 
+def encrypted(place):
+    """TLS from the first byte, for both kinds: only to who has the certificate that is trusted, and the password to nobody else."""
+    here = folder(place, "encrypted")
+    box, hook = Mailbox(place, "s3cret", implicit=True), Receiver(certificate=place)
+    wrong_box, wrong_hook = Mailbox(place, "s3cret", implicit=True), Receiver(certificate=place)
+    (here / "password").write_text("s3cret\n")
+    (here / "token").write_text("t0ken\n")
+    mail = lambda box, more: (f"email: {{ smarthost: '127.0.0.1:{box.port}', from: a@example.com, to: [b@example.com], tls: tls, "
+                              f"auth_username: lvm, auth_password_file: {here}/password{more} }}")
+    post = lambda hook, more: f"webhook: {{ url: '{hook.url}', authorization: {{ credentials_file: {here}/token }}{more} }}"
+    trusted = f", ca_file: {place}/cert.pem"
+    daemon = Daemon(here, base(here) + f"""
+notify:
+  - {mail(box, trusted)}
+  - {post(hook, trusted)}
+  - {mail(wrong_box, "")}
+  - {post(wrong_hook, "")}
+""")
+    eventually("two mails", lambda: len(box.mails) == 2)
+    eventually("two posts", lambda: len(hook.seen) == 2)
+    assert all(headers["authorization"] == "Bearer t0ken" for headers, _ in hook.seen)
+    # Of those whose certificate nobody vouches for.
+    total = lambda kind, outcome: daemon.metric(f'lvm_autoscaler_notifications_total{{kind="{kind}",outcome="{outcome}"}}')
+    for kind in ("email", "webhook"):
+        eventually(f"{kind} is tried again", lambda: total(kind, "retried") >= 2)
+        assert total(kind, "sent") == 2
+    assert not wrong_box.mails and not wrong_hook.seen and not wrong_box.refused, "something was said to a stranger"
+    daemon.stop()
+    print("encrypted: 2 mails by SMTPS and 2 posts by HTTPS with ca_file; nothing to a certificate that is not trusted")
+
+
+def reloaded(place):
+    """SIGHUP changes receivers: what waited goes to the new one, the old one hears no more, and a wrong config changes nothing."""
+    here = folder(place, "reloaded")
+    refusing, first, second = free_port(), Receiver(), Receiver()
+
+    def reload(notify, targets=TARGETS):
+        (here / "config.yaml").write_text(base(here).replace(TARGETS, targets) + notify)
+        daemon.process.send_signal(signal.SIGHUP)
+
+    to = lambda url: f'notify: [{{ webhook: {{ url: "{url}", on: [grown] }} }}]\n'
+    successful = "lvm_autoscaler_config_last_reload_successful"
+    daemon = Daemon(here, base(here) + to(f"http://127.0.0.1:{refusing}/"))
+    results = lambda: [r for r in lines_or_none(here / "audit.jsonl.simulated", 0) or [] if r["event"] == "result"]
+    eventually("both grew", lambda: len(results()) == 2)
+    retried = 'lvm_autoscaler_notifications_total{kind="webhook",outcome="retried"}'
+    eventually("tried in vain", lambda: daemon.metric(retried) >= 1)
+    reload(to(first.url))
+    eventually("what waited is told", lambda: len(first.seen) == 2)
+    assert {b["lv"] for _, b in first.seen} == {"data", "media"}, first.seen
+    reload("notify: [{ webhook: { url: 'ftp://nowhere/' } }]\n")
+    eventually("the wrong one is refused", lambda: daemon.metric(successful) == 0)
+    # The receiver before it is still in force, then another one is, while volumes go on growing.
+    again = TARGETS.replace("threshold_percent: 80", "threshold_percent: 50, cooldown: 1s")
+    reload(to(first.url), again)
+    eventually("both grew again", lambda: len(first.seen) == 4)
+    again = TARGETS.replace("threshold_percent: 80", "threshold_percent: 30, cooldown: 1s")
+    reload(to(second.url), again)
+    eventually("the new one is told", lambda: len(second.seen) >= 2)
+    assert daemon.metric(successful) == 1
+    daemon.stop()
+    # Whatever was told, to whom: each operation once.
+    told = [b["operation"] for receiver in (first, second) for _, b in receiver.seen]
+    grown = [r["operation"] for r in results()]
+    assert sorted(told) == sorted(grown) and len(set(told)) == len(told), (told, grown)
+    print(f"reloaded: {len(told)} growths told once each, over 4 reloads of which 1 was wrong")
+
+
+def full(place):
+    """The disk of the audit log is full, really: the operations go on, and what is missing is written when there is room."""
+    here = folder(place, "really-full")
+    disk = folder(here, "logs")
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True).returncode == 0
+    if not mounted:
+        print("SKIPPED: notifications and audit log on a full disk (it needs root, to mount a small tmpfs)")
+        assert not os.environ.get("REQUIRE_ALL"), "REQUIRE_ALL is set and something was skipped"
+        return
+    try:
+        # Room for a page: the log begins, and ends in the middle of a line.
+        with open(disk / "filler", "wb", buffering=0) as filler:
+            filler.write(bytes(60 << 10))
+        daemon = Daemon(here, base(here).replace(f"{here}/audit.jsonl", f"{disk}/audit.jsonl"))
+        log = disk / "audit.jsonl.simulated"
+        grown = lambda lv: daemon.metric(f'lvm_autoscaler_operations_total{{vg="vg",lv="{lv}",outcome="grown"}}')
+        daemon.wait_for("listening")
+        eventually("both grew", lambda: grown("data") == 1 and grown("media") == 1)
+        eventually("not writable", lambda: daemon.metric("lvm_autoscaler_audit_writable") == 0)
+        assert os.statvfs(disk).f_bavail == 0, "the disk is not full"
+        written = len(log.read_bytes().splitlines())
+        (disk / "filler").unlink()
+        eventually("caught up", lambda: sum(r["event"] == "result" for r in lines_or_none(log, 0) or []) == 2)
+        eventually("writable", lambda: daemon.metric("lvm_autoscaler_audit_writable") == 1)
+        assert daemon.metric("lvm_autoscaler_audit_lost_records_total") == 0
+        daemon.stop()
+        check_audit(lines(log))
+        print(f"full: both grew with the log's disk full after {written} lines; then {len(lines(log))} lines without a gap")
+    finally:
+        for daemon in RUNNING:
+            daemon.process.kill()
+            daemon.process.wait()
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
 def lines_or_none(file, least):
     try:
         found = lines(file)
@@ -379,7 +495,7 @@ def main():
                         "-keyout", place / "key.pem", "-out", place / "cert.pem", "-days", "2", "-subj", "/CN=localhost",
                         "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"],
                        check=True, capture_output=True)
-        for test in (delivered, dead, audited):
+        for test in (delivered, encrypted, reloaded, dead, audited, full):
             try:
                 test(place)
             except BaseException:
