@@ -32,6 +32,10 @@ pub(super) struct Relay {
     /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19846")]
     listen: Vec<ListenAddress>,
+    /// TLS, client certificates, users and headers, in the format of Prometheus' exporter-toolkit. Needed to listen on
+    /// anything but this host: users or client certificates must be asked for there.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
 }
 
 impl Relay {
@@ -44,7 +48,7 @@ impl Relay {
             label: self.instance_label,
             timeout: self.timeout,
         };
-        app::relay(&options, &self.listen)?;
+        app::relay(&options, &self.listen, self.web_config_file.as_deref())?;
         Ok(Exit::Done)
     }
 }

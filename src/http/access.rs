@@ -67,6 +67,7 @@ impl Peer {
 pub struct Access {
     file: Option<PathBuf>,
     listeners: Vec<ListenAddress>,
+    of: Of,
     web: Mutex<Seen<Arc<Web>>>,
     secret: Mutex<Seen<Option<(PathBuf, Secret)>>>,
     verdicts: Verdicts,
@@ -77,6 +78,15 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access").field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+/// What the credentials stand before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Of {
+    #[default]
+    Daemon,
+    /// It has no config of its own, and no targets: what it passes on it vouches for with its own credentials.
+    Relay,
 }
 
 type Mark = (PathBuf, Option<FileMark>);
@@ -127,7 +137,16 @@ pub(super) struct Web {
 impl Access {
     /// Reads the web config, and says whether it may be used on these listeners.
     pub fn load(file: Option<&Path>, listeners: Vec<ListenAddress>, config: &Config) -> Result<Access, AccessError> {
-        let access = Access { file: file.map(Path::to_owned), listeners, ..Access::default() };
+        Access::of(Of::Daemon, file, listeners, config)
+    }
+
+    /// The same for a relay: whoever reaches its webhook reaches those of all its hosts.
+    pub fn of_relay(file: Option<&Path>, listeners: Vec<ListenAddress>) -> Result<Access, AccessError> {
+        Access::of(Of::Relay, file, listeners, &Config::default())
+    }
+
+    fn of(of: Of, file: Option<&Path>, listeners: Vec<ListenAddress>, config: &Config) -> Result<Access, AccessError> {
+        let access = Access { file: file.map(Path::to_owned), listeners, of, ..Access::default() };
         if let Some(file) = file {
             *held(&access.web) = read_web(file)?;
         }
@@ -139,21 +158,52 @@ impl Access {
     /// credentials must be asked for.
     pub fn admits(&self, config: &Config) -> Result<(), AccessError> {
         let web = Arc::clone(&held(&self.web).made);
-        rule(&web, config, &self.listeners).map_err(AccessError::Open)?;
+        self.rule(&web, config)?;
         if let Some(authorization) = &config.credentials.authorization {
             Secret::read(authorization.file())?;
             if is_world_readable(authorization.file()) {
                 let file = authorization.file().display();
                 tracing::warn!("{file} can be read by everybody on this host: chmod 640, and own it to root");
             }
-            let open = self.listeners.iter().find(|address| !address.is_local());
-            if let (Some(open), None) = (open, &web.tls) {
-                tracing::warn!(
-                    "{open} is plain text: the webhook's credentials can be read on the way, see docs/security.md"
-                );
-            }
+        }
+        let asks = config.credentials.authorization.is_some() || !web.users.is_empty();
+        let open = self.listeners.iter().find(|address| !address.is_local());
+        if let (Some(open), None, true) = (open, &web.tls, asks) {
+            tracing::warn!("{open} is plain text: credentials can be read on the way, see docs/security.md");
         }
         Ok(())
+    }
+
+    /// Whether a config and a web config may be in force together on these listeners.
+    fn rule(&self, web: &Web, config: &Config) -> Result<(), AccessError> {
+        let credentials = &config.credentials;
+        if credentials.allowed_sans.is_some() && !(web.tls.is_some() && web.client_auth.verifies()) {
+            return Err(AccessError::Open(
+                "webhook.client_certificate needs TLS that verifies certificates: set client_auth_type to \
+                 VerifyClientCertIfGiven or RequireAndVerifyClientCert in the file of --web.config.file"
+                    .to_owned(),
+            ));
+        }
+        let asks = credentials.ask()
+            || !web.users.is_empty()
+            || web.tls.is_some() && web.client_auth == ClientAuth::RequireAndVerifyClientCert;
+        let Some(open) = self.listeners.iter().find(|address| !address.is_local()).filter(|_| !asks) else {
+            return Ok(());
+        };
+        let what_to_do = match self.of {
+            Of::Daemon if config.targets.is_empty() => return Ok(()),
+            Of::Daemon => {
+                "set webhook.authorization in the config (or basic_auth_users or client certificates in the file of \
+                 --web.config.file), listen on 127.0.0.1 or unix:/PATH, or remove monitor.targets to have only metrics"
+            }
+            Of::Relay => {
+                "set basic_auth_users, or client_auth_type: RequireAndVerifyClientCert, in the file of \
+                 --web.config.file, or listen on 127.0.0.1 or unix:/PATH"
+            }
+        };
+        Err(AccessError::Open(format!(
+            "{open} can be reached from the network and the webhook asks for no credentials: {what_to_do}"
+        )))
     }
 
     /// The web config as it is now.
@@ -183,7 +233,7 @@ impl Access {
             if new.made.tls.is_some() != had_tls {
                 return Err(AccessError::Open("TLS can be turned on or off only by a restart".to_owned()));
             }
-            rule(&new.made, config, &self.listeners).map_err(AccessError::Open)?;
+            self.rule(&new.made, config)?;
             Ok(new)
         });
         let mut seen = held(&self.web);
@@ -204,7 +254,7 @@ impl Access {
     }
 
     /// Whether the web config in force is the one on disk, as far as is known.
-    pub(super) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         held(&self.web).failed.is_none()
     }
 
@@ -378,25 +428,4 @@ fn read_web(file: &Path) -> Result<Seen<Arc<Web>>, AccessError> {
     let headers = read.headers.into_iter().filter_map(header).collect();
     let made = Web { tls, client_auth, headers, users: read.users, rate_limit: read.rate_limit };
     Ok(Seen { made: Arc::new(made), files, looked: Some(Instant::now()), failed: None })
-}
-
-/// Why a config and a web config may not be in force together on these listeners.
-fn rule(web: &Web, config: &Config, listeners: &[ListenAddress]) -> Result<(), String> {
-    let credentials = &config.credentials;
-    if credentials.allowed_sans.is_some() && !(web.tls.is_some() && web.client_auth.verifies()) {
-        return Err("webhook.client_certificate needs TLS that verifies certificates: set client_auth_type to \
-             VerifyClientCertIfGiven or RequireAndVerifyClientCert in the file of --web.config.file"
-            .to_owned());
-    }
-    let asks = credentials.ask()
-        || !web.users.is_empty()
-        || web.tls.is_some() && web.client_auth == ClientAuth::RequireAndVerifyClientCert;
-    match listeners.iter().find(|address| !address.is_local()) {
-        Some(open) if !asks && !config.targets.is_empty() => Err(format!(
-            "{open} can be reached from the network and the webhook asks for no credentials: set webhook.authorization in the \
-             config (or basic_auth_users or client certificates in the file of --web.config.file), listen on 127.0.0.1 \
-             or unix:/PATH, or remove monitor.targets to have only metrics"
-        )),
-        _ => Ok(()),
-    }
 }

@@ -96,6 +96,8 @@ restore. With `--collector.uuid-labels` they are on every series of volume group
 groups of one name have their UUID behind it in the label `vg`, and a missing physical volume has it in `pv`.
 
 Hidden logical volumes (RAID legs, the data and metadata volumes of pools) appear only with `--collector.lv-details`.
+
+The metrics of `lvm-autoscaler relay` are in [fleets.md](fleets.md#metrics).
 ";
 
 const COMPARED: &str = "

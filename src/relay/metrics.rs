@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     alerts: Family<Verdict, Counter>,
     pub(super) hosts: Gauge<i64, AtomicI64>,
     pub(super) hosts_good: Gauge<i64, AtomicI64>,
+    pub(super) web_good: Gauge<i64, AtomicI64>,
 }
 
 impl Metrics {
@@ -49,6 +50,7 @@ impl Metrics {
             alerts: Family::default(),
             hosts: Gauge::default(),
             hosts_good: Gauge::default(),
+            web_good: Gauge::default(),
         };
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -62,6 +64,8 @@ impl Metrics {
         registry.register("hosts", "Hosts in the list", metrics.hosts.clone());
         let good = "Whether the list of hosts could be read the last time";
         registry.register("hosts_last_reload_successful", good, metrics.hosts_good.clone());
+        let good = "Whether the web config in force is the one on disk";
+        registry.register("web_config_last_reload_successful", good, metrics.web_good.clone());
         for verdict in ["forwarded", "unknown_instance", "resolved"] {
             metrics.alerts(verdict, 0);
         }

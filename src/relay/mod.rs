@@ -195,6 +195,7 @@ impl Site for Relay {
             "/webhook/alertmanager" => self.forward(request).await,
             "/metrics" => {
                 self.hosts();
+                self.metrics.web_good.set(i64::from(self.access.is_current()));
                 let page = self.metrics.page().unwrap_or_default();
                 with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page)
             }
