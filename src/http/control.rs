@@ -162,10 +162,12 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         let shared = engine.shared();
         shared.journal().writer_soon()?.append(shared.host.moment(), vec![event(lv)])
     });
-    match written.await {
-        Ok(Ok(())) => say(StatusCode::OK, "done".to_owned()),
-        Ok(Err(error)) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
-        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
+    match tokio::time::timeout(super::ANSWERED_WITHIN, written).await {
+        Ok(Ok(Ok(()))) => say(StatusCode::OK, "done".to_owned()),
+        Ok(Ok(Err(error))) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
+        Ok(Err(_)) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
+        // It may be written down later, so that the person must look.
+        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, super::NOT_WRITTEN.to_owned()),
     }
 }
 

@@ -45,6 +45,11 @@ pub use webhook::read as read_body;
 /// Alertmanager sends the body at once.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Who waits for the journal's disk is answered by then, also where it hangs: a little later than those are who wait for
+/// somebody else's write, and before Alertmanager's shortest `group_interval`, 10 s, is over.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
+const NOT_WRITTEN: &str = "the journal's disk does not answer; whether it has this shows when it does";
+
 /// What stands behind the listeners: the daemon, or a relay.
 pub trait Site: Send + Sync + 'static {
     /// Who may ask for what.

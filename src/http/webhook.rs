@@ -35,7 +35,15 @@ pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Requ
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         }
     });
-    answered.await.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"))
+    match tokio::time::timeout(super::ANSWERED_WITHIN, answered).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"),
+        // Whoever writes to a disk that hangs waits for it. If it gets there after all, what comes again adds nothing.
+        Err(_) => {
+            tracing::error!("alerts were not accepted: {}", super::NOT_WRITTEN);
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", super::NOT_WRITTEN))
+        }
+    }
 }
 
 fn receive(context: &Context, sender: Sender, payload: alert::Payload, body: &[u8]) -> Answer {

@@ -6,6 +6,7 @@
 pub(crate) mod part;
 
 pub(crate) mod place;
+pub(crate) mod records;
 mod watched;
 
 use std::io::Write as _;
