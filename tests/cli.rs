@@ -311,3 +311,81 @@ fn a_simulation_leaves_the_journal_of_the_real_host_alone() {
     assert_eq!(place.serve(&[]).end().0, Some(0));
     assert!(!place.path("state/journal.0").exists(), "a real start would go on with what was only simulated");
 }
+
+/// What the daemon wrote last is not trusted when what came before it cannot be read: nothing is acted upon until a person
+/// has looked, and everything else goes on.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test damages the journal")]
+fn a_daemon_started_on_a_damaged_journal_stays_up_and_does_nothing_until_a_person_moved_it_away() {
+    let place = Place::new(CONFIG);
+    // Its time passes faster, so that it tries again soon.
+    place.write("host.yaml", &format!("{}\nspeed: 20\n", common::HOST));
+    let state = place.path("state/simulated");
+    let alert = |address: &str| {
+        let labels = r#"{"instance":"db1","vg":"vg","lv":"data"}"#;
+        let body = format!(
+            r#"{{"version":"4","groupKey":"{{}}","alerts":[{{"status":"firing","labels":{labels},"annotations":{{}},"startsAt":"2026-01-01T00:00:00Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"","fingerprint":"00aa"}}]}}"#
+        );
+        ask(address, "POST", "/webhook/alertmanager", &body)
+    };
+    let address = |served: &Served| {
+        let text = served.begun.split("address=").nth(1).expect("an address");
+        text.split_whitespace().next().expect("an address").to_owned()
+    };
+    let grown = || {
+        lvm_autoscaler::journal::Journal::peek(&state)
+            .is_ok_and(|state| state.last.len() == 1 && state.running.is_empty())
+    };
+
+    let served = place.serve(&[]);
+    let at = address(&served);
+    common::eventually("ready", || ask(&at, "GET", "/-/ready", "").starts_with("HTTP/1.1 200"));
+    assert!(alert(&at).starts_with("HTTP/1.1 202"));
+    common::eventually("grown", grown);
+    assert_eq!(served.end().0, Some(0));
+
+    // One bit in the middle, with records behind it.
+    let journal = state.join("journal.0");
+    let mut bytes = std::fs::read(&journal).expect("a segment");
+    bytes[700] ^= 1;
+    std::fs::write(&journal, &bytes).expect("writable");
+
+    let served = place.serve(&[]);
+    let at = address(&served);
+    let ready = || ask(&at, "GET", "/-/ready", "");
+    common::eventually("it was looked at the host", || ready().contains("the journal"));
+    let told = ready();
+    assert!(told.starts_with("HTTP/1.1 503") && told.contains("journal.0: damaged"), "{told}");
+    assert!(alert(&at).starts_with("HTTP/1.1 503"));
+    let page = ask(&at, "GET", "/metrics", "");
+    assert!(page.contains("\nlvm_autoscaler_journal_writable 0"), "{page}");
+    assert!(page.contains("\nlvm_lv_size_bytes{vg=\"vg\",lv=\"data\"}"), "an exporter it still is");
+    assert!(ask(&at, "GET", "/", "").starts_with("HTTP/1.1 200"));
+    assert_eq!(std::fs::read(&journal).expect("a segment"), bytes, "left as it is, for whoever wants to look");
+
+    for name in ["journal.0", "journal.1"] {
+        std::fs::rename(state.join(name), state.join(format!("damaged-{name}"))).expect("there");
+    }
+    common::eventually("ready by itself", || ready().starts_with("HTTP/1.1 200"));
+    let page = ask(&at, "GET", "/metrics", "");
+    assert!(page.contains("\nlvm_autoscaler_journal_writable 1"), "{page}");
+    assert!(alert(&at).starts_with("HTTP/1.1 202"));
+    common::eventually("grown", grown);
+    let (code, _, log) = served.end();
+    assert_eq!(code, Some(0), "{log}");
+    let said = log.lines().find(|line| line.contains("journal.0: damaged")).expect("it is in the log");
+    assert!(said.contains("level=error") || said.contains("ERROR"), "{said}");
+    assert!(said.contains("move"), "what to do: {said}");
+}
+
+/// What a daemon answers, head and body.
+fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}

@@ -81,7 +81,7 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a deadline");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
         stream
     }
 
@@ -458,6 +458,78 @@ fn what_cannot_be_accepted_now_is_a_503_so_that_it_comes_again() {
     eventually("it is ready again", || server.get("/-/ready").status == 200);
     assert_eq!(server.metric("lvm_autoscaler_journal_writable").as_deref(), Some("1"));
     assert_eq!(server.alerts(alert()).status, 202);
+}
+
+/// A disk that never answers a write: whoever only reads is answered, and so is whoever waits for it, with a 503. The write is
+/// held where a record is told to others, with all that is locked while an `fsync` hangs.
+#[test]
+fn a_journal_that_hangs_holds_up_nobody_who_only_reads() {
+    let alert = |lv: &str| json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": lv }))]);
+    let world = World::usual();
+    let server = Server::start(&world);
+    let (free, hangs) = std::sync::mpsc::channel::<()>();
+    let hangs = std::sync::Mutex::new(hangs);
+    server.engine().shared().journal().subscribe(Box::new(move |_| {
+        // Until the test lets go of the other end.
+        let _ = hangs.lock().map(|hangs| hangs.recv());
+    }));
+    let (socket, _folder) = control(&server);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.alerts(alert("data")));
+        eventually("it hangs", || server.engine().shared().journal().answers().is_err());
+        let second = scope.spawn(|| server.alerts(alert("media")));
+        let paused = scope.spawn(|| at_control(&socket, "/-/pause", "vg/data"));
+        for path in ["/metrics", "/", "/-/healthy", "/api/v1/targets", "/api/v1/inventory", "/api/v1/operations"] {
+            let answer = server.get(path);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
+        let ready = server.get("/-/ready");
+        assert_eq!(ready.status, 503);
+        assert!(ready.body.contains("the journal's disk has not answered for 5 s"), "{}", ready.body);
+        assert_eq!(server.metric("lvm_autoscaler_journal_writable").as_deref(), Some("0"));
+        let report = at_control(&socket, "/-/report", r#"{"format":"json","since":null}"#);
+        assert!(!report.is_empty() && !report.contains(" 503 "), "{report}");
+        for waiting in [first, second] {
+            let answer = waiting.join().expect("answered");
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert!(answer.body.contains("the journal's disk"), "{}", answer.body);
+        }
+        let paused = paused.join().expect("answered");
+        assert!(paused.contains(" 503 ") && paused.contains("the journal's disk"), "{paused}");
+        assert!(world.sim.changes().is_empty(), "nothing is acted upon");
+        drop(free);
+    });
+    // The write got there after all; what comes again adds nothing.
+    eventually("it is ready again", || server.get("/-/ready").status == 200);
+    assert_eq!(server.alerts(alert("data")).status, 202);
+    server.idle();
+    let extended = world.sim.changes().iter().filter(|command| command.ends_with("-- vg/data")).count();
+    assert_eq!((world.extents("vg/data"), extended), (AFTER, 1));
+}
+
+/// The control socket of a server.
+fn control(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
+    let folder = folder();
+    let path = folder.path().join("control.sock");
+    let engine = Arc::clone(&server.context.engine);
+    let report = Arc::clone(&server.context.report);
+    let reload = Box::new(|| Ok("nothing changed".to_owned()));
+    let _inside = server._runtime.enter();
+    let listener = http::bind_control(&path).expect("a socket");
+    server._runtime.spawn(http::serve_control(listener, http::Control { engine, reload, report }));
+    (path, folder)
+}
+
+/// What it answers, head and body.
+fn at_control(socket: &std::path::Path, path: &str, body: &str) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("it listens");
+    let length = body.len();
+    let request =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
 }
 
 /// A queue that is smaller than a request must not make its sender repeat it for ever, nor may anything of it be lost.

@@ -47,10 +47,11 @@ cargo test --locked --no-run --quiet || exit 1
 
 # On the simulated host: whatever happens in whatever order.
 section schedules test_target schedules
-# The daemon dies before, during and after every command, and at every byte it writes.
-section crashes test_target crash
-# Every command fails, hangs, lies.
-section faults test_target faults
+# The daemon dies before, during and after every command, and at every byte it writes; and people go on meanwhile. These and
+# the next two sections take half a minute each, so that `make test` runs them whole too.
+section crashes test_target crash --test recovery
+# Every command of every kind of plan fails, hangs, lies, runs twice.
+section faults test_target faults --test kinds
 section journal test_target journal --test format
 
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::host::{Focus, glance, look};
-use crate::inventory::{Inventory, Lv, Superblock};
+use crate::inventory::{FileSystem, Inventory, Lv, Superblock};
 use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
@@ -51,11 +51,15 @@ pub(super) fn execute(
         tracing::error!(operation = %id, "there is no such operation");
         return Ok(None);
     };
+    let done = running.all_done();
     let plan = running.plan;
     let (outcome, sentence, left) = if running.recommend {
         (Outcome::Recommended, recommendation(&plan), vec![])
     } else if running.dry_run {
         (Outcome::DryRun, dry_run(id, &plan), vec![])
+    } else if let Some(seen) = seen.as_ref().filter(|seen| done && still_applies(&plan, seen).is_err()) {
+        // Only the last record is missing. What somebody did since then is no failure of this.
+        (Outcome::Grown, grown(&plan, seen) + &backup_in_memory(shared, &plan), vec![])
     } else {
         let result = steps(shared, id, &plan, seen);
         shared.metrics.step_ended(&plan.lv);
@@ -76,7 +80,7 @@ pub(super) fn execute(
 
 /// Ends an operation that was interrupted before it changed anything and is not wanted any more.
 pub(super) fn abandon(shared: &Shared, id: OperationId, plan: &Plan, why: &str) -> Result<(), JournalError> {
-    let sentence = format!("interrupted and not gone on with, {why}; nothing was changed");
+    let sentence = format!("interrupted, and not gone on with: {why}; nothing was changed");
     finish(shared, id, plan, Outcome::Failed, sentence, vec![])
 }
 
@@ -319,27 +323,45 @@ fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Res
 /// The volume is the one that was planned for, and what is mounted at the target's place is still on it.
 pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), Stop> {
     let stop = |sentence: String| Err(Stop::Obstacle(sentence));
-    let Some(lv) = inventory.lv(&plan.lv) else { return stop(format!("{} is gone", plan.lv)) };
+    let (name, group) = (&plan.lv, inventory.vg(&plan.lv.vg));
+    let Some(lv) = inventory.lv(name) else {
+        return stop(match group {
+            Some(_) => format!("{name} is gone"),
+            None => format!("the volume group {} is gone, and {name} with it", name.vg),
+        });
+    };
     if lv.uuid != plan.lv_uuid {
-        return stop(format!("{} is another volume than the one planned for, its UUID is {}", plan.lv, lv.uuid));
+        return stop(format!("{name} is another volume now than the one planned for, its UUID is {}", lv.uuid));
     }
     let Some(fs) = &plan.fs else {
         let is_pool = lv.is_layout("pool") && lv.active == Some(true);
-        return if is_pool { Ok(()) } else { stop(format!("{} is no active thin pool any more", plan.lv)) };
+        return if is_pool { Ok(()) } else { stop(format!("{name} is no active thin pool any more")) };
     };
+    if group.is_some_and(|vg| vg.exported == Some(true)) {
+        return stop(format!("the volume group {} is exported", name.vg));
+    }
+    if lv.active == Some(false) {
+        return stop(format!("{name} is not active any more"));
+    }
     let point = &fs.mount_point;
     if fs.offline {
         return still_unmounted(plan, lv, inventory).map_err(Stop::Obstacle);
     }
     match inventory.mount_at(point) {
-        None => stop(format!("nothing is mounted at {point} any more")),
+        None => match inventory.mounts.iter().find(|mount| Some(mount.device) == lv.device) {
+            Some(mount) => stop(format!("{name} is mounted at {} now, not at {point}", mount.mount_point)),
+            None => stop(format!("nothing is mounted at {point} any more")),
+        },
         Some(mount) if Some(mount.device) != lv.device => {
-            stop(format!("{} is mounted at {point} now, not {}", mount.source, plan.lv))
+            stop(format!("{} is mounted at {point} now, not {name}", mount.source))
         }
         Some(mount) if mount.fs_type != fs.kind.as_str() => {
-            stop(format!("{point} is now a {}, not {}", mount.fs_type, fs.kind.as_str()))
+            stop(format!("at {point} there is a new {}, not the {} planned for", mount.fs_type, fs.kind.as_str()))
         }
-        Some(mount) if mount.read_only => stop(format!("{point} is mounted read-only now")),
+        // Where nothing is left to be written it does not matter.
+        Some(mount) if mount.read_only && !plan.is_reached(inventory) => {
+            stop(format!("{point} is mounted read-only now"))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -371,6 +393,9 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
     let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
     let extends = plan.growth() > Bytes::ZERO;
     let unknown = match volume {
+        Some((lv, _)) if lv.uuid != plan.lv_uuid => {
+            return (Outcome::Failed, format!("{sentence}; nothing was changed on it"), vec![]);
+        }
         Some((lv, size)) if size <= before && extends && same_metadata(lv) && !is_half_checked(shared, id) => {
             return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
@@ -378,14 +403,29 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
         None if !may_have_changed(shared, id) => {
             return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
+        None if seen.is_some() => gone(shared, id),
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };
     let left = plan.left_for_a_person(seen.as_ref());
-    let next = match left.as_slice() {
-        [] => String::new(),
-        commands => format!("; when that is mended, run: {}", commands.join("; ")),
+    let next = match (left.as_slice(), seen.as_ref().and_then(|inventory| plan.after_it_is_back(inventory))) {
+        ([], Some(then)) => format!("; {then}"),
+        ([], None) => String::new(),
+        (commands, _) => format!("; when that is mended, run: {}", commands.join("; ")),
     };
     (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+}
+
+/// What to do about a volume that is gone half-way.
+fn gone(shared: &Shared, id: OperationId) -> String {
+    let state = shared.state();
+    let extends = |step: &Step| matches!(step, Step::ExtendLv { .. } | Step::ExtendPoolMetadata { .. });
+    let extended = state
+        .running
+        .get(&id)
+        .is_some_and(|running| running.done.iter().filter_map(|number| running.plan.steps.get(*number)).any(extends));
+    let had = if extended { "had" } else { "may have" };
+    let renamed = "if it was renamed, grow its file system by hand and correct lv_path";
+    format!("; it {had} been extended before: {renamed}; if it was removed, take it out of monitor.targets")
 }
 
 /// `e2fsck` was started and did not end well: it may have mended a part.
@@ -412,7 +452,7 @@ fn backup_in_memory(shared: &Shared, plan: &Plan) -> String {
 }
 
 fn grown(plan: &Plan, inventory: &Inventory) -> String {
-    let lv = inventory.lv(&plan.lv);
+    let lv = inventory.lv(&plan.lv).filter(|lv| lv.uuid == plan.lv_uuid);
     let now = lv.and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size));
     let mut sentence = format!("{} grew from {} to {now}", plan.lv, plan.before.bytes(plan.extent_size));
     if let Some(metadata) = plan.metadata {
@@ -420,7 +460,9 @@ fn grown(plan: &Plan, inventory: &Inventory) -> String {
         sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
     }
     if let Some(fs) = &plan.fs {
-        let usage = inventory.filesystem_of(&plan.lv, &fs.mount_point).and_then(|fs| fs.usage);
+        let seen = inventory.filesystem_of(&plan.lv, &fs.mount_point);
+        let its_own = |seen: &FileSystem| lv.is_some_and(|lv| lv.device == Some(seen.mount.device));
+        let usage = seen.filter(its_own).and_then(|fs| fs.usage);
         let (point, before) = (&fs.mount_point, fs.usable_before);
         sentence.push_str(&match usage {
             Some(usage) => format!(", {point} from {before} to {}, now {} full", usage.size, usage.percent()),

@@ -88,9 +88,11 @@ impl Pipeline {
         if !execute::wait_for_left_behind(shared, id, &running) {
             return Ok(());
         }
+        let done = running.all_done();
         let plan = running.plan;
         let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
-        if plan.has_not_begun(&inventory)
+        if !done
+            && plan.has_not_begun(&inventory)
             && let Err(why) = self.still_wanted(&plan, &inventory)
         {
             return execute::abandon(shared, id, &plan, &why);
@@ -114,7 +116,7 @@ impl Pipeline {
         let point = |plan: &Plan| plan.fs.as_ref().map(|fs| fs.mount_point.clone());
         let metadata = |plan: &Plan| plan.metadata.map_or(Bytes::ZERO, |metadata| metadata.after);
         match crate::plan::plan(target, inventory, &config, &history, shared.host.moment()).decision {
-            Err(refusal) => Err(refusal.to_string()),
+            Err(refusal) => Err(format!("now it is refused as {}, {}", refusal.code.as_str(), refusal.sentence)),
             Ok(now) if point(&now) != point(plan) || now.after < plan.after || metadata(&now) < metadata(plan) => {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
                 Err(format!("{}{place} would be decided now", now.after))
@@ -221,10 +223,10 @@ impl Pipeline {
 
 /// The file system is sound and fills its volume. How large that is does not matter: a person may have decided otherwise,
 /// and if the volume was never extended nothing is half-done. Neither is a pool: its data and metadata do not depend on one
-/// another. Nor is anything left of a volume in whose place there is another one now.
+/// another. Nor is anything left of a volume in whose place there is another one now, or of a file system.
 fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     let plan = &parked.plan;
-    if inventory.lv(&plan.lv).is_some_and(|lv| lv.uuid != plan.lv_uuid) {
+    if inventory.lv(&plan.lv).is_some_and(|lv| lv.uuid != plan.lv_uuid) || plan.is_overwritten(inventory) {
         return true;
     }
     // A file system that was to grow unmounted may be mounted by now, and then it was found sound.

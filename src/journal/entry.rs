@@ -173,6 +173,13 @@ pub struct Running {
     pub done: Vec<usize>,
 }
 
+impl Running {
+    /// Every step reached its goal; only the end is not written down.
+    pub fn all_done(&self) -> bool {
+        (0..self.plan.steps.len()).all(|step| self.done.contains(&step))
+    }
+}
+
 /// An operation that stopped half-way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parked {

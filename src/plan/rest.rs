@@ -1,11 +1,11 @@
 //! What is left of a plan for a person: the exact commands, in order, to be pasted into a root shell.
 //!
 //! Nothing here is ever run by this tool. Nothing is named that a look does not justify: for a volume that is gone, or is
-//! another one by now, there is no command, because it would hit the wrong thing.
+//! another one by now, or where something else is mounted in its place, there is no command, because it would hit the wrong thing.
 
 use super::step::{FsKind, Step, shell_word};
 use super::{Plan, PlannedFs};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Mount};
 use crate::units::Bytes;
 
 impl Plan {
@@ -14,7 +14,7 @@ impl Plan {
     pub fn left_for_a_person(&self, inventory: Option<&Inventory>) -> Vec<String> {
         let mut commands = match inventory {
             None => vec![],
-            Some(inventory) if !self.is_its_volume(inventory) => return vec![],
+            Some(inventory) if !self.is_its_volume(inventory) || self.is_displaced(inventory) => return vec![],
             Some(inventory) if self.fs.as_ref().is_some_and(|fs| fs.offline) => {
                 let unchecked = self.unchecked(inventory);
                 // Nothing was extended: once it is sound the next request goes on by itself.
@@ -32,6 +32,40 @@ impl Plan {
         commands
     }
 
+    /// Where nothing is to be run now: what comes when the volume has its place again.
+    pub fn after_it_is_back(&self, inventory: &Inventory) -> Option<String> {
+        if !self.is_its_volume(inventory) || !self.is_displaced(inventory) {
+            return None;
+        }
+        if self.is_overwritten(inventory) {
+            return Some("nothing of this is left to do".to_owned());
+        }
+        let grow = self.steps.iter().find(|step| matches!(step, Step::GrowFilesystem { .. }))?.command()?;
+        Some(format!("when {} is mounted there again, run: {grow}", self.lv))
+    }
+
+    /// Another file system was made on the volume: the one planned for is no more.
+    pub fn is_overwritten(&self, inventory: &Inventory) -> bool {
+        let Some(fs) = self.fs.as_ref().filter(|_| self.is_its_volume(inventory)) else { return false };
+        let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
+        let mount = inventory.mount_at(&fs.mount_point).filter(|mount| Some(mount.device) == device);
+        mount.is_some_and(|mount| mount.fs_type != fs.kind.as_str())
+    }
+
+    /// Every step but the backup has reached its goal.
+    pub fn is_reached(&self, inventory: &Inventory) -> bool {
+        let goals = self.steps.iter().filter(|step| !matches!(step, Step::BackupMetadata { .. }));
+        goals.into_iter().all(|step| step.is_verified(inventory))
+    }
+
+    /// Something else is at the file system's place.
+    fn is_displaced(&self, inventory: &Inventory) -> bool {
+        let Some(fs) = &self.fs else { return false };
+        let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
+        let another = |mount: &Mount| Some(mount.device) != device || mount.fs_type != fs.kind.as_str();
+        inventory.mount_at(&fs.mount_point).is_some_and(another)
+    }
+
     /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing to do.
     fn unchecked(&self, inventory: &Inventory) -> Option<String> {
         let check = self.steps.iter().find(|step| matches!(step, Step::CheckUnmounted { .. }))?;
@@ -47,12 +81,21 @@ impl Plan {
         let mount = format!("mount {device} {point}");
         let device_number = inventory.lv(&self.lv).and_then(|lv| lv.device);
         let fs = inventory.filesystem_at(mount_point).filter(|fs| Some(fs.mount.device) == device_number);
-        let Some(fs) = fs else { return vec![mount] };
+        let Some(fs) = fs else { return self.activation(inventory).into_iter().chain([mount]).collect() };
         let sick = *kind == FsKind::Ext4 && fs.errors.is_some_and(|errors| errors > 0);
         if sick && mount_point.as_str() != "/" {
             return vec![format!("umount {point}"), format!("e2fsck -f -p {device}"), mount];
         }
         if fs.mount.read_only { vec![format!("mount -o remount,rw {point}")] } else { vec![] }
+    }
+
+    /// Without its device nothing can be mounted.
+    fn activation(&self, inventory: &Inventory) -> Vec<String> {
+        let (vg, lv) = (shell_word(self.lv.vg.as_str()), shell_word(&self.lv.to_string()));
+        let exported = inventory.vg(&self.lv.vg).is_some_and(|vg| vg.exported == Some(true));
+        let inactive = inventory.lv(&self.lv).is_some_and(|lv| lv.active == Some(false));
+        let import = exported.then(|| format!("lvm vgimport {vg}"));
+        import.into_iter().chain(inactive.then(|| format!("lvm lvchange -ay {lv}"))).collect()
     }
 
     fn is_its_volume(&self, inventory: &Inventory) -> bool {
