@@ -147,9 +147,12 @@ fn wrong_usage_is_exit_code_2_and_says_what_to_do() {
         (&["plan", &host], "there are no targets: add some to monitor.targets"),
         (
             &["serve", &config, &host, "--web.listen-address=0.0.0.0:0"],
-            "listen on 127.0.0.1, or remove monitor.targets",
+            "listen on 127.0.0.1 or unix:/PATH, or remove monitor.targets",
         ),
-        (&["serve", &config, &host, "--web.listen-address=:0"], "listen on 127.0.0.1, or remove monitor.targets"),
+        (
+            &["serve", &config, &host, "--web.listen-address=:0"],
+            "listen on 127.0.0.1 or unix:/PATH, or remove monitor.targets",
+        ),
         (&["serve", &config, "--simulate=nowhere.yaml"], "nowhere.yaml: cannot be read: No such file"),
         (&["serve", "--web.listen-address=everywhere"], "expected IP:PORT such as 127.0.0.1:19845"),
         (&["serve", "--web.telemetry-path=metrics"], "expected a path such as /metrics"),

@@ -116,7 +116,7 @@ impl Pipeline {
         let point = |plan: &Plan| plan.fs.as_ref().map(|fs| fs.mount_point.clone());
         let metadata = |plan: &Plan| plan.metadata.map_or(Bytes::ZERO, |metadata| metadata.after);
         match crate::plan::plan(target, inventory, &config, &history, shared.host.moment()).decision {
-            Err(refusal) => Err(format!("now it is refused as {}, {}", refusal.code.as_str(), refusal.sentence)),
+            Err(refusal) => Err(format!("now it is refused, {refusal}")),
             Ok(now) if point(&now) != point(plan) || now.after < plan.after || metadata(&now) < metadata(plan) => {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
                 Err(format!("{}{place} would be decided now", now.after))
