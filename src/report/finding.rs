@@ -11,7 +11,7 @@ use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
 use crate::plan::step::shell_word;
 use crate::plan::{Code, Outcome};
-use crate::units::Bytes;
+use crate::units::{Bytes, MIB};
 
 /// How soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -206,16 +206,19 @@ fn thin_pools(g: &Ground<'_>) -> Vec<Finding> {
             let sentence = format!(
                 "The metadata of the thin pool {name} are {percent} full; when they are full the pool and all its volumes become read-only and need a repair."
             );
-            let more = pool.metadata_size.map_or("1GiB".to_owned(), |size| format!("{}b", size.0));
+            let advice = match g.facts.config.target(name).map(|target| target.mode) {
+                Some(Mode::Act) => "See why it does not grow by itself, or extend the metadata now.",
+                Some(Mode::Recommend) => {
+                    "Extend the metadata now; with mode: act instead of recommend it grows by itself."
+                }
+                Some(Mode::Off) | None => {
+                    "Extend the metadata now, and make the pool a target so that it grows by itself."
+                }
+            };
+            let more = pool.metadata_size.map_or("1g".to_owned(), lvm_size);
             found.push(
-                finding(
-                    Urgency::Now,
-                    "thin_metadata",
-                    name,
-                    sentence,
-                    "Extend the metadata now, and make the pool a target so that it grows by itself.",
-                )
-                .with([format!("lvextend --poolmetadatasize +{more} {name}")]),
+                finding(Urgency::Now, "thin_metadata", name, sentence, advice)
+                    .with([format!("lvextend --poolmetadatasize +{more} {name}")]),
             );
         }
         if let Some(percent) = nearly(pool.data_percent) {
@@ -251,6 +254,11 @@ fn thin_pools(g: &Ground<'_>) -> Vec<Finding> {
     found
 }
 
+/// As LVM's commands read it.
+fn lvm_size(size: Bytes) -> String {
+    if size.0.is_multiple_of(MIB) { format!("{}m", size.0 / MIB) } else { format!("{}b", size.0) }
+}
+
 fn snapshots(g: &Ground<'_>) -> Vec<Finding> {
     let snapshots = g.facts.inventory.lvs.iter().filter(|lv| lv.is_role("thicksnapshot"));
     snapshots
@@ -264,7 +272,7 @@ fn snapshots(g: &Ground<'_>) -> Vec<Finding> {
             let sentence = format!("The snapshot {name} is {percent} full; at 100 % it is lost. Its origin is not, and cannot grow while it exists.");
             let more = lv.size.map_or(Bytes(1 << 30), |size| size);
             Some(finding(Urgency::Now, "snapshot_full", name, sentence, "Extend it, or finish what it was made for and remove it.")
-                .with([format!("lvextend -L +{}b {name}", more.0)]))
+                .with([format!("lvextend -L +{} {name}", lvm_size(more))]))
         })
         .collect()
 }
@@ -276,7 +284,12 @@ fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
         let then = format!("; when that is mended, run: {}", parked.commands.join("; "));
         let what = parked.sentence.strip_suffix(&then).unwrap_or(&parked.sentence);
         let since = parked.since.strftime("%Y-%m-%d %H:%M UTC");
-        let sentence = format!("Operation {} on {lv} stopped half-way at {since}: {what}.", parked.id);
+        let fs = g.filesystems.iter().find(|fs| &fs.lv == lv);
+        let lasts = fs.and_then(|fs| Some((fs, fs.usage?))).map_or(String::new(), |(fs, usage)| {
+            let full = fs.until_full.days.map_or(String::new(), |_| format!(", and full in {} as it is", fs.until_full.text));
+            format!(" {} is {usage} full{full}.", fs.mount_point)
+        });
+        let sentence = format!("Operation {} on {lv} stopped half-way at {since}: {what}.{lasts}", parked.id);
         let left = parked.plan.left_for_a_person(Some(g.facts.inventory));
         finding(Urgency::Now, "needs_attention", lv, sentence, advice).with(left)
     });
@@ -369,8 +382,16 @@ fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
             if is_without_headroom(fs) {
                 let (threshold, headroom) = (fs.threshold?, fs.headroom?);
                 let last = fs.until_full.days.map_or(String::new(), |_| format!(" At its present rate they last {}.", fs.until_full.text));
-                let sentence = format!("{point} is {usage} full, above its threshold of {threshold}, and its volume may grow by only {headroom}. {left} are left.{last}");
-                return Some(finding(Urgency::Now, "no_headroom", point, sentence, "Add a disk to the volume group, raise max_size, or delete data.")
+                let may = if headroom == Bytes::ZERO { "not grow any more".to_owned() } else { format!("grow by only {headroom}") };
+                let sentence = format!("{point} is {usage} full, above its threshold of {threshold}, and its volume may {may}. {left} are left.{last}");
+                let group = g.vgs.iter().find(|vg| vg.name == fs.lv.vg.as_str());
+                let handed_out = group.and_then(|vg| vg.available).unwrap_or_default();
+                let limit = g.facts.config.target(&fs.lv).and_then(|target| target.max_size);
+                let advice = match limit.filter(|_| handed_out > headroom) {
+                    Some(limit) => format!("Raise its max_size, which is {limit}, or delete data; {} has {handed_out} to hand out.", fs.lv.vg),
+                    None => "Add a disk to the volume group, or delete data.".to_owned(),
+                };
+                return Some(finding(Urgency::Now, "no_headroom", point, sentence, &advice)
                     .with([format!("lvm-autoscaler plan {}", fs.lv)]));
             }
             if usage.value() > NEARLY_FULL {

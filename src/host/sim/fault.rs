@@ -87,8 +87,18 @@ pub(super) fn crash_during(command: &Command) {
     std::panic::panic_any(Crash(format!("during {command}")));
 }
 
+/// As the programs say it when the disk below fails.
 pub(super) fn failure(command: &Command) -> Output {
-    super::commands::fails(5, format!("  {}: injected failure", command.name()))
+    let about = command.arguments.last().map_or("", String::as_str);
+    let vg = about.split('/').next().unwrap_or_default();
+    let (code, said) = match command.name() {
+        "lvextend" => (5, format!("  Error writing device /dev/sdb at 4096 length 512.\n  Failed to write VG {vg}.")),
+        "vgcfgbackup" => (5, format!("  Backup of volume group {vg} failed: Input/output error")),
+        "resize2fs" => (1, "resize2fs: Input/output error While checking for on-line resizing support".to_owned()),
+        "xfs_growfs" => (1, "xfs_growfs: XFS_IOC_FSGROWFSDATA xfsctl failed: Input/output error".to_owned()),
+        name => (5, format!("  {name}: Input/output error")),
+    };
+    super::commands::fails(code, said)
 }
 
 pub(super) fn garbage() -> Output {

@@ -129,7 +129,7 @@ impl Sim {
         harm.iter().for_each(|harm| harm.after(&what));
         match harm {
             None | Some(Harm::Overdue) => Ok(answer),
-            Some(_) => Err(io::Error::other("injected failure")),
+            Some(_) => Err(io::Error::from(nix::errno::Errno::EIO)),
         }
     }
 
