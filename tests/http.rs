@@ -756,5 +756,68 @@ fn what_needs_a_person_is_on_top_of_the_page_with_the_commands_that_are_left() {
     let targets: Value = serde_json::from_str(&server.get("/api/v1/targets").body).expect("JSON");
     let (state, attention) = (&targets["targets"][0]["state"], &targets["targets"][0]["attention"]);
     assert_eq!((state, &attention["lv"]), (&"attention".into(), &"data".into()), "{attention}");
-    assert!(attention["commands"].as_array().is_some_and(|commands| !commands.is_empty()), "{attention}");
+    assert_eq!(attention["commands"], json!(["resize2fs /dev/mapper/vg-data"]), "{attention}");
+    let operations: Value = serde_json::from_str(&server.get("/api/v1/operations").body).expect("JSON");
+    assert_eq!(&operations["attention"][0]["commands"], &attention["commands"]);
+    let page = server.get("/").body;
+    assert!(page.contains("<li><code>resize2fs &#x2f;dev&#x2f;mapper&#x2f;vg-data</code></li>"), "{page}");
+    assert!(page.contains(">needs attention</span>"), "{page}");
+}
+
+#[test]
+fn what_runs_and_what_waits_for_it_is_shown_with_its_step_and_time() {
+    let world = World::usual();
+    let (gate, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let host = world.watched(move |command| {
+        if command.to_string() == "resize2fs /dev/mapper/vg-data" {
+            // Until the other end is gone, which a test that fails leaves before the server.
+            let _ = held.lock().expect("not poisoned").recv();
+        }
+    });
+    let server = Server::without_inventory(&world, Some(engine::start(world.shared_on(host, false))));
+    server.context.latest.set(Some(look(world.sim.as_ref(), Focus::Everything).expect("LVM answers")), Duration::ZERO);
+    let gate = gate;
+    let get = |path: &str| -> Value { serde_json::from_str(&server.get(path).body).expect("JSON") };
+    let alert = |lv: &str| server.alerts(json!([firing(json!({ "instance": "db1", "vg": "vg", "lv": lv }))]));
+    alert("data");
+    eventually("the growth runs", || world.extents("vg/data") == AFTER);
+    alert("media");
+    world.sim.pass(Duration::from_secs(125));
+    eventually("the request waits", || world.state().pending.len() == 1);
+    eventually("all is shown", || {
+        let operations = get("/api/v1/operations");
+        let steps = &operations["running"][0]["steps"];
+        operations["running"][0]["running_seconds"].as_i64() >= Some(125)
+            && steps.as_array().is_some_and(|steps| steps.iter().any(|step| step["state"] == "running"))
+            && operations["waiting"]
+                == json!([{ "vg": "vg", "lv": "media", "after": operations["running"][0]["operation"] }])
+    });
+    let running = &get("/api/v1/operations")["running"];
+    let steps = running[0]["steps"].as_array().expect("steps");
+    let states: Vec<&str> = steps.iter().filter_map(|step| step["state"].as_str()).collect();
+    let at = states.iter().position(|state| *state == "running").expect("one runs");
+    assert!(states[..at].iter().all(|state| *state == "done"), "{states:?}");
+    assert!(states[at + 1..].iter().all(|state| *state == "waiting"), "{states:?}");
+    let does = steps[at]["does"].as_str().expect("a sentence");
+    assert!(does.contains("ext4 at /data"), "{does}");
+    let page = server.get("/").body;
+    let (shown, id) = (does.replace('/', "&#x2f;"), format!("op-{}", running[0]["operation"]));
+    for part in [
+        "vg/data grows from",
+        &format!("<li class=\"running\">{shown}"),
+        &format!("{id}, for 2\u{a0}min"),
+        &format!("vg/media waits for {id}"),
+        ">growing</span>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_eq!(get("/api/v1/targets")["targets"][0]["state"], "running");
+    drop(gate);
+    server.idle();
+    eventually("it is over", || {
+        let operations = get("/api/v1/operations");
+        operations["running"] == json!([]) && operations["waiting"] == json!([])
+    });
+    assert!(!server.get("/").body.contains("waits for"));
 }

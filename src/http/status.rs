@@ -193,6 +193,7 @@ pub(super) struct Attention {
 #[derive(Debug, Serialize)]
 pub(super) struct Operations {
     running: Vec<RunningView>,
+    waiting: Vec<WaitingView>,
     attention: Vec<Attention>,
     recent: Vec<RecentView>,
 }
@@ -203,11 +204,21 @@ struct RunningView {
     vg: VgName,
     lv: LvName,
     since: Timestamp,
+    running_seconds: i64,
     dry_run: bool,
     reason: String,
     before_bytes: Bytes,
     after_bytes: Bytes,
     steps: Vec<StepView>,
+}
+
+/// A request that is accepted and not decided about.
+#[derive(Debug, Serialize)]
+struct WaitingView {
+    vg: VgName,
+    lv: LvName,
+    /// The operation that runs in its group, after which it is its turn.
+    after: Option<OperationId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -244,7 +255,7 @@ impl Status {
             head: head(context, engine, &sample, &state, &now),
             inventory: shown(&sample.inventory, &config, &history, &now),
             targets: config.targets.iter().map(view).collect(),
-            operations: operations(&state),
+            operations: operations(&state, now.at),
         }
     }
 }
@@ -515,7 +526,7 @@ fn disk_view(pv: &Pv) -> DiskView {
     }
 }
 
-fn operations(state: &State) -> Operations {
+fn operations(state: &State, now: Timestamp) -> Operations {
     let attention = state.parked.iter().map(|(lv, parked)| Attention {
         operation: parked.id,
         vg: lv.vg.clone(),
@@ -529,7 +540,8 @@ fn operations(state: &State) -> Operations {
     all.sort_by_key(|view| std::cmp::Reverse(view.at));
     all.truncate(MOST_RECENT);
     Operations {
-        running: state.running.iter().map(|(id, running)| running_view(*id, running)).collect(),
+        running: state.running.iter().map(|(id, running)| running_view(*id, running, now)).collect(),
+        waiting: state.pending.values().map(|pending| waiting_view(&pending.lv, state)).collect(),
         attention: attention.collect(),
         recent: all,
     }
@@ -541,7 +553,12 @@ fn recent(kind: &'static str, past: &Past) -> RecentView {
     RecentView { at: past.at, vg, lv, kind, result, sentence, commands }
 }
 
-fn running_view(id: OperationId, running: &Running) -> RunningView {
+fn waiting_view(lv: &LvRef, state: &State) -> WaitingView {
+    let under_way = state.running.iter().find(|(_, running)| running.plan.lv.vg == lv.vg);
+    WaitingView { vg: lv.vg.clone(), lv: lv.lv.clone(), after: under_way.map(|(id, _)| *id) }
+}
+
+fn running_view(id: OperationId, running: &Running, now: Timestamp) -> RunningView {
     let plan = &running.plan;
     let steps = plan.steps.iter().enumerate().map(|(index, step)| StepView {
         step: step.as_str(),
@@ -557,6 +574,7 @@ fn running_view(id: OperationId, running: &Running) -> RunningView {
         vg: plan.lv.vg.clone(),
         lv: plan.lv.lv.clone(),
         since: running.since,
+        running_seconds: now.duration_since(running.since).as_secs().max(0),
         dry_run: running.dry_run,
         reason: plan.reason.clone(),
         before_bytes: plan.before.bytes(plan.extent_size),
