@@ -212,8 +212,10 @@ fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Resul
     match open() {
         Ok(socket) => {
             let (engine, reloading) = (Arc::clone(&daemon.engine), Arc::clone(daemon));
+            let in_force = Arc::clone(&daemon.in_force);
             let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
-            tokio::spawn(http::serve_control(socket, http::Control { engine, reload, report: reporter.maker() }));
+            let control = http::Control { engine, reload, report: reporter.maker(), in_force };
+            tokio::spawn(http::serve_control(socket, control));
         }
         Err(error) if daemon.engine.get().is_some() => return Err(error),
         Err(error) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),

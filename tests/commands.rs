@@ -224,6 +224,30 @@ fn what_cannot_be_says_what_to_do_next() {
     assert!(told.contains("lock is locked: another lvm-autoscaler runs on this state directory"), "{told}");
 }
 
+/// A plan is made from the file, so that a change can be tried before it is in force; beside a daemon that has another
+/// config this is said, and what the daemon did counts.
+#[test]
+fn a_plan_says_when_the_daemon_has_another_config() {
+    let place = Place::new(CONFIG);
+    let served = place.serve(&[]);
+    assert_eq!(place.say(&["extend", "/data"]).0, 0);
+    let (code, printed, told) = place.say(&["plan", "/data"]);
+    assert_eq!((code, told.as_str()), (0, ""));
+    assert!(printed.contains("cooldown") && printed.contains("op-1 ended at"), "{printed}");
+    place.rewrite(&CONFIG.replace("threshold_percent: 80", "threshold_percent: 81"));
+    for arguments in [&["plan", "/media"][..], &["extend", "/media", "--dry-run"]] {
+        let (code, _, told) = place.say(arguments);
+        assert_eq!(code, 0, "{told}");
+        assert!(
+            told.contains("the running daemon has another config in force") && told.contains("lvm-autoscaler reload"),
+            "{told}"
+        );
+    }
+    assert_eq!(place.say(&["reload"]).0, 0);
+    assert_eq!(place.say(&["plan", "/media"]).2, "");
+    drop(served);
+}
+
 /// Root connects whatever the mode says, so this only holds something for others.
 #[test]
 fn the_socket_is_for_its_owner_alone() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::daemon::tell;
+use super::daemon::{compare_config, tell};
 use super::exit::Exit;
 use super::plan::{document, render, select};
 use super::style::{mood, paint};
@@ -107,6 +107,7 @@ impl Extend {
                 writeln!(out)?;
             }
         }
+        compare_config(config)?;
         Ok(if evaluation.decision.is_ok() { Exit::Done } else { Exit::Refused })
     }
 

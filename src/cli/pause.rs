@@ -28,7 +28,7 @@ pub(super) struct Word {
 
 impl Word {
     pub(super) fn pause(self) -> anyhow::Result<Exit> {
-        self.say("/-/pause", |lv| Event::Paused { lv }, "paused: it is refused until `lvm-autoscaler resume`")
+        self.say("/-/pause", |lv| Event::Paused { lv }, "paused: nothing grows until `lvm-autoscaler resume`")
     }
 
     pub(super) fn resume(self) -> anyhow::Result<Exit> {
@@ -36,7 +36,7 @@ impl Word {
     }
 
     pub(super) fn reset(self) -> anyhow::Result<Exit> {
-        self.say("/-/reset", |lv| Event::Reset { lv }, "its failures are forgotten, the breaker is closed")
+        self.say("/-/reset", |lv| Event::Reset { lv }, "failures are forgotten, the breaker is closed")
     }
 
     /// To the daemon that runs; if none does, into its journal.

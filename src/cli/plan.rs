@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
+use super::daemon::compare_config;
 use super::exit::Exit;
 use super::extend::Format;
 use super::style::{Mood, paint};
@@ -17,6 +18,9 @@ use crate::host::{Focus, look};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
 use crate::plan::{Evaluation, Step, plan};
+
+/// So many names help to find the one that was meant.
+const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler plan /data")]
@@ -54,17 +58,17 @@ impl Plan {
             serde_json::to_writer_pretty(&mut out, &documents)?;
             writeln!(out)?;
         }
+        compare_config(&config)?;
         Ok(Exit::Done)
     }
 }
 
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
-    let Some(wanted) = wanted else {
-        if config.targets.is_empty() {
-            bail!(UsageError("there are no targets: add some to monitor.targets".to_owned()));
-        }
-        return Ok(config.targets.iter().collect());
-    };
+    if config.targets.is_empty() {
+        let where_from = format!("{}, or in the file that --config.file names", app::DEFAULT_CONFIG);
+        bail!(UsageError(format!("there are no targets: add some to monitor.targets in {where_from}")));
+    }
+    let Some(wanted) = wanted else { return Ok(config.targets.iter().collect()) };
     let volume = wanted.parse().ok();
     let point = wanted.parse().ok();
     let found = config.targets.iter().find(|target| {
@@ -73,8 +77,14 @@ pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Re
     match found {
         Some(target) => Ok(vec![target]),
         None => {
-            let known: Vec<String> = config.targets.iter().map(|target| target.lv.to_string()).collect();
-            bail!(UsageError(format!("{wanted:?} is not among the targets: {}", known.join(", "))))
+            let mut known: Vec<String> =
+                config.targets.iter().map(|target| target.lv.to_string()).take(SHOWN).collect();
+            let more = config.targets.len() - known.len();
+            known.extend((more > 0).then(|| format!("and {more} more")));
+            let known = known.join(", ");
+            bail!(UsageError(format!(
+                "{wanted:?} is not among the targets: {known}; to have it grow, add it to monitor.targets"
+            )))
         }
     }
 }

@@ -233,6 +233,11 @@ impl Config {
         [self.state_directory.join("backup"), PathBuf::from("/run/lvm-autoscaler/backup")]
     }
 
+    /// Tells two configs apart, whatever their files look like.
+    pub fn fingerprint(&self) -> String {
+        format!("{:08x}", crc32fast::hash(format!("{self:?}").as_bytes()))
+    }
+
     /// Where a running daemon is told things: in /run, or beside a state directory that is not the usual one.
     pub fn control_socket(&self) -> PathBuf {
         let usual = self.state_directory == Config::default().state_directory;

@@ -3,7 +3,8 @@
 //!
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
 //! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for each
-//! [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with the report.
+//! [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with the report;
+//! `POST /-/config`, answered with the fingerprint of the config in force.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
@@ -26,6 +27,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::route::text;
+use crate::config::InForce;
 use crate::engine::{Handle, Progress};
 use crate::journal::Event;
 use crate::name::LvRef;
@@ -70,6 +72,8 @@ pub struct Control {
     pub reload: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
     /// Makes reports.
     pub report: Make,
+    /// The config.
+    pub in_force: Arc<InForce>,
 }
 
 /// Serves until the runtime ends.
@@ -109,7 +113,7 @@ async fn connection(stream: UnixStream, control: Arc<Control>) {
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
-    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report"];
+    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report", "/-/config"];
     if request.method() != Method::POST || !known.contains(&path.as_str()) {
         return say(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
     }
@@ -118,6 +122,9 @@ async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let body = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
     if path == "/-/reload" {
         return reload(control).await;
+    }
+    if path == "/-/config" {
+        return say(StatusCode::OK, control.in_force.get().fingerprint());
     }
     if path == "/-/report" {
         return report(control, &body).await;
