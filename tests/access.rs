@@ -380,6 +380,27 @@ fn sockets_of_systemd_are_served_and_held_to_the_same_rule() {
     assert_eq!(daemon.address, Some(address));
     assert_eq!(place.status(&daemon, "/-/healthy", &[]), 200);
     drop(daemon);
+    // Without a target anybody may read; the reload that brings one is refused, for the socket is open to the network.
+    let place = Place::new();
+    let (shell, _) = pass(&place, "", "0.0.0.0:0");
+    let daemon = Daemon::watch(shell);
+    drop(place.command(TARGETS, "", &[]));
+    kill(Pid::from_raw(daemon.process.id().cast_signed()), Signal::SIGHUP).expect("it runs");
+    eventually("it is refused", || {
+        place.curl(&daemon, "/metrics", &[]).1.contains("lvm_autoscaler_config_last_reload_successful 0")
+    });
+    assert!(daemon.log().contains("can be reached from the network"), "{}", daemon.log());
+    assert!(!place.path("state/simulated/lock").exists(), "nothing may grow");
+    // With credentials for the webhook it is accepted.
+    let token =
+        format!("{TARGETS}webhook: {{ authorization: {{ credentials_file: {} }} }}", place.path("token").display());
+    drop(place.command(&token, "", &[]));
+    kill(Pid::from_raw(daemon.process.id().cast_signed()), Signal::SIGHUP).expect("it runs");
+    eventually("it is in force", || {
+        place.curl(&daemon, "/metrics", &[]).1.contains("lvm_autoscaler_config_last_reload_successful 1")
+    });
+    drop(daemon);
+    let place = Place::new();
     let (mut shell, _) = pass(&place, TARGETS, "0.0.0.0:0");
     let output = shell.output().expect("it runs");
     assert!(String::from_utf8_lossy(&output.stderr).contains("can be reached from the network"));
