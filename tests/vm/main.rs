@@ -16,6 +16,7 @@ mod decisions;
 mod http;
 mod storage;
 
+mod commands;
 mod crash;
 mod errors;
 mod exporter;
