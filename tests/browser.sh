@@ -1,11 +1,11 @@
 #!/bin/bash
-# The status page in a real Chromium; installs what it needs where it can. What this machine cannot do is named; with
+# The status page and the HTML report in a real Chromium; installs what it needs where it can. What this machine cannot do is named; with
 # REQUIRE_ALL=1 it is a failure. PICTURES=FOLDER keeps the screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 skipped() {
-    echo "SKIPPED: the status page in a browser ($*)"
+    echo "SKIPPED: the status page and the report in a browser ($*)"
     [[ -z ${REQUIRE_ALL:-} ]] || { echo "REQUIRE_ALL is set and something was skipped"; exit 1; }
     exit 0
 }

@@ -1,12 +1,14 @@
-// Looks at the status page in a real Chromium: that it shows what /api/v1/ says, that names with markup stay text, that
-// nothing but its own style and script runs, and that it can be read on a phone, in the dark and without script.
+// Looks at the status page and at the HTML report in a real Chromium: that they show what /api/v1/ and the report's JSON
+// say, that names with markup stay text, that nothing but their own style and script runs, and that they can be read on a
+// phone, in the dark, without script and on paper.
 //
 // node look.js CHROMIUM DAEMON FOLDER PICTURES
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
 const [executablePath, daemon, folder, pictures] = process.argv.slice(2);
@@ -177,6 +179,106 @@ async function runs_nothing_else({ base }) {
   await page.context().close();
 }
 
+/** The rows of the table below a heading. */
+const rows_below = (page, heading) =>
+  page.locator(`xpath=//h2[.="${heading}"]/following-sibling::*[1]//tbody/tr`).filter({ has: page.locator("td:nth-child(2)") });
+
+async function report_shows_its_json(page, report) {
+  const { summary } = report;
+  assert.ok(plain(await page.locator("h1").innerText()).includes(report.host));
+  const tiles = plain(await page.locator(".tiles").textContent());
+  assert.ok(tiles.includes(`${summary.findings_now} now`) && tiles.includes(`${summary.grown} grown`), tiles);
+
+  const findings = page.locator(".findings li");
+  assert.equal(await findings.count(), report.findings.length);
+  for (const [at, finding] of report.findings.entries()) {
+    const shown = findings.nth(at);
+    assert.equal(await shown.locator("bdi").first().textContent(), finding.subject);
+    assert.equal(await shown.locator("b.tag").textContent(), finding.urgency);
+    assert.deepEqual((await shown.locator("p").allTextContents()).map(plain), [finding.sentence, finding.advice].map(plain));
+    const commands = await shown.locator("pre").allTextContents();
+    assert.equal(commands.join("").trim(), finding.commands.join("\n"));
+  }
+
+  const table = async (heading, wanted, row) => {
+    const shown = rows_below(page, heading);
+    assert.equal(await shown.count(), wanted.length, heading);
+    for (const [at, each] of wanted.entries()) {
+      const cells = (await shown.nth(at).locator("td").allTextContents()).map(plain);
+      for (const [cell, expected] of Object.entries(row(each))) assert.ok(cells[cell].includes(plain(expected)), `${heading}: ${expected} in ${cells[cell]}`);
+    }
+  };
+  await table("File systems", report.filesystems, (fs) => ({ 0: `${fs.mount_point}${fs.lv}`, 1: gib(fs.size), 3: percent(fs.usage), 10: fs.health }));
+  await table("Volume groups", report.volume_groups, (vg) => ({ 0: vg.name, 1: gib(vg.size), 3: gib(vg.free), 9: vg.health }));
+  await table("Logical volumes", report.logical_volumes, (lv) => ({ 0: lv.name, 1: lv.kind, 2: gib(lv.size), 4: lv.mount_point ?? "–", 8: lv.health }));
+  await table("Physical volumes", report.physical_volumes, (pv) => ({ 0: pv.name, 1: pv.vg, 2: gib(pv.size), 4: pv.health }));
+  if (report.operations.length) await table("What was done", report.operations, (done) => ({ 1: done.lv, 2: done.outcome, 3: done.sentence }));
+  if (report.refusals.length) await table("What was refused", report.refusals, (refused) => ({ 0: refused.lv, 1: refused.code, 2: `${refused.count}`, 4: refused.sentence }));
+}
+
+/** At this address: in the light, the dark, on a phone and on paper. */
+async function can_be_read_everywhere(base, name) {
+  const ground = (page) => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await open(base);
+  const bright = await ground(light.page);
+  await light.page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  const phone = await open(base, { viewport: { width: 360, height: 740 } });
+  const wide = await phone.page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(wide <= 360, `${wide} px wide`);
+  await phone.page.screenshot({ path: join(pictures, `${name}-phone.png`), fullPage: true });
+  const dark = await open(base, { colorScheme: "dark" });
+  assert.notEqual(await ground(dark.page), bright);
+  await dark.page.screenshot({ path: join(pictures, `${name}-dark.png`), fullPage: true });
+  // Paper stays white, whatever the screen is.
+  await dark.page.emulateMedia({ media: "print", colorScheme: "dark" });
+  assert.equal(await ground(dark.page), "rgb(255, 255, 255)");
+  const paper = await dark.page.pdf({ path: join(pictures, `${name}.pdf`), preferCSSPageSize: true, printBackground: true });
+  const pages = paper.toString("latin1").match(/\/Type\s*\/Page\b/g) ?? [];
+  assert.ok(pages.length > 0 && pages.length < 20, `${pages.length} pages`);
+  for (const each of [light, phone, dark]) {
+    assert.deepEqual(each.complaints, []);
+    await each.page.context().close();
+  }
+  return pages.length;
+}
+
+async function the_report_shows_its_json_and_runs_nothing({ base, get }) {
+  const { page, complaints } = await open(base);
+  await page.getByRole("link", { name: "Report", exact: true }).click();
+  await page.waitForURL("**/report");
+  const report = await get("/report?format=json");
+  const hostile = report.filesystems.filter((fs) => fs.mount_point.includes("<"));
+  assert.ok(report.findings.length > 0 && hostile.length === 2 && report.operations.length > 0);
+  await report_shows_its_json(page, report);
+  assert.equal(await page.locator("script, img, iframe, link[rel=stylesheet]").count(), 0, "markup in a name stays text");
+  assert.deepEqual(complaints, []);
+  const stopped = await page.evaluate(() => new Promise((resolve) => {
+    document.addEventListener("securitypolicyviolation", (event) => resolve(event.violatedDirective));
+    const image = document.createElement("img");
+    image.src = "/-/healthy";
+    document.body.append(image);
+    setTimeout(() => resolve("nothing"), 3000);
+  }));
+  assert.equal(stopped, "img-src");
+  await page.context().close();
+  await can_be_read_everywhere(`${base}/report`, "report");
+}
+
+async function the_report_is_one_file({ get }) {
+  const file = join(folder, "report.html");
+  execFileSync(daemon, ["report", "--format=html", `--output=${file}`, `--config.file=${config}`, host]);
+  const address = pathToFileURL(file).href;
+  const { page, complaints } = await open(address);
+  await report_shows_its_json(page, await get("/report?format=json"));
+  assert.equal(await page.locator("script, img").count(), 0);
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+  await can_be_read_everywhere(address, "report-file");
+  // A whole week, as it is in the documentation.
+  const pages = await can_be_read_everywhere(pathToFileURL(resolve("docs/example-report.html")).href, "example-report");
+  console.log(`the report of a week is ${pages} pages on paper`);
+}
+
 async function says_that_the_daemon_is_gone(served) {
   const { page } = await open(served.base);
   assert.ok(!(await page.locator("p.lost").isVisible()));
@@ -200,7 +302,7 @@ async function shows_an_exporter() {
 let passed = 0;
 try {
   const served = await serve(config);
-  for (const test of [shows_what_the_api_says, is_clicked_through, is_read_on_a_phone_and_in_the_dark, is_useful_without_script, runs_nothing_else, says_that_the_daemon_is_gone, shows_an_exporter]) {
+  for (const test of [shows_what_the_api_says, is_clicked_through, is_read_on_a_phone_and_in_the_dark, is_useful_without_script, runs_nothing_else, the_report_shows_its_json_and_runs_nothing, the_report_is_one_file, says_that_the_daemon_is_gone, shows_an_exporter]) {
     await test(served);
     console.log(`test ${test.name} ... ok`);
     passed += 1;
