@@ -9,6 +9,7 @@ use common::*;
 use lvm_autoscaler::engine::Pipeline;
 use lvm_autoscaler::host::sim::{Fault, Harm};
 use lvm_autoscaler::plan::{Code, Outcome, Tool};
+use lvm_autoscaler::units::Extents;
 
 const HARMS: [Harm; 5] = [Harm::Fails, Harm::FailsAfterwards, Harm::Garbage, Harm::TimesOut, Harm::Overdue];
 
@@ -79,6 +80,21 @@ fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_co
 }
 
 /// What a person is told to run is what is left: not what was done already, nor what would hit another volume.
+#[test]
+fn a_size_that_only_the_kernel_has_is_no_success_of_an_lvextend_that_failed() {
+    for (name, grower, _) in TARGETS {
+        let world = World::usual();
+        // Its commit failed, or somebody resumed the device that it left suspended.
+        world.sim.with(|model| {
+            let lv = model.lvs.iter_mut().find(|lv| lv.name.to_string() == name).expect("there");
+            lv.mapped = Some(Extents(AFTER).bytes(lv.extent_size));
+        });
+        world.inject("lvextend", 0, Harm::Fails);
+        assert!(ended_as(&world.daemon().alert(name), Outcome::Failed), "{name}");
+        assert_eq!((world.extents(name), world.count(grower)), (BEFORE, 0));
+    }
+}
+
 #[test]
 fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
     type Change = fn(&mut lvm_autoscaler::host::sim::Model);

@@ -2,9 +2,14 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
 use common::*;
-use lvm_autoscaler::engine::{self, Accepted, Request};
+use lvm_autoscaler::engine::{self, Accepted, Pipeline, Request};
+use lvm_autoscaler::host::Sampler;
 use lvm_autoscaler::host::sim::Harm;
+use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::journal::Source;
 use lvm_autoscaler::plan::{Code, Outcome};
 
@@ -299,4 +304,41 @@ fn a_long_growth_in_one_group_does_not_delay_another() {
     eventually("all are through", || state().last.len() == 3);
     engine.drain();
     assert!(world.fills("vg/data") && world.fills("vg/media") && world.fills("vg-2/logs"));
+}
+
+#[test]
+fn nobody_looks_in_the_background_while_an_operation_is_carried_out_but_afterwards() {
+    let world = World::usual();
+    let latest = Arc::new(Latest::default());
+    // As a uevent of the operation's own commands does.
+    let wished: Arc<OnceLock<Sampler>> = Arc::default();
+    let wishes = Arc::clone(&wished);
+    let ran: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&ran);
+    let host = world.watched(move |command| {
+        log.lock().expect("no panic").push(command.to_string());
+        if let Some(sampler) = wishes.get().filter(|_| command.mutates) {
+            sampler.refresh();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), || Duration::from_secs(3600));
+    eventually("a first look", || latest.get().taken);
+    let _ = wished.set(sampler.clone());
+    let mut shared = world.shared_on(host, false);
+    Arc::get_mut(&mut shared).expect("nobody else has it").sampler = Some(sampler);
+    let began = Instant::now();
+    let pipeline = Pipeline(shared);
+    let ended = pipeline.request(None, &lv("vg/data"), Source::Person).expect("the journal can be written");
+    let took = began.elapsed();
+    assert!(ended_as(&ended, Outcome::Grown));
+    let size = |latest: &Latest| latest.get().inventory.lv(&lv("vg/data")).and_then(|lv| lv.size);
+    eventually("a look afterwards", || size(&latest) == Some(gib(6)));
+    let ran = ran.lock().expect("no panic").clone();
+    let at = |name: &str| ran.iter().position(|ran| ran.contains(name)).expect("it ran");
+    // The engine's own are about one group. One that takes very long, as on a machine that stands still, does not keep the
+    // others from looking.
+    let is_beside = |ran: &&String| ran.contains("fullreport") && !ran.contains("--foreign");
+    let beside = ran[at("vgcfgbackup")..at("resize2fs")].iter().filter(is_beside).count();
+    assert!(beside == 0 || took > Duration::from_secs(5), "{ran:?}");
 }

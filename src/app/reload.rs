@@ -122,7 +122,6 @@ impl Daemon {
             }));
             let _ = self.tellers.set(tellers);
         }
-        let sampler = self.sampler.clone();
         let shared = Shared {
             host: Arc::clone(&self.host),
             in_force: Arc::clone(&self.in_force),
@@ -130,7 +129,7 @@ impl Daemon {
             metrics: Arc::clone(&self.metrics),
             dry_run: self.options.dry_run,
             stopping: AtomicBool::new(false),
-            refresh: Box::new(move || sampler.refresh()),
+            sampler: Some(self.sampler.clone()),
         };
         self.engine.get_or_init(|| engine::start(Arc::new(shared)));
         Ok(())

@@ -128,7 +128,7 @@ impl Extend {
             metrics: Arc::default(),
             dry_run: false,
             stopping: AtomicBool::new(false),
-            refresh: Box::new(|| ()),
+            sampler: None,
         });
         let stopping = Arc::clone(&shared);
         std::thread::spawn(move || {

@@ -107,7 +107,7 @@ fn finish(
             tracing::error!(operation = %id, lv, outcome = outcome_name, "{sentence}")
         }
     }
-    (shared.refresh)();
+    shared.refresh();
     Ok(())
 }
 
@@ -135,12 +135,17 @@ fn dry_run(id: OperationId, plan: &Plan) -> String {
 /// All steps in order; the last look at the host if they all reached their goals.
 fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Inventory>) -> Result<Inventory, Stop> {
     let mut inventory = seen.map_or_else(|| fresh(shared, plan), Ok)?;
+    let mut is_whole = true;
     for (number, step) in plan.steps.iter().enumerate() {
         if shared.is_stopping() {
             return Err(Stop::Interrupted);
         }
         if plan.fs.as_ref().is_some_and(|fs| fs.offline) {
-            inventory = at_rest(shared, plan)?;
+            (inventory, is_whole) = (at_rest(shared, plan)?, true);
+        }
+        // A glance may confirm what our own command said it did, but nobody else's work.
+        if !is_whole && step.is_done(&inventory) {
+            (inventory, is_whole) = (fresh(shared, plan)?, true);
         }
         still_applies(plan, &inventory)?;
         // A backup made after the extension would overwrite the one from before it.
@@ -157,7 +162,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
             make_folder_of(shared, file)?;
         }
         let said = run(shared, id, number, step)?;
-        inventory = settled(shared, plan, step, &inventory)?;
+        (inventory, is_whole) = settled(shared, plan, step, &said, &inventory)?;
         // Here the exit code counts as well: 0 is clean, 1 mended, all else is for a person.
         let unsound = matches!(step, Step::CheckUnmounted { .. }) && !matches!(said.code, Some(0 | 1));
         if unsound || !reached(shared, plan, step, &inventory) {
@@ -232,12 +237,29 @@ fn delete_outdated(shared: &Shared, vg: &VgName) {
 }
 
 /// A look after a command. If a glance does not show that its goal is reached, whole looks decide, and a few of them: a
-/// command that a killed daemon left behind may be at work on the same thing, and make ours fail.
-fn settled(shared: &Shared, plan: &Plan, step: &Step, last: &Inventory) -> Result<Inventory, Stop> {
-    if let Some(seen) = glance(shared.host.as_ref(), last, &plan.lv)
+/// command that a killed daemon left behind may be at work on the same thing, and make ours fail. Also whether it was a whole one.
+///
+/// Can a glance show a new size that LVM's metadata on disk do not have? `lvextend` writes them beside the old ones, loads
+/// the new table into the kernel's second slot, suspends the device, commits, and resumes it, which puts the table in force
+/// (`lv_update_and_reload` in lib/metadata/lv_manip.c, the same from 2.02 to 2.03.39). So a device that is not suspended and
+/// has the new size was resumed after the commit, in all cases but two: LVM resumes as well after a commit that failed, and
+/// who resumes by hand (`dmsetup resume`) what an `lvextend` killed before its commit left suspended puts that
+/// table in force too. In both `lvextend` does not exit with 0, for which a commit must have reached one metadata area at least.
+/// Therefore only a command that says it succeeded is believed after a glance; after any other LVM is asked, which
+/// reads from disk. A volume that is not active has no device and a pool's has another UUID: `None`, and LVM is asked. One thing
+/// neither shows: whether a disk with a volatile cache has it on its platters.
+fn settled(
+    shared: &Shared,
+    plan: &Plan,
+    step: &Step,
+    said: &Said,
+    last: &Inventory,
+) -> Result<(Inventory, bool), Stop> {
+    if said.code == Some(0)
+        && let Some(seen) = glance(shared.host.as_ref(), last, &plan.lv)
         && reached(shared, plan, step, &seen)
     {
-        return Ok(seen);
+        return Ok((seen, false));
     }
     let mut inventory = fresh(shared, plan)?;
     for _ in 0..SETTLE_LOOKS {
@@ -247,7 +269,7 @@ fn settled(shared: &Shared, plan: &Plan, step: &Step, last: &Inventory) -> Resul
         shared.pause(SETTLE);
         inventory = fresh(shared, plan)?;
     }
-    Ok(inventory)
+    Ok((inventory, true))
 }
 
 fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {

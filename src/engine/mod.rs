@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::{Config, InForce};
-use crate::host::Host;
+use crate::host::{Hold, Host, Sampler};
 use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
 pub use ask::{Answer, Progress};
@@ -37,8 +37,9 @@ pub struct Shared {
     pub dry_run: bool,
     /// Finish the step that runs and begin no other.
     pub stopping: AtomicBool,
-    /// Called after an operation, so that the next scrape shows its effect.
-    pub refresh: Box<dyn Fn() + Send + Sync>,
+    /// Looks in the background, if anybody does: not during an operation, but after it, so that the next scrape shows its
+    /// effect.
+    pub sampler: Option<Sampler>,
 }
 
 impl Shared {
@@ -65,6 +66,15 @@ impl Shared {
             self.host.sleep(left.min(slice));
             left = left.saturating_sub(slice);
         }
+    }
+
+    fn refresh(&self) {
+        self.sampler.iter().for_each(Sampler::refresh);
+    }
+
+    /// Until it is dropped nobody looks in the background.
+    fn hold(&self) -> Option<Hold> {
+        self.sampler.as_ref().map(Sampler::hold)
     }
 
     /// What the journal says now.

@@ -49,6 +49,7 @@ impl Pipeline {
         wish: Wish,
     ) -> Result<Ended, JournalError> {
         let shared = &self.0;
+        let _hold = shared.hold();
         let config = shared.config();
         let Some(target) = config.target(lv) else {
             // The config changed while the request waited.
@@ -77,6 +78,7 @@ impl Pipeline {
     /// config: as long as the volume was not extended, the guards are asked again.
     pub fn resume(&self, id: OperationId) -> Result<(), JournalError> {
         let shared = &self.0;
+        let _hold = shared.hold();
         let Some(running) = shared.journal().state().running.get(&id).cloned() else { return Ok(()) };
         if shared.dry_run && !running.dry_run && !running.recommend {
             tracing::warn!(operation = %id, "a real operation was interrupted; a dry run leaves it to the next real start");
@@ -216,7 +218,7 @@ impl Pipeline {
         journal.append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
         drop(journal);
         tracing::info!(operation = %id, %lv, "what needed attention was finished by hand");
-        (shared.refresh)();
+        shared.refresh();
         Ok(())
     }
 }

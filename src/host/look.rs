@@ -60,8 +60,8 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
 }
 
 /// A quick look at one volume after `last`: what the kernel shows of its device, the mounts, and its file systems; all else
-/// as it was. LVM, which takes longer to answer than most steps take, is not asked. It shows a new size to the kernel
-/// only when its metadata are committed. `None`: the kernel has something else there, and only a whole look can tell.
+/// as it was. LVM, which takes longer to answer than most steps take, is not asked. When that is enough is decided in
+/// `engine::execute`. `None`: the kernel has something else there, and only a whole look can tell.
 pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Inventory> {
     let device = last.lv(name)?.device?;
     let mapped = host.mapped(device).ok()?;

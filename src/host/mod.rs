@@ -20,7 +20,7 @@ use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::{Command, Moment, Tool};
 pub use look::{Focus, LookError, glance, look};
-pub use sampler::Sampler;
+pub use sampler::{Hold, Sampler};
 
 /// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.
 pub trait Host: Send + Sync {

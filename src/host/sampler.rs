@@ -1,15 +1,32 @@
 //! Takes an inventory in the background, so that no scrape ever waits for LVM.
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Focus, Host, look};
 use crate::inventory::Latest;
 
+/// So long a look waits while an operation is carried out: longer than most take, and no longer than a reader of metrics
+/// would notice.
+const MOST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Asks for a look at once. Dropping the last one ends the thread.
 #[derive(Clone)]
-pub struct Sampler(SyncSender<()>);
+pub struct Sampler {
+    wishes: SyncSender<()>,
+    held: Arc<Held>,
+}
+
+/// While one of these is there no look begins, for a while: LVM's lock and a processor are left to who has it, whose own
+/// uevents would otherwise set off a report in the middle of an operation.
+pub struct Hold(Arc<Held>);
+
+#[derive(Default)]
+struct Held {
+    count: Mutex<usize>,
+    released: Condvar,
+}
 
 impl Sampler {
     /// Starts the thread; it looks at once and then once per interval, which is asked for anew each time.
@@ -20,9 +37,12 @@ impl Sampler {
     ) -> Sampler {
         // One waiting wish is enough: it is answered by a look that begins after it was made.
         let (sender, wishes) = mpsc::sync_channel(1);
+        let held = Arc::<Held>::default();
+        let sampler = Sampler { wishes: sender, held: Arc::clone(&held) };
         std::thread::spawn(move || {
             let mut failing = false;
             loop {
+                held.wait();
                 let started = Instant::now();
                 let looked = look(host.as_ref(), Focus::Everything);
                 match &looked {
@@ -39,11 +59,35 @@ impl Sampler {
                 }
             }
         });
-        Sampler(sender)
+        sampler
     }
 
     /// Looks again now.
     pub fn refresh(&self) {
-        let _ = self.0.try_send(());
+        let _ = self.wishes.try_send(());
+    }
+
+    /// Until this is dropped no look begins, for a while.
+    pub fn hold(&self) -> Hold {
+        *self.held.count() += 1;
+        Hold(Arc::clone(&self.held))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.released.notify_all();
+    }
+}
+
+impl Held {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        let waited = self.released.wait_timeout_while(self.count(), MOST_PATIENCE, |count| *count > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -131,7 +131,7 @@ impl World {
             metrics: Arc::new(Metrics::default()),
             dry_run,
             stopping: AtomicBool::new(false),
-            refresh: Box::new(|| ()),
+            sampler: None,
         })
     }
 

@@ -1,21 +1,21 @@
 # shellcheck shell=bash
 # Sourced by run.sh and demo.sh. build_share TEST: builds the daemon and the test program TEST and puts both, with a
-# program that starts the latter, into the folder $share, which the guest is given. With build_share TEST --release they
-# are optimised, as what is shipped.
+# program that starts the latter, into the folder $share, which the guest is given. With build_share TEST --release the
+# daemon is optimised, as what is shipped; the test program only drives it.
 
 build_share() {
     local triple=x86_64-unknown-linux-gnu test=$1 program profile=("${@:2}")
     local built=(env -u RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" cargo)
-    # One call, so that the library is compiled once.
-    program=$("${built[@]}" test --locked --no-run "${profile[@]}" --target "$triple" --bin lvm-autoscaler --test "$test" --message-format=json-render-diagnostics |
+    program=$("${built[@]}" test --locked --no-run --target "$triple" --bin lvm-autoscaler --test "$test" --message-format=json-render-diagnostics |
         sed -n "s/.*\"name\":\"$test\".*\"executable\":\"\([^\"]*\)\".*/\1/p" | tail -n 1)
     "${built[@]}" build --locked "${profile[@]}" --target "$triple" --bin lvm-autoscaler
     [[ $program ]] || { echo "cargo built no test named $test" >&2; return 1; }
+    local daemon
+    daemon=$(dirname "$(dirname "$(dirname "$program")")")/$([[ ${profile[*]} == --release ]] && echo release || echo debug)/lvm-autoscaler
     share=$(dirname "$(dirname "$program")")/vm-share-$test
     mkdir -p "$share"
-    # Without debug information half is left to be copied at each boot; a panic still says where it was.
-    strip --strip-debug -o "$share/$test" "$program"
-    strip --strip-debug -o "$share/lvm-autoscaler" "$(dirname "$(dirname "$program")")/lvm-autoscaler"
+    slim "$program" "$share/$test"
+    slim "$daemon" "$share/lvm-autoscaler"
     # From the guest's own memory, because over the shared folder every page of a program is a question to the host.
     cat >"$share/start" <<'START'
 #!/bin/bash
@@ -35,4 +35,15 @@ build_daemon() {
     share=$(realpath "${CARGO_TARGET_DIR:-target}")/$triple/vm-share-$1
     mkdir -p "$share"
     cp "$(dirname "$share")/debug/lvm-autoscaler" "$share/"
+}
+
+# Without debug information half is left to be copied at each boot; a panic still says where it was. strip comes with the
+# linker that cargo uses; should that be another one, the whole is copied.
+slim() {
+    rm -f "$2"
+    if command -v strip >/dev/null; then
+        strip --strip-debug -o "$2" "$1"
+    else
+        cp "$1" "$2"
+    fi
 }

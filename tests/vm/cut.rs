@@ -55,9 +55,9 @@ fn main() {
         let before: BTreeMap<String, Before> = read(&expected);
         let left = Journal::peek(&state).expect("the journal can be read");
         let hits: Vec<String> = volumes.iter().map(|volume| hit(&left, volume, &before[&volume.vg])).collect();
-        recover(&own, &config, &volumes);
+        let log = recover(&own, &config, &volumes);
         for ((volume, hit), (kind, ..)) in volumes.iter().zip(&hits).zip(VOLUMES) {
-            let grew = check(volume, kind, hit, &before[&volume.vg], &written);
+            let grew = check(volume, kind, hit, &before[&volume.vg], &written, &log);
             println!("cut {kind} {hit} {}", if grew { "finished" } else { "not begun" });
         }
         for (group, volume) in groups.iter().zip(&volumes) {
@@ -120,8 +120,8 @@ fn hit(state: &State, volume: &Volume, before: &Before) -> String {
     if received { "received" } else { "nothing" }.to_owned()
 }
 
-/// What a host does after a boot: the daemon starts and goes on by itself.
-fn recover(group: &Group, config: &str, volumes: &[Volume]) {
+/// What a host does after a boot: the daemon starts and goes on by itself. What it said.
+fn recover(group: &Group, config: &str, volumes: &[Volume]) -> String {
     let daemon = Daemon::start(group, config);
     daemon.wait_for("the end of what was interrupted", |daemon| {
         let state = daemon.journal();
@@ -130,15 +130,22 @@ fn recover(group: &Group, config: &str, volumes: &[Volume]) {
     for volume in volumes {
         assert_eq!(daemon.metric("lvm_autoscaler_target_needs_attention", &[("vg", &volume.vg)]), 0.0);
     }
+    let log = daemon.log();
     assert!(daemon.stop().success());
+    log
 }
 
 /// Asserts that the volume is as before or exactly as planned, its file system as large as it, everything that was synced
 /// still there, and nothing wrong with the file system. Whether it grew.
-fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path) -> bool {
+fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path, log: &str) -> bool {
     let extents = volume.extents();
     let grew = extents != before.extents;
-    assert_eq!(grew, hit != "nothing", "{}: what was accepted is finished, and nothing else", volume.name());
+    let name = volume.name();
+    assert_eq!(
+        grew,
+        hit != "nothing",
+        "{name}: what was accepted is finished, and nothing else; hit at {hit}, then:\n{log}"
+    );
     if grew {
         assert_eq!(extents, before.extents + STEP, "{} grew by what was planned, once", volume.name());
         let grown = volume.df_size() - before.df_size;

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 use daemon::{Daemon, labels};
 use lvm_autoscaler::inventory::lvm::{Columns, report_arguments};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use storage::{Group, Volume, path, sh};
 
 /// Enough for a median that one slow run does not move.
@@ -79,14 +81,22 @@ fn measure(kind: &str, size: &str) -> Column {
         }
         // The daemon looks at everything after each operation; that is not part of either.
         thread::sleep(Duration::from_secs(2));
-        let mut turn = Turn { hand: hand(kind, &group, &by_hand), ..Turn::default() };
-        thread::sleep(Duration::from_secs(1));
+        // Its look at what is done by hand would slow that down.
+        signal(&daemon, Signal::SIGSTOP);
+        let hand = hand(kind, &group, &by_hand);
+        signal(&daemon, Signal::SIGCONT);
+        let mut turn = Turn { hand, ..Turn::default() };
+        thread::sleep(Duration::from_secs(3));
+        let said = daemon.log().lines().count();
         let before = STEPS.map(|step| step_seconds(&daemon, step));
         turn.total = alert(&daemon, &alerted, number + 1);
         turn.steps = [0, 1, 2, 3].map(|step| step_seconds(&daemon, STEPS[step]) - before[step]);
         turn.look = look(&group, &alerted);
         turn.sync = sync();
         turns.push(turn);
+        if number == TURNS {
+            daemon.log().lines().skip(said).for_each(|line| println!("{line}"));
+        }
     }
     // The first turn reads the programs from disk.
     turns.remove(0);
@@ -149,6 +159,10 @@ fn hand(kind: &str, group: &Group, volume: &Volume) -> [f64; 3] {
             _ => timed("resize2fs", &[&volume.path()]),
         },
     ]
+}
+
+fn signal(daemon: &Daemon, signal: Signal) {
+    kill(Pid::from_raw(daemon.id() as i32), signal).expect("it runs");
 }
 
 /// From the first byte of the webhook to the last record of the journal.

@@ -288,7 +288,7 @@ impl Host for Sim {
         self.ask("mapped", |model| {
             let lv = model.lv_by_device(device).filter(|lv| lv.active);
             let lv = lv.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            let (uuid, size) = (commands::mapped_uuid(lv), lv.size());
+            let (uuid, size) = (commands::mapped_uuid(lv), lv.mapped.unwrap_or(lv.size()));
             Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only })
         })
     }

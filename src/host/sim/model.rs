@@ -76,6 +76,8 @@ pub struct SimLv {
     pub kind: String,
     pub active: bool,
     pub suspended: bool,
+    /// What the kernel shows as its size, where LVM's metadata have another.
+    pub mapped: Option<Bytes>,
     pub read_only: bool,
     pub health: String,
     /// `inherit`, or the volume's own allocation policy.
