@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use lvm_autoscaler::engine::{self, Accepted, Pipeline, Request};
 use lvm_autoscaler::host::Sampler;
-use lvm_autoscaler::host::sim::Harm;
+use lvm_autoscaler::host::sim::{Harm, Model};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::journal::Source;
 use lvm_autoscaler::plan::{Code, Outcome};
@@ -341,4 +341,24 @@ fn nobody_looks_in_the_background_while_an_operation_is_carried_out_but_afterwar
     let is_beside = |ran: &&String| ran.contains("fullreport") && !ran.contains("--foreign");
     let beside = ran[at("vgcfgbackup")..at("resize2fs")].iter().filter(is_beside).count();
     assert!(beside == 0 || took > Duration::from_secs(5), "{ran:?}");
+}
+
+#[test]
+fn a_file_system_that_is_silent_for_a_moment_does_not_cost_the_alert() {
+    let world = World::usual();
+    let hangs = |model: &mut Model, hangs: bool| {
+        let lv = model.lvs.iter_mut().find(|lv| lv.name.to_string() == "vg/data");
+        lv.and_then(|lv| lv.fs.as_mut()).expect("there").hangs = hangs;
+    };
+    world.sim.with(|model| hangs(model, true));
+    let (sim, looks) = (Arc::clone(&world.sim), Mutex::new(0));
+    let host = world.watched(move |command| {
+        let mut looks = looks.lock().expect("no panic");
+        *looks += usize::from(command.name() == "fullreport");
+        if *looks == 3 {
+            sim.with(|model| hangs(model, false));
+        }
+    });
+    let ended = Pipeline(world.shared_on(host, false)).request(None, &lv("vg/data"), Source::Alertmanager);
+    assert!(ended_as(&ended.expect("the journal can be written"), Outcome::Grown));
 }

@@ -16,6 +16,11 @@ use crate::units::Bytes;
 /// How long to wait after LVM gave no report.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
+/// How often to look again, and after how long, while a file system does not say how large it is: on a busy disk it may take
+/// longer once, and an alert that was accepted and is refused then does not come again for hours.
+const USAGE_LOOKS: usize = 3;
+const USAGE_AGAIN: Duration = Duration::from_secs(2);
+
 /// The pipeline. Everything it does to the host or the journal happens on the caller's thread.
 pub struct Pipeline(pub Arc<Shared>);
 
@@ -180,8 +185,15 @@ impl Pipeline {
     /// Looks at the volume, however often it takes: a request that was accepted is not lost because LVM did not answer once.
     fn look(&self, lv: &LvRef) -> Option<Inventory> {
         let shared = &self.0;
+        let mut silent = 0;
         while !shared.is_stopping() {
             match look(shared.host.as_ref(), Focus::Volume(lv)) {
+                Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(|fs| fs.usage.is_none()) => {
+                    silent += 1;
+                    tracing::warn!(%lv, "its file system does not answer, looking again");
+                    shared.pause(USAGE_AGAIN);
+                    continue;
+                }
                 Ok(inventory) => return Some(inventory),
                 Err(error) => {
                     tracing::error!(%lv, "this host cannot be looked at, trying again: {}", crate::chain(&error))
