@@ -80,13 +80,13 @@ fn measure(kind: &str, size: &str) -> Column {
             sh("sync", &["-f", path(&volume.mount_point)]);
         }
         // The daemon looks at everything after each operation; that is not part of either.
-        thread::sleep(Duration::from_secs(2));
+        idle(&daemon);
         // Its look at what is done by hand would slow that down.
         signal(&daemon, Signal::SIGSTOP);
         let hand = hand(kind, &group, &by_hand);
         signal(&daemon, Signal::SIGCONT);
         let mut turn = Turn { hand, ..Turn::default() };
-        thread::sleep(Duration::from_secs(3));
+        idle(&daemon);
         let said = daemon.log().lines().count();
         let before = STEPS.map(|step| step_seconds(&daemon, step));
         turn.total = alert(&daemon, &alerted, number + 1);
@@ -159,6 +159,19 @@ fn hand(kind: &str, group: &Group, volume: &Volume) -> [f64; 3] {
             _ => timed("resize2fs", &[&volume.path()]),
         },
     ]
+}
+
+/// Waits until the daemon has run nothing for longer than it ever waits after a uevent, however slow the machine is: its look
+/// at what was done by hand would otherwise run beside the operation that is measured.
+fn idle(daemon: &Daemon) {
+    let mut quiet = 0;
+    while quiet < 20 {
+        thread::sleep(Duration::from_millis(100));
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).expect("it runs").flatten();
+        let children = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let runs_something = tasks.map(children).any(|children| !children.trim().is_empty());
+        quiet = if runs_something { 0 } else { quiet + 1 };
+    }
 }
 
 fn signal(daemon: &Daemon, signal: Signal) {
