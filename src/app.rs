@@ -181,7 +181,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         status: http::StatusPages::new(own_names.first().cloned().unwrap_or_default(), move || clock.moment()),
         latest,
         metrics,
-        body_deadline: http::BODY_DEADLINE,
+        limits: http::Limits::default(),
         access,
         draining: AtomicBool::new(false),
     });

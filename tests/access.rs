@@ -263,7 +263,7 @@ fn the_rate_limit_is_never_on_the_webhook() {
     let statuses: Vec<u16> = (0..4).map(|_| place.status(&daemon, "/-/healthy", &[])).collect();
     assert_eq!(statuses, [200, 200, 429, 429]);
     for _ in 0..4 {
-        assert_eq!(place.status(&daemon, "/webhook/alertmanager", &["-d", "{"]), 400);
+        assert_eq!(place.status(&daemon, "/webhook/alertmanager", &["--json", "{"]), 400);
     }
 }
 

@@ -392,3 +392,26 @@ fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).expect("text");
     answer
 }
+
+#[test]
+fn check_config_reads_the_web_config_too() {
+    let place = Place::new(CONFIG);
+    let check = || place.run(&["check-config", "config.yaml", "--web.config.file=web.yml"]);
+    for (web, says) in [
+        (
+            "http_server_config:\n  headers: { X-Frame-Options: maybe }\n",
+            "web.yml:2:31: http_server_config.headers.X-Frame-Options",
+        ),
+        ("rubbish: 1\n", "web.yml:1:1"),
+        ("tls_server_config: { cert_file: none.pem, key_file: none.key }\n", "none.pem cannot be read"),
+    ] {
+        place.write("web.yml", web);
+        let output = check();
+        assert_eq!((output.status.code(), out(&output)), (Some(2), String::new()), "{web}: {}", err(&output));
+        assert!(err(&output).contains(says), "{web}: {}", err(&output));
+    }
+    place.write("web.yml", "http_server_config: { headers: { X-Frame-Options: deny } }\n");
+    let output = check();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("web.yml: valid"), "{}", out(&output));
+}

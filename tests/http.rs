@@ -3,180 +3,15 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use common::server::{Answer, Server, firing};
 use common::*;
-use lvm_autoscaler::alert::instance::OwnNames;
-use lvm_autoscaler::app::{self, reports::Reporter};
-use lvm_autoscaler::config::InForce;
-use lvm_autoscaler::engine::{self, Handle};
+use lvm_autoscaler::engine;
 use lvm_autoscaler::host::sim::Harm;
-use lvm_autoscaler::host::{Focus, Host, look};
-use lvm_autoscaler::http::{self, Access, Context, Listeners};
-use lvm_autoscaler::inventory::Latest;
-use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::host::{Focus, look};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-
-/// A server on a world, until it is dropped.
-struct Server {
-    address: SocketAddr,
-    context: Arc<Context>,
-    stop: watch::Sender<bool>,
-    _runtime: Runtime,
-}
-
-impl Server {
-    fn start(world: &World) -> Server {
-        let server = Server::without_inventory(world, Some(engine::start(world.shared(false))));
-        let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
-        server.context.latest.set(Some(inventory), Duration::from_millis(3));
-        server
-    }
-
-    fn without_inventory(world: &World, engine: Option<Handle>) -> Server {
-        let runtime = Runtime::new().expect("a runtime");
-        let latest = Arc::new(Latest::default());
-        let host = Arc::clone(&world.sim) as Arc<dyn Host>;
-        let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
-        let clock = Arc::clone(&world.sim);
-        let in_force = engine
-            .as_ref()
-            .map_or_else(|| InForce::new(Arc::clone(&world.config)), |engine| Arc::clone(&engine.shared().in_force));
-        let engine = Arc::new(engine.map_or_else(OnceLock::new, OnceLock::from));
-        let reporter = Reporter {
-            in_force: Arc::clone(&in_force),
-            host: Arc::clone(&host),
-            latest: Arc::clone(&latest),
-            engine: Arc::clone(&engine),
-            metrics: Arc::clone(&metrics),
-        };
-        let context = Arc::new(Context {
-            telemetry_path: "/metrics".to_owned(),
-            in_force,
-            own_names: OwnNames::new(["db1"]),
-            engine,
-            report: Arc::new(reporter).maker(),
-            reporting: tokio::sync::Mutex::default(),
-            exposition: app::exposition(Selection::default(), &latest, host),
-            pages: http::Pages::default(),
-            status: http::StatusPages::new("db1", move || clock.moment()),
-            latest,
-            metrics,
-            body_deadline: Duration::from_millis(300),
-            access: Arc::new(Access::default()),
-            draining: AtomicBool::new(false),
-        });
-        let anywhere = "127.0.0.1:0".parse().expect("an address");
-        let listeners = Listeners::bind(&[anywhere]).expect("a port");
-        let address = listeners.addresses()[0].tcp().expect("a port");
-        let (stop, stopped) = watch::channel(false);
-        runtime.spawn(http::serve(listeners, Arc::clone(&context), stopped));
-        Server { address, context, stop, _runtime: runtime }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
-        stream
-    }
-
-    /// Sends these bytes as they are.
-    fn raw(&self, request: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        // A server that refuses early may close before everything is sent.
-        let _ = stream.write_all(request);
-        Answer::read(&mut stream)
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
-        self.raw(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "")
-    }
-
-    fn post(&self, body: &[u8]) -> Answer {
-        self.post_to("/webhook/alertmanager", "", body)
-    }
-
-    fn post_to(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n{headers}\r\n",
-            body.len()
-        );
-        self.raw(&[head.as_bytes(), body].concat())
-    }
-
-    fn alerts(&self, alerts: Value) -> Answer {
-        self.post(json!({ "version": "4", "groupKey": "{}", "alerts": alerts }).to_string().as_bytes())
-    }
-
-    fn metric(&self, series: &str) -> Option<String> {
-        let page = self.get("/metrics").body;
-        page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
-    }
-
-    fn engine(&self) -> &Handle {
-        self.context.engine().expect("there is one")
-    }
-
-    fn idle(&self) {
-        eventually("all are decided about", || {
-            let state = self.engine().shared().state();
-            state.pending.is_empty() && state.running.is_empty()
-        });
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(engine) = self.context.engine() {
-            engine.drain();
-        }
-    }
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn read(stream: &mut TcpStream) -> Answer {
-        let mut bytes = Vec::new();
-        // A reset after the answer is how a server closes while the client still sends.
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-
-    fn verdicts(&self) -> Vec<(String, String)> {
-        let body: Value = serde_json::from_str(&self.body).expect("JSON");
-        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-        let alerts = body["alerts"].as_array().expect("a verdict per alert").iter();
-        alerts.map(|alert| (text(&alert["verdict"]), text(&alert["code"]))).collect()
-    }
-}
-
-fn firing(labels: Value) -> Value {
-    json!({ "status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-01-01T00:00:00Z",
-        "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "00aa00aa00aa00aa" })
-}
 
 #[test]
 fn metrics_come_in_the_format_that_was_asked_for() {
@@ -403,7 +238,8 @@ fn large_and_slow_bodies_are_cut_off() {
     let server = Server::start(&world);
     assert_eq!(server.post(&vec![b' '; 1 << 20]).status, 400, "as large as may be, and no JSON");
     // The head alone tells; nothing of the body need be sent.
-    let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let head =
+        "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
     let announced = server.raw(format!("{head}Content-Length: 1048577\r\n\r\n").as_bytes());
     assert_eq!(announced.status, 413, "{}", announced.head);
     let mut chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();

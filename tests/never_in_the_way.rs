@@ -94,7 +94,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         status: http::StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
         latest: Arc::new(Latest::default()),
         metrics: Arc::new(Metrics::default()),
-        body_deadline: http::BODY_DEADLINE,
+        limits: http::Limits::default(),
         access: Arc::new(Access::default()),
         draining: AtomicBool::new(false),
     };

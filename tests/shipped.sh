@@ -68,6 +68,7 @@ python3 dashboards/generate.py --check
 "$python" tests/shipped/check.py
 if [[ $tools ]]; then
     "$python" tests/shipped/live.py "$tools" "$daemon"
+    "$python" tests/shipped/edge.py "$tools" "$daemon"
 else
     skipped "the live check (it needs prometheus and alertmanager)"
 fi

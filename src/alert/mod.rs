@@ -4,6 +4,7 @@
 //! and should grow is decided from a fresh look at the host.
 
 pub mod instance;
+mod object;
 pub mod target;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+
+use object::Object;
 
 /// Who sends a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub struct Payload {
     /// Grafana's: `alerting`, `ok`, and of old `no_data`.
     state: Option<String>,
     /// The alerts of the group, or as many of them as the sender's `max_alerts` allows.
+    #[serde(deserialize_with = "object::objects")]
     pub alerts: Vec<Alert>,
     /// So many more are not in the body.
     #[serde(default, rename = "truncatedAlerts")]
@@ -50,13 +54,13 @@ pub struct Alert {
     /// Alertmanager's hash of the labels, 16 hexadecimal digits.
     #[serde(default)]
     pub fingerprint: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     annotations: Annotations,
 }
 
 /// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum Status {
     /// It fires.
     Firing,
@@ -94,7 +98,7 @@ pub enum PayloadError {
 
 /// Reads a request body.
 pub fn parse(sender: Sender, body: &[u8]) -> Result<Payload, PayloadError> {
-    let payload: Payload =
+    let Object(payload): Object<Payload> =
         serde_json::from_slice(body).map_err(|error| PayloadError::Json { expected: sender.article(), error })?;
     let expected = match sender {
         Sender::Alertmanager => "4",
@@ -129,6 +133,18 @@ impl Sender {
         match self {
             Sender::Alertmanager => "an Alertmanager",
             Sender::Grafana => "a Grafana",
+        }
+    }
+}
+
+impl TryFrom<String> for Status {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Status, &'static str> {
+        match text.as_str() {
+            "firing" => Ok(Status::Firing),
+            "resolved" => Ok(Status::Resolved),
+            _ => Err("the status is neither firing nor resolved"),
         }
     }
 }
@@ -179,6 +195,10 @@ mod tests {
             r#"{"version":"4"}"#,
             r#"{"version":4,"alerts":[]}"#,
             "\u{0}",
+            r#"["4","firing",null,[{"status":"firing"}],0,{}]"#,
+            r#"{"version":"4","alerts":[["firing",{},"",{}]]}"#,
+            r#"{"version":"4","alerts":[{"status":"firing","annotations":["x"]}]}"#,
+            r#"{"version":"4","alerts":[{"status":{"firing":null}}]}"#,
             r#"{"version":"4","alerts":[{"status":"odd"}]}"#,
             r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":1}}]}"#,
             r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1","a":"2"}}]}"#,

@@ -9,6 +9,7 @@ use clap::Args;
 use super::exit::Exit;
 use crate::app::UsageError;
 use crate::config::Config;
+use crate::http::Access;
 use crate::{app, config, notify};
 
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub(super) struct CheckConfig {
     /// The file.
     #[arg(default_value = app::DEFAULT_CONFIG)]
     file: PathBuf,
+    /// Also check this web config, with the certificates that it names and together with the config.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Also send a test to everybody who is notified, and say how that ended.
     #[arg(long)]
     send_test: bool,
@@ -26,6 +30,10 @@ impl CheckConfig {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = config::load(Path::new(&self.file))?;
         let unreadable = notify::check(&config)?;
+        if let Some(web) = &self.web_config_file {
+            // Where the daemon will listen is not known here.
+            Access::load(Some(web), vec![], &config)?;
+        }
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}: valid, {} targets", self.file.display(), config.targets.len())?;
         for target in &config.targets {
@@ -48,6 +56,9 @@ impl CheckConfig {
         }
         for file in unreadable {
             writeln!(out, "  on this host {file}: nobody is notified by it as long as that is so")?;
+        }
+        if let Some(web) = &self.web_config_file {
+            writeln!(out, "{}: valid", web.display())?;
         }
         if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }

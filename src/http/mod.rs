@@ -21,7 +21,6 @@ mod webhook;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -39,11 +38,8 @@ pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
 pub use pages::StatusPages;
 pub use route::{Answer, text, with_type};
-pub use server::serve;
+pub use server::{Limits, serve};
 pub use webhook::read as read_body;
-
-/// Alertmanager sends the body at once.
-pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Who waits for the journal's disk is answered by then, also where it hangs: a little later than those are who wait for
 /// somebody else's write, and before Alertmanager's shortest `group_interval`, 10 s, is over.
@@ -62,6 +58,10 @@ pub trait Site: Send + Sync + 'static {
     fn webhook_answered(&self, status: u16);
     /// No new connections are taken any more.
     fn drain(&self);
+    /// What connections are under.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
 }
 
 /// Everything the routes need.
@@ -88,8 +88,8 @@ pub struct Context {
     pub reporting: tokio::sync::Mutex<()>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// How long the body of a request may take.
-    pub body_deadline: Duration,
+    /// What connections are under.
+    pub limits: Limits,
     /// Who may ask for what.
     pub access: Arc<Access>,
     /// Set when the daemon is stopping.
@@ -132,5 +132,9 @@ impl Site for Context {
 
     fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
     }
 }

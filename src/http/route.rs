@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::access::Peer;
 use super::pages::Part;
@@ -18,15 +19,66 @@ pub type Answer = Response<Full<Bytes>>;
 /// Answers a request, whatever its path, from those who may ask.
 pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request<Incoming>) -> Answer {
     let is_webhook = request.uri().path().starts_with("/webhook/");
-    let mut answer = match site.access().check(&site.config(), peer, &request).await {
-        Ok(()) => Arc::clone(site).inside(request).await,
-        Err(refused) => refused,
+    let mut answer = match malformed(&request) {
+        Some(refused) => refused,
+        None => match site.access().check(&site.config(), peer, &request).await {
+            Ok(()) => match is_webhook.then(|| no_json(&request)).flatten() {
+                Some(refused) => refused,
+                None => Arc::clone(site).inside(request).await,
+            },
+            Err(refused) => refused,
+        },
     };
     if is_webhook {
         site.webhook_answered(answer.status().as_u16());
     }
     site.access().dress(answer.headers_mut());
     answer
+}
+
+/// What HTTP/1.1 says a server must refuse and the library lets pass: a proxy may read it another way than we do.
+fn malformed<B>(request: &Request<B>) -> Option<Answer> {
+    let is_host = |host: &HeaderValue| {
+        let authority = || Authority::try_from(host.as_bytes()).ok();
+        host.is_empty() || authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    };
+    let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+    let refusal = match hosts.as_slice() {
+        [] if request.version() < Version::HTTP_11 => None,
+        [host] if is_host(host) => None,
+        _ => Some("expected one header Host, with the name and port of this server\n"),
+    };
+    let is_plain = match only_value(request, &TRANSFER_ENCODING) {
+        Ok(coding) => coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")),
+        Err(()) => false,
+    };
+    let refusal = refusal.or((!is_plain).then_some("expected no transfer coding but chunked\n"));
+    refusal.map(|why| text(StatusCode::BAD_REQUEST, why))
+}
+
+/// The answer to a body that is not said to be plain JSON. That also keeps pages in a browser on this host out: they can
+/// send other types anywhere without being asked first.
+fn no_json<B>(request: &Request<B>) -> Option<Answer> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let is_json = |value: &HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    };
+    let typed = matches!(only_value(request, &CONTENT_TYPE), Ok(Some(value)) if is_json(value));
+    if typed && !request.headers().contains_key(CONTENT_ENCODING) {
+        return None;
+    }
+    let expected = "expected Content-Type: application/json and no Content-Encoding\n";
+    Some(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected))
+}
+
+/// The value of a header that may be there once.
+fn only_value<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Result<Option<&'a HeaderValue>, ()> {
+    let mut values = request.headers().get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(()) } else { Ok(first) }
 }
 
 pub(super) async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {

@@ -19,21 +19,39 @@ use super::listen::{AsyncListener, Listeners, Stream};
 use super::stream::Bounded;
 use super::{Site, route};
 
-/// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share their
-/// places: a flood on one leaves the others as they are.
-const MOST_CONNECTIONS: usize = 256;
-/// Bounds the time for the header of a request, and so also how long a kept connection may idle.
-const HEADER_DEADLINE: Duration = Duration::from_secs(75);
-/// A handshake is two round trips.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Who connects has something to ask at once; places are not for those who only hold them.
-const FIRST_DEADLINE: Duration = Duration::from_secs(10);
-/// The largest page takes a second over a bad line.
-const TAKING_DEADLINE: Duration = Duration::from_secs(30);
-/// With fewer places left than this, connections are not kept.
-const FEW_PLACES: usize = MOST_CONNECTIONS / 4;
 /// How long running answers may take when the daemon stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What connections are under. Nobody sets them: tests do, which cannot wait as long as a client may.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share their
+    /// places: a flood on one leaves the others as they are.
+    pub connections: usize,
+    /// A handshake is two round trips.
+    pub handshake: Duration,
+    /// Who connects has something to ask at once; places are not for those who only hold them.
+    pub first: Duration,
+    /// Bounds the time for the header of a request, and so also how long a kept connection may idle.
+    pub header: Duration,
+    /// For the body of a request: Alertmanager sends it at once.
+    pub body: Duration,
+    /// For taking an answer: the largest page takes a second over a bad line.
+    pub taking: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 256,
+            handshake: Duration::from_secs(10),
+            first: Duration::from_secs(10),
+            header: Duration::from_secs(75),
+            body: Duration::from_secs(10),
+            taking: Duration::from_secs(30),
+        }
+    }
+}
 
 /// Serves until `stop` changes, then lets running answers end.
 pub async fn serve<S: Site>(listeners: Listeners, site: Arc<S>, stop: watch::Receiver<bool>) {
@@ -66,7 +84,7 @@ async fn accept<S: Site>(
     graceful: Arc<GracefulShutdown>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(site.limits().connections));
     loop {
         let accepted = tokio::select! {
             _ = stop.changed() => return,
@@ -114,12 +132,13 @@ struct Place<S> {
 }
 
 async fn connection<S: Site>(stream: Box<dyn Stream>, place: Place<S>) -> Ended {
-    let stream = Bounded::new(stream, TAKING_DEADLINE);
+    let limits = place.site.limits();
+    let stream = Bounded::new(stream, limits.taking);
     let web = place.site.access().web(&place.site.config()).await;
     match &web.tls {
         Some(config) if !place.is_file => {
             let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
-            let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await??;
+            let stream = tokio::time::timeout(limits.handshake, handshake).await??;
             let peer = Peer::of(stream.get_ref().1, web.client_auth.verifies());
             requests(stream, peer, place).await
         }
@@ -129,6 +148,7 @@ async fn connection<S: Site>(stream: Box<dyn Stream>, place: Place<S>) -> Ended 
 
 async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Place<S>) -> Ended {
     let Place { site, places, watcher, .. } = place;
+    let limits = site.limits();
     let peer = Arc::new(peer);
     let asked = Arc::new(AtomicBool::new(false));
     let was_asked = Arc::clone(&asked);
@@ -137,7 +157,8 @@ async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Pla
         let (site, peer, places) = (Arc::clone(&site), Arc::clone(&peer), Arc::clone(&places));
         async move {
             let mut answer = route::answer(&site, &peer, request).await;
-            if places.available_permits() < FEW_PLACES {
+            // With few places left connections are not kept.
+            if places.available_permits() < limits.connections / 4 {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -145,13 +166,13 @@ async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Pla
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
+        .header_read_timeout(limits.header)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(watcher.watch(connection));
     tokio::select! {
         ended = &mut connection => return Ok(ended?),
-        () = tokio::time::sleep(FIRST_DEADLINE) => {}
+        () = tokio::time::sleep(limits.first) => {}
     }
     if !asked.load(Ordering::Relaxed) {
         return Err("nothing was asked in time".into());

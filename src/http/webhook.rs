@@ -18,7 +18,7 @@ const MAX_BODY: usize = 1 << 20;
 /// Answers Alertmanager or Grafana. 202 means that what was accepted is on disk.
 pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    let body = match read(body, context.body_deadline).await {
+    let body = match read(body, context.limits.body).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };

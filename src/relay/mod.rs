@@ -118,7 +118,7 @@ impl Relay {
     }
 
     async fn forward(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let body = match read_body(request.into_body(), crate::http::BODY_DEADLINE).await {
+        let body = match read_body(request.into_body(), self.limits().body).await {
             Ok(body) => body,
             Err(answer) => return answer,
         };

@@ -7,6 +7,7 @@ pub(crate) mod part;
 
 pub(crate) mod place;
 pub(crate) mod records;
+pub(crate) mod server;
 mod watched;
 
 use std::io::Write as _;
