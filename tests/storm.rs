@@ -7,14 +7,17 @@
     reason = "a test starts a daemon and says what it measured"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use lvm_autoscaler::journal::{Event, Journal};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 const REQUESTS: usize = 200;
@@ -27,7 +30,7 @@ const VOLUMES: usize = 100;
 struct Daemon {
     process: Child,
     address: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -54,22 +57,59 @@ impl Daemon {
                 state.display()
             ),
         );
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let (process, address) = Daemon::run(folder.path());
+        let daemon = Daemon { process, address, folder };
+        daemon.gets_ready();
+        daemon
+    }
+
+    fn run(folder: &Path) -> (Child, SocketAddr) {
+        let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
         let process = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
             .args(["serve", "--log.level=error"])
-            .arg(format!("--config.file={}", folder.path().join("config.yaml").display()))
-            .arg(format!("--simulate={}", folder.path().join("host.yaml").display()))
-            .arg(format!("--web.listen-address={port}"))
+            .arg(format!("--config.file={}", folder.join("config.yaml").display()))
+            .arg(format!("--simulate={}", folder.join("host.yaml").display()))
+            .arg(format!("--web.listen-address={address}"))
             .stdout(Stdio::null())
             .spawn()
             .expect("it starts");
-        let daemon = Daemon { process, address: port, _folder: folder };
+        (process, address)
+    }
+
+    fn gets_ready(&self) {
         let until = Instant::now() + Duration::from_secs(120);
-        while daemon.get("/-/ready").is_none_or(|(status, _)| status != 200) {
+        while self.get("/-/ready").is_none_or(|(status, _)| status != 200) {
             assert!(Instant::now() < until, "it does not get ready");
             std::thread::sleep(Duration::from_millis(50));
         }
-        daemon
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("a child");
+    }
+
+    /// The requests in the journal: those that were written down, by volume, and those that were decided about.
+    fn journal(&self) -> (BTreeMap<String, BTreeSet<u64>>, Vec<u64>) {
+        let (mut received, mut decided, mut records) = (BTreeMap::<String, BTreeSet<u64>>::new(), vec![], 0);
+        let read = Journal::read_since(&self.state(), 0, &mut |record| {
+            records += 1;
+            assert_eq!(record.number, records, "the journal still has all of them");
+            match &record.entry.event {
+                Event::Received { request, lv, .. } => {
+                    received.entry(lv.to_string()).or_default().insert(*request);
+                }
+                Event::Refused { request, .. } | Event::Planned { request, .. } => decided.extend(request),
+                _ => {}
+            }
+        });
+        read.expect("a journal");
+        (received, decided)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state").join("simulated")
     }
 
     fn get(&self, path: &str) -> Option<(u16, String)> {
@@ -234,4 +274,81 @@ fn ten_thousand_alerts_are_answered_and_none_is_lost() {
 #[test]
 fn with_a_short_queue_the_rest_comes_again_and_is_accepted() {
     storm(100);
+}
+
+/// SIGKILL after so many answers. Whoever was answered 202 does not come again, so what that said is on disk, and the next
+/// daemon decides about it; nothing is decided about twice.
+fn killed_after(answers: usize) {
+    let mut daemon = Daemon::start(1000);
+    let answered = Mutex::new((0, BTreeMap::<String, usize>::new()));
+    let (address, process) = (daemon.address, Pid::from_raw(daemon.process.id().cast_signed()));
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let answered = &answered;
+            scope.spawn(move || {
+                let Ok(stream) = TcpStream::connect(address) else { return };
+                let mut stream = BufReader::new(stream);
+                for number in (connection..REQUESTS).step_by(CONNECTIONS) {
+                    if stream.get_mut().write_all(&request(number)).is_err() {
+                        return;
+                    }
+                    let Ok((status, body)) = answer(&mut stream) else { return };
+                    let body: Value = serde_json::from_str(&body).expect("JSON");
+                    let mut answered = answered.lock().expect("no panic");
+                    answered.0 += 1;
+                    for alert in body["alerts"].as_array().expect("a verdict each") {
+                        let lv = alert["target"].as_str().expect("a target").to_owned();
+                        match alert["verdict"].as_str() {
+                            Some("accepted") => *answered.1.entry(lv).or_default() += 1,
+                            Some("coalesced") => drop(answered.1.entry(lv).or_default()),
+                            other => assert_eq!((other, status), (Some("not_accepted"), 503)),
+                        }
+                    }
+                    if answered.0 == answers {
+                        kill(process, Signal::SIGKILL).expect("ours");
+                    }
+                }
+            });
+        }
+    });
+    daemon.kill();
+    let (count, promised) = answered.into_inner().expect("no panic");
+    assert!((answers..REQUESTS).contains(&count), "it was meant to die in the middle, after {count} answers");
+
+    let (received, decided) = daemon.journal();
+    for (lv, times) in &promised {
+        let found = received.get(lv).map_or(0, BTreeSet::len);
+        assert!(found >= (*times).max(1), "{lv} was accepted {times} times and is {found} times in the journal");
+    }
+    let pending = Journal::peek(&daemon.state()).expect("a journal").pending;
+    let all: BTreeSet<u64> = received.values().flatten().copied().collect();
+    let known: BTreeSet<u64> = decided.iter().chain(pending.keys()).copied().collect();
+    assert_eq!(known, all, "each is decided about or waits");
+
+    (daemon.process, daemon.address) = Daemon::run(daemon.folder.path());
+    daemon.gets_ready();
+    let until = Instant::now() + Duration::from_secs(300);
+    let is_done = |daemon: &Daemon| {
+        let state = Journal::peek(&daemon.state()).expect("a journal");
+        state.pending.is_empty() && state.running.is_empty()
+    };
+    while !is_done(&daemon) {
+        assert!(Instant::now() < until, "it is not decided about");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (_, mut decided) = daemon.journal();
+    decided.sort_unstable();
+    assert_eq!(decided, Vec::from_iter(all), "each once");
+    eprintln!(
+        "killed after {count} answers: {} requests in the journal, {} of them were pending, all decided by the next daemon",
+        decided.len(),
+        pending.len()
+    );
+}
+
+#[test]
+fn what_was_answered_202_is_decided_about_after_a_kill_in_the_middle_of_a_storm() {
+    for answers in [1, 10, 40] {
+        killed_after(answers);
+    }
 }
