@@ -44,6 +44,12 @@ pub mod relay;
 pub mod report;
 pub mod units;
 
+/// Text that may quote strangers, on one line: a terminal or a log that shows it is told nothing by control characters.
+pub(crate) fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// An error with what caused it, `a: b: c`.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -91,7 +91,7 @@ fn imports(text: &str) -> Vec<String> {
             }
         }
     }
-    found.retain(|name| name != "chain");
+    found.retain(|name| !["chain", "plain"].contains(&name.as_str()));
     found
 }
 

@@ -63,6 +63,9 @@ section drills tests/scenes/run.sh drills
 section manual tests/scenes/run.sh troubleshooting
 section install tests/vm/install.sh
 
+# Bytes of strangers, with libFuzzer: so many seconds for each target.
+section fuzz fuzz/run.sh 120
+
 for name in $wanted; do
     [[ " $known " == *" $name "* ]] || { echo "there is no section $name, there are:$known"; failed=1; }
 done

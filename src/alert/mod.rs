@@ -84,7 +84,7 @@ struct Annotations {
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
     /// Not the JSON expected.
-    #[error("the body is not {expected} payload: {error}")]
+    #[error("the body is not {expected} payload: {}", crate::plain(&error.to_string()))]
     Json {
         /// Whose was expected.
         expected: &'static str,
@@ -211,6 +211,15 @@ mod tests {
         assert_eq!(error, "the payload has version \"1\", expected \"4\"");
         let error = parse(Sender::Grafana, br#"{"version":"4","alerts":[]}"#).expect_err("Alertmanager's").to_string();
         assert_eq!(error, "the payload has version \"4\", expected \"1\"");
+    }
+
+    #[test]
+    fn an_error_quotes_no_control_characters() {
+        for alert in [r#"{"status":"odd\n\u001b[31m"}"#, r#""\n\u001b[31m""#, r#"{"status":"firing","labels":"\n"}"#] {
+            let body = format!(r#"{{"version":"4","alerts":[{alert}]}}"#);
+            let error = parse(Sender::Alertmanager, body.as_bytes()).expect_err("no alert").to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub(super) fn read_yaml<R: Default + DeserializeOwned, T>(
     file: &Path,
     validate: impl FnOnce(R) -> Result<T, Wrong>,
 ) -> Result<T, ConfigError> {
-    let invalid = |place, message| ConfigError::Invalid { file: file.to_owned(), place, message };
+    let invalid =
+        |place, message: String| ConfigError::Invalid { file: file.to_owned(), place, message: crate::plain(&message) };
     if yaml.len() as u64 > MAX_FILE {
         return Err(ConfigError::TooLarge { file: file.to_owned(), size: yaml.len() as u64 });
     }

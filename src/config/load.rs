@@ -255,9 +255,16 @@ fn check_sizes(raw: &raw::Target, defaults: Option<&raw::Target>, at: &[Step]) -
         let name = if raw.min_increment.is_some() { "min_increment" } else { "max_increment" };
         return wrong(key(name), format!("the smallest step, {min}, is larger than the largest, {max}"));
     }
+    // The step that holds may be that of the defaults; then what does not fit it is the target's own limit.
     let own = raw.increment.or(raw.increment_gb.map(Amount::Size));
-    let name = if raw.increment_gb.is_some() { "increment_gb" } else { "increment" };
-    match own {
+    let default = defaults.increment.or(defaults.increment_gb.map(Amount::Size));
+    let name = match (raw.increment_gb, own, raw.min_increment) {
+        (Some(_), ..) => "increment_gb",
+        (_, Some(_), _) => "increment",
+        (_, None, Some(_)) => "min_increment",
+        (_, None, None) => "max_increment",
+    };
+    match own.or(default) {
         Some(Amount::Size(step)) if step == Bytes::ZERO => wrong(key(name), "is 0, expected more"),
         Some(Amount::Share(share)) if share.value() == 0.0 => wrong(key(name), "is 0 %, expected more"),
         Some(Amount::Size(step)) if min.is_some_and(|min| step < min) || max.is_some_and(|max| step > max) => {
@@ -313,6 +320,25 @@ mod tests {
         assert_eq!(target.max_size, None);
         assert_eq!((target.budget, target.breaker_failures), (Budget::TARGET, 3));
         assert_eq!((target.window.clone(), target.mode), (None, Mode::Act));
+    }
+
+    #[test]
+    fn a_step_of_the_defaults_keeps_to_the_limits_of_the_target() {
+        let yaml = |defaults: &str, own: &str| {
+            format!(
+                "defaults: {{ {defaults} }}\nmonitor: {{ targets: [{{ lv_path: a/b, mount_point: /b, {own} }}] }}\n"
+            )
+        };
+        for (defaults, own, key) in [
+            ("increment: 50GiB", "max_increment: 10GiB", "max_increment"),
+            ("increment_gb: 50", "max_increment: 10GiB", "max_increment"),
+            ("increment: 1GiB", "min_increment: 2GiB", "min_increment"),
+        ] {
+            let error = error(&yaml(defaults, own));
+            assert!(error.contains(&format!("monitor.targets[0].{key}: ")), "{error}");
+        }
+        let fits = yaml("increment: 50GiB", "max_increment: 10GiB, increment: 5GiB");
+        assert_eq!(parse(&fits, Path::new("c.yaml")).expect("valid").targets[0].step(Bytes(GIB)), Bytes(5 * GIB));
     }
 
     #[test]

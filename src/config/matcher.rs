@@ -112,7 +112,7 @@ impl Reader<'_> {
         }
         self.blanks();
         let value = self.word()?.ok_or_else(|| format!("{of:?}: expected a value, in quotes, behind {operator}"))?;
-        let text = format!("{label}{operator}{value:?}");
+        let text = format!("{}{operator}{}", shown_label(&label), quoted(&value));
         let regex = || {
             // What a person means by `a|b` is one of the two, whole.
             Regex::new(&format!("^(?:{value})$")).map_err(|error| {
@@ -135,9 +135,8 @@ impl Reader<'_> {
         if self.rest.next_if_eq(&'"').is_some() {
             return self.quoted().map(Some);
         }
-        let plain = |c: &char| !c.is_whitespace() && !"{}!=~,\\\"'`".contains(*c);
         let mut word = String::new();
-        while let Some(c) = self.rest.next_if(plain) {
+        while let Some(c) = self.rest.next_if(|c| is_plain(*c)) {
             word.push(c);
         }
         Ok((!word.is_empty()).then_some(word))
@@ -166,6 +165,31 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Whether it may stand in a word without quotes.
+fn is_plain(c: char) -> bool {
+    !c.is_whitespace() && !"{}!=~,\\\"'`".contains(c)
+}
+
+fn shown_label(label: &str) -> String {
+    if label.chars().all(|c| is_plain(c) && !c.is_control()) { label.to_owned() } else { quoted(label) }
+}
+
+/// With the escapes that are read here, and no others.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -203,6 +227,19 @@ mod tests {
         }
         // Not even a newline at the end is let through by `$`.
         assert!(!all_match("a=\"b\"", &[("a", "b\n")]) && !all_match("a=~\"b\"", &[("a", "b\n")]));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_matcher_means_the_same() {
+        for (text, shown) in [
+            ("a = b", "a=\"b\""),
+            ("\"a b\"!=\"\\t\\\"\\\\\"", "\"a b\"!=\"\\t\\\"\\\\\""),
+            ("\"a=\"=~\"x\u{7f}\u{200b}'\"", "\"a=\"=~\"x\u{7f}\u{200b}'\""),
+        ] {
+            let matchers = parse(text).expect(text);
+            assert_eq!(matchers[0].as_str(), shown);
+            assert_eq!(parse(shown).expect(shown), matchers);
+        }
     }
 
     #[test]

@@ -268,7 +268,7 @@ impl State {
     /// Takes one entry in.
     pub fn apply(&mut self, entry: &Entry) {
         let at = entry.at.at;
-        self.records += 1;
+        self.records = self.records.saturating_add(1);
         self.last_check = matches!(entry.event, Event::Checked { .. }).then_some(self.records);
         match &entry.event {
             Event::Checked { .. } => {}
@@ -352,7 +352,10 @@ impl State {
                 self.failures.remove(&lv);
             }
             Outcome::Failed | Outcome::NeedsAttention if running.dry_run => {}
-            Outcome::Failed | Outcome::NeedsAttention => *self.failures.entry(lv.clone()).or_default() += 1,
+            Outcome::Failed | Outcome::NeedsAttention => {
+                let failures = self.failures.entry(lv.clone()).or_default();
+                *failures = failures.saturating_add(1);
+            }
             Outcome::DryRun | Outcome::Recommended => {}
         }
         // What needs attention was extended, or may have been: it counts.

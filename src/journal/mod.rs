@@ -202,7 +202,7 @@ impl Journal {
 
     /// The next number for a request or an operation; who takes it must be the [`Writer`].
     pub fn next_number(&self) -> u64 {
-        self.state().last_number + 1
+        self.state().last_number.saturating_add(1)
     }
 
     /// Writes events down, all or none, and returns when the disk has them, however long that takes.
@@ -287,7 +287,7 @@ impl Writer<'_> {
         written?;
         let mut state = (*self.journal.state()).clone();
         for entry in &entries {
-            let record = Record { number: state.records + 1, entry, before: &state };
+            let record = Record { number: state.records.saturating_add(1), entry, before: &state };
             self.files.subscribers.iter().for_each(|tell| tell(record));
             state.apply(entry);
         }
@@ -362,7 +362,7 @@ fn replay_each(payloads: &[Vec<u8>], tell: &mut dyn FnMut(Record<'_>)) -> Result
         // What was appended at once: an entry per line.
         for line in payload.split(|byte| *byte == b'\n') {
             let entry: Entry = serde_json::from_slice(line).map_err(unreadable(number + 1))?;
-            tell(Record { number: state.records + 1, entry: &entry, before: &state });
+            tell(Record { number: state.records.saturating_add(1), entry: &entry, before: &state });
             state.apply(&entry);
         }
     }

@@ -68,14 +68,14 @@ pub struct Refusal {
     pub sentence: String,
 }
 
-/// Sentences may quote labels, and labels come from strangers. What is longer is cut, for the last hundred sentences
+/// Sentences may quote labels, and labels come from strangers. Control characters are escaped, and what is longer is cut, for the last hundred sentences
 /// must fit into the journal's checkpoint.
 const LONGEST_SENTENCE: usize = 600;
 
 impl Refusal {
     /// A refusal.
     pub fn new(code: Code, sentence: impl Into<String>) -> Refusal {
-        let mut sentence = sentence.into();
+        let mut sentence = crate::plain(&sentence.into());
         if let Some((end, _)) = sentence.char_indices().nth(LONGEST_SENTENCE) {
             sentence.truncate(end);
             sentence.push('…');

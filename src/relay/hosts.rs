@@ -3,6 +3,7 @@
 //! This list is also all that may be called. What a label says is compared with it and never becomes an address.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,7 +106,9 @@ impl Hosts {
         let is_said = |line: &&str| !line.is_empty() && !line.starts_with('#') && *line != "---";
         let groups: Vec<Group> = match text.lines().map(str::trim).find(is_said) {
             None => vec![],
-            Some(first) if first.starts_with(['[', '-']) => serde_yaml::from_str(text).map_err(|e| e.to_string())?,
+            Some(first) if first.starts_with(['[', '-']) => {
+                serde_yaml::from_str(text).map_err(|error| crate::plain(&error.to_string()))?
+            }
             Some(_) => {
                 let targets = text.lines().map(str::trim).filter(is_said).map(str::to_owned).collect();
                 vec![Group { targets, labels: BTreeMap::new() }]
@@ -153,7 +156,7 @@ impl Hosts {
             Some((_, other)) if (&other.scheme, &other.authority) == (&host.scheme, &host.authority) => Ok(()),
             Some((name, other)) => Err(format!(
                 "{} is named twice, with {} and {}: give each host one address, or one port to all",
-                name.as_str(),
+                crate::plain(name.as_str()),
                 other.authority,
                 host.authority
             )),
@@ -198,6 +201,11 @@ fn authority(target: &str, port: Option<u16>) -> Result<Authority, String> {
     let given: Authority = bracketed.parse().map_err(|_| wrong())?;
     if given.as_str().contains('@') || given.host().is_empty() || HostName::of(target).is_none() {
         return Err(wrong());
+    }
+    // The library takes anything with colons in brackets.
+    if let Some(address) = given.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let without_zone = address.split_once('%').map_or(address, |(address, _)| address);
+        without_zone.parse::<Ipv6Addr>().map_err(|_| wrong())?;
     }
     // What is no port is no part of the library's either: it must not be taken for a host without one.
     let said = given.as_str().strip_prefix(given.host()).ok_or_else(wrong)?;
@@ -302,6 +310,8 @@ mod tests {
             ("db1:0", "is not a target"),
             ("db1:99999", "is not a target"),
             ("db1:", "is not a target"),
+            ("[:1]:9100", "is not a target"),
+            ("db1:9100:", "is not a target"),
             (":19845", "is not a target"),
             ("a b", "is not a target"),
         ] {
