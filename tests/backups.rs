@@ -89,15 +89,16 @@ fn where_the_state_directory_has_no_room_the_backup_goes_to_memory() {
         read_only: false,
     };
     let cases = [
-        (usage(0, 500), Some("0 B")),
-        (usage(31, 500), Some("31 MiB")),
-        (usage(32, 500), None),
-        (usage(100, 15), Some("15 inodes")),
-        (Usage { files: 0, files_free: 0, ..usage(100, 0) }, None),
+        (Some(usage(0, 500)), Some("has only 0 B left")),
+        (Some(usage(31, 500)), Some("has only 31 MiB left")),
+        (Some(usage(32, 500)), None),
+        (Some(usage(100, 15)), Some("has only 15 inodes left")),
+        (Some(Usage { files: 0, files_free: 0, ..usage(100, 0) }), None),
+        (None, Some("does not say how much room it has")),
     ];
     for (state_usage, left) in cases {
         let world = World::new(HOST, CONFIG);
-        world.sim.with(|model| model.state_usage = Some(state_usage));
+        world.sim.with(|model| model.state_usage = state_usage);
         assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
         let command = world.sim.changes().remove(0);
         let in_memory = Path::new("/run/lvm-autoscaler/backup/vg-20260101T000000.000Z.vg").display().to_string();
@@ -114,7 +115,7 @@ fn where_the_state_directory_has_no_room_the_backup_goes_to_memory() {
             fill(&world, "vg/data");
             assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
             let parked = world.state().parked[&lv("vg/data")].clone();
-            let warning = format!("has only {left} left, so the metadata backup goes to /run/lvm-autoscaler/backup");
+            let warning = format!("{left}, so the metadata backup goes to /run/lvm-autoscaler/backup");
             assert!(parked.plan.warnings.iter().any(|told| told.contains(&warning)), "{:?}", parked.plan.warnings);
             assert!(parked.sentence.contains("is gone after a reboot"), "{}", parked.sentence);
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::moment::Moment;
 use super::{Plan, Step};
 use crate::config::Config;
-use crate::inventory::{Inventory, Usage};
+use crate::inventory::Inventory;
 use crate::name::VgName;
 use crate::units::{Bytes, MIB};
 
@@ -20,21 +20,21 @@ const LEAST_INODES: u64 = 16;
 pub(super) fn place(config: &Config, inventory: &Inventory, vg: &VgName, now: &Moment) -> (PathBuf, Option<String>) {
     let file = format!("{vg}-{}.vg", now.at.strftime("%Y%m%dT%H%M%S%.3fZ"));
     let [usual, in_memory] = config.backup_folders();
-    let Some(usage) = inventory.state_usage.filter(is_full) else { return (usual.join(file), None) };
-    let left = match usage.free < LEAST_ROOM {
-        true => usage.free.to_string(),
-        false => format!("{} inodes", usage.files_free),
+    let why = match inventory.state_usage {
+        Some(usage) if usage.free < LEAST_ROOM => format!("has only {} left", usage.free),
+        Some(usage) if usage.files > 0 && usage.files_free < LEAST_INODES => {
+            format!("has only {} inodes left", usage.files_free)
+        }
+        Some(_) => return (usual.join(file), None),
+        // It is slow to answer where it is full and busy; a backup that fails would be the end of the operation.
+        None => "does not say how much room it has".to_owned(),
     };
     let warning = format!(
-        "{} has only {left} left, so the metadata backup goes to {}: it is gone after a reboot, copy it",
+        "{} {why}, so the metadata backup goes to {}: it is gone after a reboot, copy it",
         config.state_directory.display(),
         in_memory.display()
     );
     (in_memory.join(file), Some(warning))
-}
-
-fn is_full(usage: &Usage) -> bool {
-    usage.free < LEAST_ROOM || (usage.files > 0 && usage.files_free < LEAST_INODES)
 }
 
 /// Of the files in a folder those that are too many: the oldest of this group, never one that an operation which has not

@@ -27,3 +27,4 @@ mod kills;
 mod record;
 mod refuse;
 mod root;
+mod surroundings;

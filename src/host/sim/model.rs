@@ -28,7 +28,7 @@ pub struct Model {
     pub system_id: String,
     /// `activation/thin_pool_autoextend_threshold` of its lvm.conf.
     pub autoextend_threshold: u64,
-    /// How full the file system is on which the daemon keeps its state; `None`: there is room.
+    /// How full the file system is on which the daemon keeps its state; `None`: it does not answer.
     pub state_usage: Option<Usage>,
     /// Programs that are not installed.
     pub missing_tools: Vec<Tool>,
@@ -146,6 +146,15 @@ pub struct SimFs {
 /// The log of a small XFS, which statvfs does not count.
 const XFS_LOG: u64 = 16 * MIB;
 const BLOCK: u64 = 4096;
+/// An own file system for the daemon's state, with room.
+const ROOM: Usage = Usage {
+    size: Bytes(1024 * MIB),
+    free: Bytes(900 * MIB),
+    avail: Bytes(850 * MIB),
+    files: 65536,
+    files_free: 65000,
+    read_only: false,
+};
 
 impl Model {
     /// A host without volumes.
@@ -158,7 +167,7 @@ impl Model {
             files: BTreeMap::new(),
             system_id: String::new(),
             autoextend_threshold: 100,
-            state_usage: None,
+            state_usage: Some(ROOM),
             missing_tools: vec![],
             filled_until: None,
         }

@@ -1,0 +1,225 @@
+//! What surrounds LVM: settings of other people's, full disks, locks; and file systems that are no mounted ext4 or XFS.
+
+use std::fs;
+use std::process::Command;
+
+use crate::daemon::{Daemon, config, labels};
+use crate::grow::assert_grown_once;
+use crate::storage::{EXTENT, Group, Volume, path, sh, try_sh};
+
+/// Each of these once made a report fail or unreadable, or a command fail.
+const HOSTILE: &str = r#"
+global { units = "h" suffix = 1 wait_for_locks = 0 }
+log { verbose = 2 prefix = "XX: " command_names = 1 report_command_log = 1 }
+report {
+    output_format = "json" compact_output = 1 headings = 0 separator = "|" list_item_separator = ";" prefixes = 1
+    quoted = 0 columns_as_rows = 1 binary_values_as_numeric = 0 mark_hidden_devices = 0
+}
+"#;
+
+/// Puts a full folder over /etc/lvm until it is dropped.
+struct FullEtc;
+
+impl FullEtc {
+    fn new() -> FullEtc {
+        sh("mkdir", &["-p", "/tmp/full_etc"]);
+        sh("mount", &["-t", "tmpfs", "-o", "size=1m", "full_etc", "/tmp/full_etc"]);
+        sh("sh", &["-c", "cp -a /etc/lvm/. /tmp/full_etc/"]);
+        fs::write("/tmp/full_etc/lvmlocal.conf", HOSTILE).expect("a config file");
+        try_sh("sh", &["-c", "cat /dev/zero >/tmp/full_etc/fill"]);
+        sh("mount", &["--bind", "/tmp/full_etc", "/etc/lvm"]);
+        FullEtc
+    }
+}
+
+impl Drop for FullEtc {
+    fn drop(&mut self) {
+        try_sh("umount", &["/etc/lvm"]);
+        try_sh("umount", &["/tmp/full_etc"]);
+    }
+}
+
+/// As if `/` were on the volume: the file system that is to grow holds the daemon's state, and not a byte is left on it; LVM's
+/// own folder is full too, its settings are somebody's, and another command holds the group for a while.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_disk_that_holds_everything_and_is_full_to_the_last_byte_grows() {
+    for kind in ["ext4", "xfs"] {
+        let group = Group::new(&format!("vmt_brim_{kind}"), &["2G"]);
+        let volume = group.filesystem(kind, "data", "320M");
+        let state = volume.mount_point.join("state");
+        fs::create_dir(&state).expect("a folder");
+        std::os::unix::fs::symlink(&state, group.dir.join("state")).expect("a link");
+        let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
+        volume.fill(95.0);
+        try_sh("sh", &["-c", &format!("cat /dev/zero >{}/rest", path(&volume.mount_point))]);
+        let (extents, df_size) = (volume.extents(), volume.df_size());
+        let full = FullEtc::new();
+        let lock = format!("/run/lock/lvm/V_{}", group.name);
+        let mut holder = Command::new("flock").args([&lock, "sleep", "3"]).spawn().expect("flock runs");
+        daemon.alert(&labels(&volume));
+        let past = daemon.wait_for_outcome(&volume, "grown");
+        holder.wait().expect("it ends");
+        drop(full);
+        // More than one increment, for it was more than full; once, and the file system with it.
+        let grown = volume.extents();
+        assert!(grown > extents && (grown - extents).is_multiple_of(8), "{extents} {grown}");
+        assert!(volume.df_size() - df_size > (grown - extents - 1) * EXTENT && volume.df_percent() < 81.0);
+        let (_, rest) = past.sentence.split_once("the metadata backup ").expect("the sentence says where it is");
+        let file = rest.split(' ').next().expect("a path");
+        assert!(file.starts_with("/run/lvm-autoscaler/backup/vmt_brim_"), "{}", past.sentence);
+        assert!(fs::read_to_string(file).expect("there").contains(&format!("extent_count = {extents}")));
+        assert_eq!(sh("stat", &["-c", "%a", file, "/run/lvm-autoscaler/backup"]), "600\n700");
+        assert!(daemon.log().contains("it is gone after a reboot, copy it"), "{}", daemon.log());
+        assert!(daemon.stop().success());
+    }
+}
+
+/// Whatever lvm.conf says, the report is the same.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn settings_in_lvm_conf_change_nothing_of_what_is_read() {
+    let group = Group::new("vmt_conf", &["1G"]);
+    group.filesystem("ext4", "data", "64M");
+    let read = || {
+        let page = sh(path(&crate::daemon::program()), &["metrics", "--config.file=/dev/null"]);
+        let lines = page.lines().filter(|line| line.starts_with("lvm_") && !line.contains("_seconds"));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    let plain = read();
+    let full = FullEtc::new();
+    let hostile = read();
+    drop(full);
+    assert!(plain.contains("lvm_lv_size_bytes") && plain.contains("vmt_conf"), "{plain}");
+    assert_eq!(hostile, plain);
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_btrfs_grows_by_one_of_several_mounts_and_not_if_it_is_on_two_devices() {
+    let group = Group::new("vmt_btrfs", &["3G"]);
+    let volume = group.filesystem("btrfs", "data", "512M");
+    // Its top at one place, and a subvolume, which is what the target names, at another.
+    let top = volume.mount_point.clone();
+    sh("btrfs", &["subvolume", "create", path(&top.join("sub"))]);
+    let volume = Volume { mount_point: group.dir.join("sub"), ..volume };
+    group.mount(&volume, &["-o", "subvol=sub"]);
+    let data = volume.write_data();
+    // What a btrfs has available goes down in its own steps.
+    for part in 0..200 {
+        if volume.df_percent() > 82.0 {
+            break;
+        }
+        sh("fallocate", &["-l", "8M", path(&volume.mount_point.join(format!("fill{part}")))]);
+        sh("sync", &["-f", path(&volume.mount_point)]);
+    }
+    let (extents, df_size) = (volume.extents(), volume.df_size());
+    assert_eq!(df_size, extents * EXTENT);
+    let missing = "defaults: { cooldown: 0s }\ntools: { btrfs: /nonexistent/btrfs }";
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], missing));
+    daemon.alert(&labels(&volume));
+    let refused = daemon.wait_for_outcome(&volume, "fs_unsupported");
+    assert!(refused.sentence.contains("btrfs is not installed") && daemon.log().contains("no btrfs can grow"));
+    assert!(daemon.stop().success());
+
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], "defaults: { cooldown: 0s }"));
+    assert_eq!(daemon.metric("lvm_filesystem_size_bytes", &[("mountpoint", path(&top))]), df_size as f64);
+    daemon.alert(&labels(&volume));
+    daemon.wait_for_outcome(&volume, "grown");
+    let grown = volume.extents();
+    assert!(grown > extents && (grown - extents).is_multiple_of(8), "{extents} {grown}");
+    assert_eq!(volume.df_size(), grown * EXTENT);
+    assert!(daemon.log().contains("btrfs filesystem resize --enqueue 1:max"), "{}", daemon.log());
+    data.assert_intact();
+
+    let other = group.lv("other", "512M");
+    sh("btrfs", &["device", "add", "-f", &other.path(), path(&top)]);
+    sh("sync", &[]);
+    let before = group.fingerprint();
+    daemon.alert(&labels(&volume));
+    let refused = daemon.wait_for_count(&volume, "fs_unsupported", 2);
+    assert!(refused.sentence.contains("is on 2 devices"), "{}", refused.sentence);
+    assert_eq!(group.fingerprint(), before);
+    sh("umount", &[path(&volume.mount_point)]);
+    sh("umount", &[path(&top)]);
+    sh("btrfs", &["check", "-q", &volume.path()]);
+}
+
+/// With `offline: allow`; the targets are mounted nowhere.
+fn offline(group: &Group, volumes: &[&Volume]) -> Daemon {
+    Daemon::start(group, &config(group, volumes, "defaults: { cooldown: 0s, offline: allow }"))
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_unmounted_ext4_is_checked_and_grown_and_nothing_that_is_in_use() {
+    let group = Group::new("vmt_offline", &["2G"]);
+    let volume = group.filesystem("ext4", "data", "64M");
+    let data = volume.write_data();
+    volume.fill(88.0);
+    let (extents, df_size) = (volume.extents(), volume.df_size());
+    // Mounted still, in a mount namespace of somebody else's.
+    let mut elsewhere = Command::new("unshare").args(["-m", "sleep", "60"]).spawn().expect("unshare runs");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    sh("umount", &[path(&volume.mount_point)]);
+    let daemon = offline(&group, &[&volume]);
+    daemon.alert(&labels(&volume));
+    let refused = daemon.wait_for_outcome(&volume, "layered_device");
+    assert!(refused.sentence.contains("another mount namespace"), "{}", refused.sentence);
+    elsewhere.kill().expect("it runs");
+    elsewhere.wait().expect("it ends");
+    assert_eq!(volume.extents(), extents);
+
+    daemon.alert(&labels(&volume));
+    let past = daemon.wait_for_outcome(&volume, "grown");
+    assert!(daemon.log().contains("e2fsck -f -p /dev/mapper/vmt_offline-data"), "{}", daemon.log());
+    sh("e2fsck", &["-f", "-n", &volume.path()]);
+    group.mount(&volume, &[]);
+    assert_grown_once(&volume, extents, df_size);
+    data.assert_intact();
+    assert!(past.sentence.contains("so did the file system for"), "{}", past.sentence);
+    // Mounted it grows like any other, and the superblock's numbers are those of df.
+    volume.fill(88.0);
+    daemon.alert(&labels(&volume));
+    daemon.wait_for_count(&volume, "grown", 2);
+    assert_eq!(volume.extents(), extents + 16);
+    assert!(daemon.stop().success());
+
+    let xfs = group.filesystem("xfs", "xfs", "320M");
+    sh("umount", &[path(&xfs.mount_point)]);
+    let daemon = offline(&group, &[&xfs]);
+    let before = group.fingerprint();
+    daemon.alert(&labels(&xfs));
+    let refused = daemon.wait_for_outcome(&xfs, "not_mounted");
+    assert!(refused.sentence.contains("xfs_growfs grows only an xfs that is mounted"), "{}", refused.sentence);
+    assert_eq!(group.fingerprint(), before);
+}
+
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_unmounted_ext4_that_cannot_be_mended_alone_needs_a_person_before_anything_is_extended() {
+    let group = Group::new("vmt_broken", &["1G"]);
+    let volume = group.filesystem("ext4", "data", "64M");
+    volume.fill(88.0);
+    let extents = volume.extents();
+    sh("umount", &[path(&volume.mount_point)]);
+    // The root folder's inode: nothing in the superblock tells of it.
+    sh("debugfs", &["-w", "-R", "clri <2>", &volume.path()]);
+    let daemon = offline(&group, &[&volume]);
+    daemon.alert(&labels(&volume));
+    let past = daemon.wait_for_outcome(&volume, "needs_attention");
+    assert_eq!(past.commands, ["e2fsck -f /dev/mapper/vmt_broken-data"], "{}", past.sentence);
+    assert!(past.sentence.contains("e2fsck exited with 4"), "{}", past.sentence);
+    assert_eq!(volume.extents(), extents);
+    daemon.alert(&labels(&volume));
+    daemon.wait_for_outcome(&volume, "operation_in_progress");
+    // A person mends it: without another alert the metric says so, and then it grows.
+    try_sh("e2fsck", &["-f", "-y", &volume.path()]);
+    daemon.wait_for("attention to be over", |daemon| {
+        (daemon.metric("lvm_autoscaler_target_needs_attention", &[("lv", "data")]) == 0.0).then_some(())
+    });
+    daemon.alert(&labels(&volume));
+    daemon.wait_for_outcome(&volume, "grown");
+    assert!(volume.extents() > extents);
+    sh("e2fsck", &["-f", "-n", &volume.path()]);
+}
