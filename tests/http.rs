@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::server::{Answer, Server, firing};
@@ -11,6 +12,7 @@ use common::*;
 use lvm_autoscaler::engine;
 use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::http;
 use serde_json::{Value, json};
 
 #[test]
@@ -350,9 +352,10 @@ fn control(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
     let engine = Arc::clone(&server.context.engine);
     let report = Arc::clone(&server.context.report);
     let reload = Box::new(|| Ok("nothing changed".to_owned()));
+    let in_force = Arc::clone(&server.context.in_force);
     let _inside = server._runtime.enter();
     let listener = http::bind_control(&path).expect("a socket");
-    server._runtime.spawn(http::serve_control(listener, http::Control { engine, reload, report }));
+    server._runtime.spawn(http::serve_control(listener, http::Control { engine, reload, report, in_force }));
     (path, folder)
 }
 

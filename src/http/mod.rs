@@ -21,6 +21,7 @@ mod webhook;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
