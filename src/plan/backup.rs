@@ -38,7 +38,7 @@ pub(super) fn place(config: &Config, inventory: &Inventory, vg: &VgName, now: &M
 }
 
 /// Of the files in a folder those that are too many: the oldest of this group, never one that an operation which has not
-/// ended refers to, and nothing that is not named as [`place`] names it.
+/// ended refers to, and nothing that is not named as `place` names it.
 pub fn outdated(files: &[PathBuf], vg: &VgName, keep: u32, needed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let mut own: Vec<&PathBuf> = files.iter().filter(|file| is_of(file, vg)).collect();
     // The time in the name orders them.

@@ -1,7 +1,7 @@
 //! Reports for people: what there is, how fast it fills, what was done, and what somebody should do about it.
 //!
 //! [`Report::new`] is pure: one look at the host, the journal's state and what earlier reports remembered become one value,
-//! which [`html`], [`markdown`] and JSON show. Nothing here decides what is done to a volume. [`store`] keeps the reports
+//! which `html`, `markdown` and JSON show. Nothing here decides what is done to a volume. [`store`] keeps the reports
 //! that are written by themselves. Called by `app` on a schedule, for `GET /report` and for the command.
 
 mod build;
