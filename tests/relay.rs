@@ -34,7 +34,7 @@ fn a_relay_asks_for_the_credentials_of_its_web_config_on_every_path() {
         let status = place.status(&relay, path, &["-u", &right]);
         assert!(status != 0 && status != 401, "{path} {status}");
     }
-    let webhook = ["-u", &right, "-d", r#"{"version":"4","status":"firing","alerts":[]}"#];
+    let webhook = ["-u", &right, "--json", r#"{"version":"4","status":"firing","alerts":[]}"#];
     assert_eq!(place.status(&relay, "/webhook/alertmanager", &webhook), 202);
 
     // A file that would open it to everybody is not taken.
@@ -148,7 +148,7 @@ fn a_relay_shows_a_daemon_who_it_is_and_says_which_host_refused() {
         place.path("relay.pem").display(),
         place.path("relay.key").display()
     );
-    let post = |relay: &Daemon| place.curl(relay, "/webhook/alertmanager", &["-d", &payload]);
+    let post = |relay: &Daemon| place.curl(relay, "/webhook/alertmanager", &["--json", &payload]);
     let mut seen = String::new();
 
     // Without a certificate, and to a daemon that somebody else vouches for, nothing is handed over.
@@ -219,21 +219,22 @@ impl Gate {
 #[test]
 fn a_host_that_hangs_delays_no_other_and_gets_its_alerts_when_it_is_back() {
     let (place, other) = (Place::new(), Place::new());
-    let (one, two) = (full(&place, "db1", "", ""), full(&other, "db2", "", ""));
+    let (one, two) = (full(&place, "db1", "", ""), full(&other, "db0", "", ""));
     for daemon in [&one, &two] {
         eventually("the host was looked at", || place.status(daemon, "/-/ready", &[]) == 200);
     }
+    // Its name is the first, so that one after the other would show.
     let gate = Gate::before(address(&two));
-    list(&place, &[("db1", address(&one), "http"), ("db2", gate.address, "http")]);
+    list(&place, &[("db1", address(&one), "http"), ("db0", gate.address, "http")]);
     let relay = |timeout: &str| {
         Daemon::watch(place.relay("", &["--web.listen-address=127.0.0.1:0", &format!("--timeout={timeout}")]))
     };
-    let payload = alerts(&["db1", "db2"]);
+    let payload = alerts(&["db1", "db0"]);
 
     // Nobody gives up on the one that hangs, and the other grows all the same.
     let patient = relay("1h");
     let mut asking = program("curl")
-        .args(["-s", "-d", &payload, &format!("http://{}/webhook/alertmanager", address(&patient))])
+        .args(["-s", "--json", &payload, &format!("http://{}/webhook/alertmanager", address(&patient))])
         .spawn()
         .expect("curl is installed");
     eventually("the other host grows", || grew_once(&place, &one, &[]));
@@ -244,9 +245,9 @@ fn a_host_that_hangs_delays_no_other_and_gets_its_alerts_when_it_is_back() {
 
     let relay = relay("3s");
     eventually("the deadline is one for each host", || {
-        let (status, answer) = place.curl(&relay, "/webhook/alertmanager", &["-d", &payload]);
+        let (status, answer) = place.curl(&relay, "/webhook/alertmanager", &["--json", &payload]);
         assert_eq!(status, 502, "{answer}");
-        let hangs = r#"{"host":"db2","alerts":1,"outcome":"unreachable","error":"no answer within 3s"}"#;
+        let hangs = r#"{"host":"db0","alerts":1,"outcome":"unreachable","error":"no answer within 3s"}"#;
         assert!(answer.contains(hangs), "{answer}");
         answer.contains(r#"{"host":"db1","alerts":1,"outcome":"accepted","status":202"#)
     });
@@ -254,7 +255,7 @@ fn a_host_that_hangs_delays_no_other_and_gets_its_alerts_when_it_is_back() {
 
     // What Alertmanager does after a 502.
     gate.is_open.store(true, Ordering::Relaxed);
-    eventually("both accept", || place.status(&relay, "/webhook/alertmanager", &["-d", &payload]) == 202);
+    eventually("both accept", || place.status(&relay, "/webhook/alertmanager", &["--json", &payload]) == 202);
     eventually("it grows when it is back", || grew_once(&place, &two, &[]));
     assert!(grew_once(&place, &one, &[]), "the other was not grown again");
 }
