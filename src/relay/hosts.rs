@@ -310,7 +310,7 @@ mod tests {
             ("db1:0", "is not a target"),
             ("db1:99999", "is not a target"),
             ("db1:", "is not a target"),
-            ("[:1]:9100", "is not a target"),
+            ("- targets: [\"[:1]:9100\"]", "is not a target"),
             ("db1:9100:", "is not a target"),
             (":19845", "is not a target"),
             ("a b", "is not a target"),

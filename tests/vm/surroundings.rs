@@ -64,7 +64,9 @@ fn a_disk_that_holds_everything_and_is_full_to_the_last_byte_grows() {
         // More than one increment, for it was more than full; once, and the file system with it.
         let grown = volume.extents();
         assert!(grown > extents && (grown - extents).is_multiple_of(8), "{extents} {grown}");
-        assert!(volume.df_size() - df_size > (grown - extents - 1) * EXTENT && volume.df_percent() < 81.0);
+        // ext4 keeps some 6 % of what is new for its own tables.
+        let (more, percent) = (volume.df_size() - df_size, volume.df_percent());
+        assert!(more > (grown - extents) * EXTENT * 9 / 10 && percent < 81.0, "{more} {percent}");
         let (_, rest) = past.sentence.split_once("the metadata backup ").expect("the sentence says where it is");
         let file = rest.split(' ').next().expect("a path");
         assert!(file.starts_with("/run/lvm-autoscaler/backup/vmt_brim_"), "{}", past.sentence);
