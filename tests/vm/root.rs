@@ -116,6 +116,13 @@ fn a_full_root_grows(kind: &str, name: &str) {
     data.assert_intact();
     assert!(daemon.stop().success());
     sh("umount", &[path(&volume.mount_point)]);
+    // The daemon's own view of the mounts ends a moment after it, and with that the last mount: only then is all written.
+    for _ in 0..300 {
+        if volume.lvs("lv_device_open").is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     match kind {
         "xfs" => sh("xfs_repair", &["-n", &volume.path()]),
         _ => sh("e2fsck", &["-f", "-n", &volume.path()]),
