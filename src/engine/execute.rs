@@ -425,6 +425,12 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
         None if !may_have_changed(shared, id) => {
             return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
         }
+        None if seen.as_ref().is_some_and(|inventory| inventory.vg(&plan.lv.vg).is_none()) => {
+            // Its disks may be back in a moment, and nobody knows what was written to them last.
+            let commands = plan.left_for_a_person(None);
+            let then = format!("; if it comes back, run: {}", commands.join("; "));
+            return (Outcome::NeedsAttention, format!("{sentence}{}{then}", gone(shared, id)), commands);
+        }
         None if seen.is_some() => gone(shared, id),
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };

@@ -216,6 +216,7 @@ fn a_disk_that_fails_before_lvextend_leaves_everything_as_it_was() {
     if past.result == "needs_attention" {
         // LVM could not be asked whether it had extended: a person does what the sentence says.
         past.commands.iter().for_each(|command| drop(sh("sh", &["-c", command])));
+        assert_eq!(volume.extents(), extents + 8, "{} {:?}", past.sentence, past.commands);
         return assert_grown_once(volume, extents, df_size);
     }
     let daemon = Daemon::start(group, &config(group, &[volume], "defaults: { cooldown: 0s }"));
