@@ -7,7 +7,7 @@
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
 #   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
 #   make package         static program, .deb, .rpm, man pages and completions, into target/package
-#   make bench           what a scrape costs beside one report of LVM, and an operation beside the bare commands
+#   make bench           what a scrape costs beside one report of LVM, a storm of alerts, an operation beside the bare commands
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -36,6 +36,7 @@ package:
 
 bench:
 	tests/bench/run.sh
+	tests/bench/storm.sh
 	tests/bench/overhead.sh
 
 check: fmt clippy docs deny shipped

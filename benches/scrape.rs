@@ -45,9 +45,9 @@ fn main() {
     let page = page(&rows, bench.idle(), &bench.lvm_version());
     println!("\n{page}");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
-    // The rest of the page is tests/bench/overhead.sh's.
+    // The rest of the page is of tests/bench/storm.sh and tests/bench/overhead.sh.
     let old = fs::read_to_string(file).unwrap_or_default();
-    let rest = old.find("\n## An operation").map_or("", |at| &old[at..]);
+    let rest = old.find("\n## A storm").map_or("", |at| &old[at..]);
     fs::write(file, page + rest).expect("docs/performance.md is writable");
 }
 

@@ -254,11 +254,9 @@ fn storm(queue: usize) {
     let peak = daemon.peak();
     // A request is 13 KB and there are 20 at a time: far more would mean that something is kept.
     assert!(peak < before + 64, "{before} MiB before, {peak} MiB at the most");
+    // A row of docs/performance.md.
     eprintln!(
-        "storm, queue of {queue}: {} alerts in {REQUESTS} requests over {CONNECTIONS} connections in {:.2} s; {again} were \
-         answered 503 and came again; answers p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; memory {before} MiB before, {peak} MiB \
-         at the most",
-        REQUESTS * ALERTS,
+        "figures: | {queue} | {:.2} s | {again} | {:.1} ms | {:.1} ms | {:.1} ms | {before} MiB | {peak} MiB |",
         took.as_secs_f64(),
         at(0.5),
         at(0.99),

@@ -92,6 +92,3 @@ for ((i = 1; i <= mounts; i++)); do
 done
 
 BENCH_FOLDER=$folder BENCH_DEVICE=$loop cargo bench --locked --bench scrape
-
-# What answering a storm of alerts costs while the journal is brought to a real disk.
-cargo test --release --locked --test storm -- --nocapture --test-threads=1 2>&1 | grep -o 'storm, queue of.*'

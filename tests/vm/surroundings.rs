@@ -27,7 +27,10 @@ impl FullEtc {
         sh("mkdir", &["-p", "/tmp/full_etc"]);
         sh("mount", &["-t", "tmpfs", "-o", "size=1m", "full_etc", "/tmp/full_etc"]);
         // What other tests left in the archive is more than that.
-        sh("sh", &["-c", "cd /etc/lvm && tar c --exclude='./archive/*' --exclude='./backup/*' . | tar x -C /tmp/full_etc"]);
+        sh(
+            "sh",
+            &["-c", "cd /etc/lvm && tar c --exclude='./archive/*' --exclude='./backup/*' . | tar x -C /tmp/full_etc"],
+        );
         fs::write("/tmp/full_etc/lvmlocal.conf", HOSTILE).expect("a config file");
         try_sh("sh", &["-c", "cat /dev/zero >/tmp/full_etc/fill"]);
         sh("mount", &["--bind", "/tmp/full_etc", "/etc/lvm"]);
