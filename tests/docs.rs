@@ -27,3 +27,58 @@ fn the_guards_reference_is_up_to_date_and_has_every_code_once_and_in_order() {
     let asked: Vec<Code> = guard::GUARDS.iter().map(|(code, _)| *code).collect();
     assert!(asked.is_sorted(), "the guards are asked in the order of the codes");
 }
+
+/// Three places leave out the everyday no: notifications and findings of the report by the constant, the alert by its expression.
+#[test]
+fn the_alert_about_refusals_leaves_out_the_everyday_ones() {
+    let file = format!("{}/alerts/people.yml", env!("CARGO_MANIFEST_DIR"));
+    let rules = std::fs::read_to_string(file).expect("readable");
+    let (_, left_out) = rules.split_once("code!~\"").expect("LvmAutoscalerRefusing");
+    let left_out: Vec<&str> = left_out.split('"').next().expect("an end").split('|').collect();
+    assert_eq!(left_out, Code::EVERYDAY.map(Code::as_str));
+}
+
+/// Every rule file, the one for node_exporter too. Who is woken at night finds the same answers on each page, in this order.
+#[test]
+fn every_alert_has_a_complete_runbook() {
+    const ASKED: [&str; 5] = [
+        "What it means",
+        "How to see it",
+        "What to do",
+        "What the daemon does itself, and when it ends",
+        "Where this tool shows it",
+    ];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut alerts = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(root.join("alerts")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        let rules = std::fs::read_to_string(&path).expect("readable");
+        let file: serde_yaml::Value = serde_yaml::from_str(&rules).expect("YAML");
+        let groups = file["groups"].as_sequence().expect("groups");
+        let rules = groups.iter().flat_map(|group| group["rules"].as_sequence().expect("rules"));
+        alerts.extend(rules.filter_map(|rule| rule["alert"].as_str().map(str::to_owned)));
+    }
+    assert!(alerts.len() > 25, "{alerts:?}");
+    let mut wrong = Vec::new();
+    for alert in alerts {
+        let page = std::fs::read_to_string(root.join(format!("docs/runbooks/{alert}.md"))).unwrap_or_default();
+        let sections: Vec<(&str, &str)> =
+            page.split("\n## ").skip(1).filter_map(|part| part.split_once('\n')).collect();
+        if sections.iter().map(|(title, _)| *title).ne(ASKED) {
+            wrong.push(format!("{alert}: has {:?}", sections.iter().map(|(title, _)| title).collect::<Vec<_>>()));
+        }
+        wrong.extend(
+            sections
+                .iter()
+                .filter(|(_, text)| text.trim().is_empty())
+                .map(|(title, _)| format!("{alert}: {title}: empty")),
+        );
+        if !sections.iter().any(|(title, text)| *title == "How to see it" && text.contains("```sh\n")) {
+            wrong.push(format!("{alert}: no command that shows it"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

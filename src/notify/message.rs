@@ -59,18 +59,6 @@ pub struct Message {
     pub link: Option<String>,
 }
 
-/// Refusals that are a part of every day: nobody has to do anything.
-const EVERYDAY: [Code; 8] = [
-    Code::BelowThreshold,
-    Code::Cooldown,
-    Code::OperationInProgress,
-    Code::ModeOff,
-    Code::Paused,
-    Code::OutsideWindow,
-    Code::BreakerOpen,
-    Code::OtherHost,
-];
-
 /// What a record is worth telling, if it is.
 pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Option<Message> {
     let blank = || blank(record, host, config);
@@ -90,7 +78,7 @@ pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Optio
                 ..about(blank(), *id, plan, Occasion::Planned, mode)
             })
         }
-        Event::Refused { request, lv, refusal, .. } if !EVERYDAY.contains(&refusal.code) => {
+        Event::Refused { request, lv, refusal, .. } if !Code::EVERYDAY.contains(&refusal.code) => {
             let target = lv.as_ref().and_then(|lv| config.target(lv));
             let name = lv.as_ref().map_or_else(|| "what an alert names".to_owned(), LvRef::to_string);
             Some(Message {

@@ -59,6 +59,22 @@ codes! {
     PoolSpace => "pool_space",
 }
 
+impl Code {
+    /// The everyday no: what a healthy daemon says (below its threshold, cooldown), what a person wanted, alerts that are
+    /// another host's, and the breaker, which is told when it opens. Nobody has to do anything about it, so it is neither
+    /// notified nor a finding of the report, and the alert `LvmAutoscalerRefusing` leaves it out.
+    pub const EVERYDAY: [Code; 8] = [
+        Code::BelowThreshold,
+        Code::Cooldown,
+        Code::OperationInProgress,
+        Code::ModeOff,
+        Code::Paused,
+        Code::OutsideWindow,
+        Code::BreakerOpen,
+        Code::OtherHost,
+    ];
+}
+
 /// A refusal: what stood in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

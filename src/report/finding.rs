@@ -408,23 +408,12 @@ fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The daemon's everyday no, what a person wanted, and what has a finding of its own; as in `LvmAutoscalerRefusing`.
-const EVERYDAY: [Code; 8] = [
-    Code::BelowThreshold,
-    Code::Cooldown,
-    Code::OperationInProgress,
-    Code::ModeOff,
-    Code::Paused,
-    Code::OutsideWindow,
-    Code::BreakerOpen,
-    Code::VgPartial,
-];
-
-/// Over its threshold, and something stands in the way of its growth.
+/// Over its threshold, and something stands in the way of its growth. A missing physical volume is a finding of its own.
 fn refused(g: &Ground<'_>) -> Vec<Finding> {
     let over = g.filesystems.iter().filter(|fs| is_over(fs) && !is_without_headroom(fs));
+    let is_told = |code| !Code::EVERYDAY.contains(&code) && code != Code::VgPartial;
     over.filter_map(|fs| {
-        let refusal = g.facts.state.last_refusal.get(&fs.lv).filter(|refusal| !EVERYDAY.contains(&refusal.code))?;
+        let refusal = g.facts.state.last_refusal.get(&fs.lv).filter(|refusal| is_told(refusal.code))?;
         let (point, usage) = (&fs.mount_point, fs.usage?);
         let sentence = format!("{point} is {usage} full and does not grow ({}): {}.", refusal.code, refusal.sentence);
         let urgency = if usage.value() > REFUSED_NOW { Urgency::Now } else { Urgency::Soon };
