@@ -8,10 +8,11 @@
 #   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
 #   make package         static program, .deb, .rpm, man pages and completions, into target/package
 #   make bench           what a scrape costs beside one report of LVM, a storm of alerts, an operation beside the bare commands
+#   make tuning          docs/tuning.md, measured: layouts of LVM on throttled disks in the virtual machine; a quarter of an hour
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak vm-test drills package bench check fmt clippy docs deny shipped
+.PHONY: help demo test soak vm-test drills package bench tuning check fmt clippy docs deny shipped
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +39,9 @@ bench:
 	tests/bench/run.sh
 	tests/bench/storm.sh
 	tests/bench/overhead.sh
+
+tuning:
+	tests/bench/layouts.sh
 
 check: fmt clippy docs deny shipped
 

@@ -82,3 +82,60 @@ fn every_alert_has_a_complete_runbook() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A block after `<!-- run: NAME -->` is promised to be run as it stands: some script that follows the document names it.
+#[test]
+fn every_block_that_is_said_to_be_run_is_run() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts: Vec<String> =
+        files(&root.join("tests")).iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let (mut blocks, mut wrong) = (0, Vec::new());
+    for path in files(&root.join("docs")).iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let page = std::fs::read_to_string(path).expect("readable");
+        for block in page.lines().filter_map(|line| line.strip_prefix("<!-- run: ")?.strip_suffix(" -->")) {
+            blocks += 1;
+            let is_word = |word: &str| word == block;
+            let follows = |script: &&String| {
+                script.contains("follow")
+                    && script.contains(name)
+                    && script.split([' ', '\n', '"', ';', ')']).any(is_word)
+            };
+            if scripts.iter().find(follows).is_none() {
+                wrong.push(format!("{name}: {block}"));
+            }
+        }
+    }
+    assert!(blocks > 60, "only {blocks} blocks were found");
+    assert!(wrong.is_empty(), "run by nobody: {}", wrong.join(", "));
+}
+
+/// The README's first command, with the one that needs no port and no state.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "runs the program")]
+fn what_the_readme_has_a_newcomer_try_works() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("readable");
+    let line = readme.lines().find_map(|line| line.strip_prefix("cargo run --locked -- serve ")).expect("the command");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
+        .arg("plan")
+        .args(line.split(' '))
+        .current_dir(root)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("storage_vg/data_lv at /data") && said.contains("storage_vg/xfs_lv at /srv/media"), "{said}");
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
