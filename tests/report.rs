@@ -283,6 +283,15 @@ fn a_sound_host_needs_nothing() {
 }
 
 #[test]
+fn findings_are_counted_as_people_count() {
+    let (_, mut report, _) = week();
+    assert!(report.findings.len() > 1);
+    assert!(shown(&report, ReportFormat::Html).contains(&format!(">{} findings<", report.findings.len())));
+    report.findings.truncate(1);
+    assert!(shown(&report, ReportFormat::Html).contains(">1 finding<"));
+}
+
+#[test]
 fn a_journal_or_an_inventory_that_is_not_current_is_found() {
     let world = World::usual();
     let inventory = inventory(&world);
