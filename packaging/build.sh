@@ -2,7 +2,8 @@
 # Builds what is given to users into target/package: the static program, a .deb, an .rpm, man pages and completions.
 # The same commit gives the same bytes, wherever it is checked out: paths are mapped away and times are the commit's.
 #
-# musl where Rust's musl target is installed; otherwise glibc, linked statically, which runs on the same machines.
+# musl, or glibc where Rust's musl target is not installed and cannot be: also static, but to resolve a name such a program
+# loads the C library of the machine it runs on, which may be of another version. It says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=target CARGO_INCREMENTAL=0 LC_ALL=C TZ=UTC
@@ -12,7 +13,11 @@ umask 022
 export SOURCE_DATE_EPOCH
 
 triple=x86_64-unknown-linux-musl
-[[ -d $(rustc --print target-libdir --target "$triple") ]] || triple=x86_64-unknown-linux-gnu
+musl_is_here() { [[ -d $(rustc --print target-libdir --target "$triple") ]]; }
+if ! musl_is_here && ! { rustup target add "$triple" >&2 && musl_is_here; }; then
+    echo "package: no Rust target $triple, built with glibc instead; \`rustup target add $triple\` adds it" >&2
+    triple=x86_64-unknown-linux-gnu
+fi
 flags="-C target-feature=+crt-static" maps=""
 for pair in "$(pwd -P)=/build" "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$(rustc --print sysroot)=/rust"; do
     flags+=" --remap-path-prefix=$pair"
@@ -40,13 +45,24 @@ rm -rf target/package
 mkdir -p "$stage"
 install -m 755 "$program" "$stage/"
 cargo run --quiet --locked --example packaging -- "$stage"
-lowdown -s -Tman -M title=lvm-autoscaler-config -M section=5 docs/configuration.md >"$stage/man/lvm-autoscaler-config.5"
+# config(5) is docs/configuration.md, with the section that man and apropos look for and without links to other files.
+sed -E '1c # NAME\n\nlvm-autoscaler-config - configuration of lvm-autoscaler\n\n# DESCRIPTION
+        s/\[([^]]*)\]\([^)]*\)/\1/g' docs/configuration.md |
+    lowdown -s -Tman -M title=lvm-autoscaler-config -M section=5 | sed -E '/^\.S[HS]$/{N;s/\n/ /}' >"$stage/man/lvm-autoscaler-config.5"
 gzip -9n "$stage"/man/*
+version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
+gzip -9nc CHANGELOG.md >"$stage/changelog.gz"
+cat >"$stage/changelog.Debian" <<CHANGES
+lvm-autoscaler ($version-1) unstable; urgency=medium
+
+  * What changed is in changelog.gz beside this file.
+
+ -- $(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)  $(date -uRd "@$SOURCE_DATE_EPOCH")
+CHANGES
 find "$stage" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 
 cargo deb --quiet --no-build --no-strip --output target/package/
 cargo generate-rpm --source-date "$SOURCE_DATE_EPOCH" --output target/package/
-version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 cp "$stage/lvm-autoscaler" "target/package/lvm-autoscaler-$version-x86_64-static"
 cd target/package
 sha256sum -- *.deb *.rpm *-static | tee SHA256SUMS
