@@ -36,7 +36,7 @@ fragile() {
 daemon() {
     cat >"$work/config.yaml" <<YAML
 state: { directory: $work/state }
-inventory: { interval: 2s }
+inventory: { ${inventory:-interval: 2s} }
 webhook: { instances: [drill] }
 $1
 YAML

@@ -16,6 +16,3 @@ pvscan --cache "$disk" >/dev/null
 follow troubleshooting.md missing-mend
 [[ $(vgs --noheadings -o vg_missing_pv_count drill_vg | tr -d ' ') == 0 ]] || fail "it is still missing"
 until_true 60 "the metrics" metric_is 'lvm_vg_missing_pv_count{vg="drill_vg"}' 0
-vgchange -q -an drill_vg
-vgremove -q -ff -y drill_vg
-dmsetup remove drill_disk

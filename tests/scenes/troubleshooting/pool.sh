@@ -11,3 +11,6 @@ until_true 60 "the metrics" full
 follow troubleshooting.md pool-see
 follow troubleshooting.md pool-mend
 dd if=/dev/urandom of=/dev/drill_vg/data bs=1M count=80 oflag=direct status=none || fail "it cannot be written to"
+sum=$(sha256sum </dev/drill_vg/data)
+follow troubleshooting.md pool-repair
+[[ $(sha256sum </dev/drill_vg/data) == "$sum" ]] || fail "the data changed"
