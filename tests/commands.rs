@@ -149,7 +149,7 @@ fn a_reload_is_in_force_whole_or_not_at_all() {
         .rewrite(&format!("{without}    - {{ lv_path: /dev/vg/media, mount_point: /media, threshold_percent: 70 }}\n"));
     let (code, printed, told) = place.say(&["reload"]);
     assert_eq!((code, told.as_str()), (0, ""));
-    assert_eq!(printed, "the config was read again and is in force: 1 targets, no longer: vg/data, vg-2/logs\n");
+    assert_eq!(printed, "the config was read again and is in force: 1 target, no longer: vg/data, vg-2/logs\n");
     assert_eq!(metric(&served, successful).as_deref(), Some("1"));
     assert_eq!((metric(&served, data), metric(&served, counted)), (None, None), "gone with their target");
     let media = "lvm_autoscaler_target_threshold_ratio{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"}";

@@ -167,7 +167,7 @@ fn without(config: &Config, other: &Config) -> Vec<LvRef> {
 
 fn said(config: &Config, added: &[LvRef], removed: &[LvRef]) -> String {
     let names = |lvs: &[LvRef]| lvs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut said = format!("the config was read again and is in force: {} targets", config.targets.len());
+    let mut said = format!("the config was read again and is in force: {}", config.counted());
     if !added.is_empty() {
         said.push_str(&format!(", new: {}", names(added)));
     }

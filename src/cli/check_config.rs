@@ -35,7 +35,7 @@ impl CheckConfig {
             Access::load(Some(web), vec![], &config)?;
         }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}: valid, {} targets", self.file.display(), config.targets.len())?;
+        writeln!(out, "{}: valid, {}", self.file.display(), config.counted())?;
         for target in &config.targets {
             let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
             let lv = match target.mount_point() {

@@ -228,6 +228,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How many targets there are, in words.
+    pub fn counted(&self) -> String {
+        match self.targets.len() {
+            1 => "1 target".to_owned(),
+            many => format!("{many} targets"),
+        }
+    }
+
     /// Where metadata backups go, and where they go when there is no room: in memory, so that a full disk stops nothing.
     pub fn backup_folders(&self) -> [PathBuf; 2] {
         [self.state_directory.join("backup"), PathBuf::from("/run/lvm-autoscaler/backup")]
