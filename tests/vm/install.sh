@@ -1,29 +1,48 @@
 #!/bin/bash
 # Installs the .deb in a fresh virtual machine with systemd, follows docs/deployment.md literally, and more: growth of ext4
-# and XFS under the real unit, a stop in the middle of a step, the watchdog, a reboot, upgrade, removal.
+# and XFS under the real unit, a stop and a hang in the middle of a step, a reboot, the socket unit, upgrade, removal, purge;
+# and the .rpm's life, as far as Debian's rpm can live it.
 #
 #   install.sh [SUITE...]      Debian releases [bookworm trixie]
 #
-# Uses target/package, and builds it if it is not there; PACKAGE=fresh builds it anew.
+# PACKAGE=kept takes target/package as it is.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 (($#)) || set -- bookworm trixie
 
-if [[ ${PACKAGE:-} == fresh ]] || ! compgen -G 'target/package/*.deb' >/dev/null; then
-    packaging/build.sh
-fi
+[[ ${PACKAGE:-} == kept ]] || packaging/build.sh
 
+share=$(mktemp -d)
+trap 'rm -rf "$share"' EXIT
+mkdir "$share/first" "$share/newer"
+cp target/package/*.deb target/package/*.rpm "$share/first/"
+
+# The same program as a newer version, with another default config, at which dpkg and rpm have to choose.
+version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)+newer
+dpkg-deb -R "$share"/first/*.deb "$share/unpacked"
+sed -i "s/^Version: .*/Version: $version/" "$share/unpacked/DEBIAN/control"
+echo '# Of a newer version.' >>"$share/unpacked/etc/lvm-autoscaler/config.yaml"
+dpkg-deb --root-owner-group -Zgzip -z1 -b "$share/unpacked" "$share/newer/lvm-autoscaler_${version}_amd64.deb" >/dev/null
+cargo generate-rpm --output "$share/newer/" --set-metadata "version = \"$version\"" \
+    --set-metadata "assets = [{ source = \"$share/unpacked/etc/lvm-autoscaler/config.yaml\", dest = \"/etc/lvm-autoscaler/config.yaml\", mode = \"640\", config = \"noreplace\" },
+        { source = \"target/package/stage/lvm-autoscaler\", dest = \"/usr/bin/\", mode = \"755\" },
+        { source = \"packaging/systemd/lvm-autoscaler.service\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
+        { source = \"packaging/socket/lvm-autoscaler-web.socket\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" }]"
+rm -r "$share/unpacked"
+
+cp docs/deployment.md "$here/install-test" "$here/follow.sh" "$share/"
+took=()
 for suite; do
-    share=$(mktemp -d)
-    trap 'rm -rf "$share"' EXIT
-    cp target/package/*.deb target/package/*.rpm "$share/"
-    cp docs/deployment.md "$here/install-test" "$here/follow.sh" "$share/"
     # The volume groups live on disks of their own, so that they are there after the reboot as a host's are.
+    rm -f "$share"/disk?
     truncate -s 3G "$share/disk1"
     truncate -s 3G "$share/disk2"
     echo "install: $suite"
-    "$here/rig.sh" run --systemd --suite "$suite" --timeout 1500 --disk "$share/disk1" --disk "$share/disk2" \
-        "$share" ./install-test
-    rm -rf "$share"
+    began=$SECONDS
+    "$here/rig.sh" run --systemd --suite "$suite" --timeout 2400 --disk "$share/disk1" --disk "$share/disk2" \
+        "$share" ./install-test 2>&1 | tee "$share/log"
+    took+=("$suite $((SECONDS - began)) s, exposure $(sed -n 's/.*systemd-analyze security: \([0-9.]*\),.*/\1/p' "$share/log")")
 done
+printf -v figures ', %s' "${took[@]}"
+echo "figures: ${figures#, }"
