@@ -143,8 +143,9 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         if plan.fs.as_ref().is_some_and(|fs| fs.offline) {
             (inventory, is_whole) = (at_rest(shared, plan)?, true);
         }
-        // A glance may confirm what our own command said it did, but nobody else's work.
-        if !is_whole && step.is_done(&inventory) {
+        // A glance may confirm what our own command said it did, but nobody else's work. A check is no work: what it looks at is
+        // the kernel's, and a glance reads it anew.
+        if !is_whole && step.command().is_some() && step.is_done(&inventory) {
             (inventory, is_whole) = (fresh(shared, plan)?, true);
         }
         still_applies(plan, &inventory)?;
