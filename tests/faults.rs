@@ -247,6 +247,32 @@ fn without_blkids_word_nothing_begins_and_what_began_goes_on() {
     }
 }
 
+/// The name in /dev may lead elsewhere. What `blkid` found there while LVM answered says nothing about the volume.
+#[test]
+fn what_counts_is_probed_on_the_device_that_lvm_names() {
+    let world = World::usual();
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    // And LVM is asked once, beside backup and extension.
+    assert_eq!((world.sim.runs(Tool::Blkid), world.sim.runs(Tool::Lvm)), (1, 3));
+    let led_to = |other: &str, own: Option<&str>| {
+        let world = World::usual();
+        world.sim.with(|model| {
+            let minor = model.lv(other).expect("there").minor;
+            let lv = model.lv("vg/data").expect("there");
+            lv.stale_minor = Some(minor);
+            lv.fs.as_mut().expect("there").signature = own.map(str::to_owned);
+        });
+        let ended = world.daemon().alert("vg/data");
+        assert_eq!(world.sim.runs(Tool::Blkid), 2);
+        (world, ended)
+    };
+    let (_, ended) = led_to("vg/media", None);
+    assert!(ended_as(&ended, Outcome::Grown), "an XFS is there, it is itself an ext4: {ended:?}");
+    let (world, ended) = led_to("vg-2/logs", Some("crypto_LUKS"));
+    assert!(matches!(&ended, lvm_autoscaler::engine::Ended::Refused(_)), "an ext4 is there: {ended:?}");
+    assert!(world.sim.changes().is_empty());
+}
+
 /// LVM answers nothing for half a minute, wherever the operation is: it may end as failed or as needing attention, but
 /// when LVM is back and a person did what the sentence says, the target is open again.
 #[test]

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -19,6 +20,9 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 /// A full report of 5,000 volumes is 20 MB; what prints more is broken.
 pub(super) const MAX_OUTPUT: u64 = 64 << 20;
@@ -67,7 +71,9 @@ pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration, l
     let mut run = Run::start(program, arguments)?;
     loop {
         if let Some(output) = run.poll()? {
-            return Ok(Ended::Exited(output));
+            // Who cannot write more may end by itself, with whatever code.
+            let is_whole = (output.stdout.len() as u64) < MAX_OUTPUT;
+            return Ok(if is_whole { Ended::Exited(output) } else { Ended::TooMuch });
         }
         let ended = if run.started.elapsed() >= deadline {
             Ended::TimedOut
@@ -101,8 +107,13 @@ pub(super) fn mutating(
     }
 }
 
+/// The longest a wait is before somebody looks at the clock and at how much was written.
+const SLICE: Duration = Duration::from_millis(100);
+
 struct Run {
     child: Child,
+    /// Becomes readable when the child ends. The kernels before 5.3 have none.
+    end: Option<OwnedFd>,
     started: Instant,
     stdout: File,
     stderr: File,
@@ -123,17 +134,14 @@ impl Run {
             .stderr(stderr.try_clone()?)
             .process_group(0)
             .spawn()?;
-        Ok(Run { child, started: Instant::now(), stdout, stderr })
+        let end = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty()).ok();
+        Ok(Run { child, end, started: Instant::now(), stdout, stderr })
     }
 
-    /// Waits a moment, from 1 to 20 ms and in between a 32nd of what it took so far, unless it has ended.
+    /// Waits until it ends, but only for a moment.
     fn poll(&mut self) -> io::Result<Option<super::Output>> {
-        let Some(status) = self.child.try_wait()? else {
-            std::thread::sleep(
-                (self.started.elapsed() / 32).clamp(Duration::from_millis(1), Duration::from_millis(20)),
-            );
-            return Ok(None);
-        };
+        self.pause();
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
         let mut stderr = read(&mut self.stderr)?;
         stderr.truncate(MAX_COMPLAINT);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
@@ -142,6 +150,16 @@ impl Run {
             None => stderr,
         };
         Ok(Some(super::Output { code: status.code(), stdout: read(&mut self.stdout)?, stderr }))
+    }
+
+    fn pause(&self) {
+        let slice = Timespec { tv_sec: 0, tv_nsec: SLICE.subsec_nanos().into() };
+        let waited = self.end.as_ref().map(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&slice)));
+        if !matches!(waited, Some(Ok(_) | Err(Errno::INTR))) {
+            // From 1 to 20 ms, and in between a 32nd of what it took so far.
+            let moment = self.started.elapsed() / 32;
+            std::thread::sleep(moment.clamp(Duration::from_millis(1), Duration::from_millis(20)));
+        }
     }
 
     /// With all that it started: `lvm` may be somebody's script. A process in an uninterruptible sleep outlives SIGKILL

@@ -18,6 +18,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::bounded::Bounded;
 use super::exec::{self, Ended, LeftBehind, MAX_OUTPUT};
+use super::settings::{self, Settings};
 use super::{Host, Output, RunError};
 use crate::config::ToolPaths;
 use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, mounts, superblock};
@@ -44,6 +45,8 @@ fn expected(tool: Tool) -> Duration {
 /// This machine.
 pub struct Linux {
     tools: BTreeMap<Tool, PathBuf>,
+    /// `None`: whoever named LVM's program himself may have it read another configuration than the host's.
+    settings: Option<Settings>,
     report_deadline: Duration,
     left_behind: LeftBehind,
     state_directory: PathBuf,
@@ -68,7 +71,8 @@ impl Linux {
         };
         let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
         let (left_behind, bounded) = (LeftBehind::default(), Bounded::new(STAT_DEADLINE));
-        Linux { tools, report_deadline, left_behind, state_directory: state_directory.to_owned(), bounded }
+        let settings = paths.lvm.is_none().then(Settings::new);
+        Linux { tools, settings, report_deadline, left_behind, state_directory: state_directory.to_owned(), bounded }
     }
 }
 
@@ -107,14 +111,18 @@ impl Host for Linux {
         let tool = command.tool;
         let program = self.tools.get(&tool).ok_or(RunError::Missing { tool })?;
         let failed = |source| RunError::Io { tool, source };
+        let arguments = match &self.settings {
+            Some(settings) if tool == Tool::Lvm => settings.shortened(command),
+            _ => command.arguments.clone(),
+        };
         if command.mutates {
-            return exec::mutating(program, &command.arguments, expected(tool), overdue).map_err(failed);
+            return exec::mutating(program, &arguments, expected(tool), overdue).map_err(failed);
         }
         if let Some(count) = self.left_behind.too_many() {
             return Err(RunError::Stuck { command: command.name().to_owned(), count });
         }
         let (deadline, left) = (self.report_deadline, &self.left_behind);
-        match exec::report(program, &command.arguments, deadline, left).map_err(failed)? {
+        match exec::report(program, &arguments, deadline, left).map_err(failed)? {
             Ended::Exited(output) => Ok(output),
             Ended::TimedOut => Err(RunError::TimedOut { command: command.name().to_owned(), after: deadline }),
             Ended::TooMuch => Err(RunError::TooMuch { command: command.name().to_owned(), limit: MAX_OUTPUT }),
@@ -122,7 +130,25 @@ impl Host for Linux {
     }
 
     fn is_running(&self, command: &Command) -> bool {
-        self.tools.get(&command.tool).is_some_and(|program| super::process::runs(program, &command.arguments))
+        let variants = [command.arguments.clone(), settings::without_settings(command)];
+        self.tools.get(&command.tool).is_some_and(|program| super::process::runs(program, &variants))
+    }
+
+    fn run_both(&self, one: &Command, other: &Command) -> (Result<Output, RunError>, Result<Output, RunError>) {
+        let run = |command| self.run(command, &|| ());
+        std::thread::scope(|scope| {
+            let beside = std::thread::Builder::new().spawn_scoped(scope, || run(other));
+            let first = run(one);
+            // If there was no thread to be had, one after the other.
+            let second = beside.ok().and_then(|thread| thread.join().ok());
+            (first, second.unwrap_or_else(|| run(other)))
+        })
+    }
+
+    fn prepare(&self) {
+        if let Some(settings) = &self.settings {
+            settings.learn(|command| self.run(command, &|| ()).ok());
+        }
     }
 
     fn mountinfo(&self) -> io::Result<String> {

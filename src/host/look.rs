@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Host, RunError};
+use super::{Host, Output, RunError};
 use crate::inventory::lvm::{self, Columns, ReportError};
 use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Unmounted, mounts, superblock};
 use crate::name::LvRef;
@@ -40,7 +40,7 @@ pub enum LookError {
 
 /// Looks.
 pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
-    let mut inventory = report(host, focus)?;
+    let (mut inventory, probed) = report(host, focus)?;
     let (all, odd) = mounts::parse(&host.mountinfo().map_err(LookError::Mountinfo)?);
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
@@ -50,8 +50,13 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     match focus {
         Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
         Focus::Volume(lv) => {
-            inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(host, mount));
-            inventory.unmounted = unmounted(host, &inventory, lv, |device| blkid(host, device));
+            // What was probed is of the very device that LVM says is the volume's, or it is probed now.
+            let signature = |device| match &probed {
+                Some(probed) if probed.device == device => probed.signature.clone(),
+                _ => signature(host.run(&blkid(device), &|| ())),
+            };
+            inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(mount.device));
+            inventory.unmounted = unmounted(host, &inventory, lv, signature);
             around(host, &mut inventory, lv);
         }
     }
@@ -105,14 +110,25 @@ fn unmounted(
     Some(Unmounted { lv: name.clone(), superblock, signature: signature(device) })
 }
 
-fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
-    let ask = |vg, columns| host.run(&Command::report(Tool::Lvm, lvm::report_arguments(vg, columns)), &|| ());
+/// LVM's report, and what `blkid` found on the volume's device if that was asked at the same time.
+fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed>), LookError> {
+    let command = |vg, columns| Command::report(Tool::Lvm, lvm::report_arguments(vg, columns));
+    let ask = |vg, columns| host.run(&command(vg, columns), &|| ());
+    let mut probed = None;
     let output = match focus {
-        // A group that is not there makes the report fail, like much else; the report of all groups tells them apart.
-        Focus::Volume(lv) => match ask(Some(&lv.vg), Columns::Needed)? {
-            output if output.succeeded() => output,
-            _ => ask(None, Columns::Needed)?,
-        },
+        Focus::Volume(lv) => {
+            let needed = command(Some(&lv.vg), Columns::Needed);
+            let output = match mounted_device(host, lv) {
+                Some(device) => {
+                    let (output, found) = host.run_both(&needed, &blkid(device));
+                    probed = Some(Probed { device, signature: signature(found) });
+                    output?
+                }
+                None => host.run(&needed, &|| ())?,
+            };
+            // A group that is not there makes the report fail, like much else; the report of all groups tells them apart.
+            if output.succeeded() { output } else { ask(None, Columns::Needed)? }
+        }
         // A version that lacks a column refuses the command line.
         Focus::Everything => match ask(None, Columns::All)? {
             output if output.code == Some(INVALID_COMMAND_LINE) => ask(None, Columns::Needed)?,
@@ -122,7 +138,25 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     if !output.succeeded() {
         return Err(LookError::Failed(output.complaint()));
     }
-    Ok(lvm::parse(&output.stdout, host.now())?)
+    Ok((lvm::parse(&output.stdout, host.now())?, probed))
+}
+
+/// What `blkid` found on a device.
+struct Probed {
+    device: DeviceNumber,
+    signature: Option<String>,
+}
+
+/// The device that has a volume's name, if it is mounted. One that is not is probed after LVM's report, which would count
+/// `blkid` among those who have it open.
+fn mounted_device(host: &dyn Host, lv: &LvRef) -> Option<DeviceNumber> {
+    let device = host.block_device(&lv.dm_path())?;
+    let mounts = mounts::parse(&host.mountinfo().ok()?).0;
+    let is_on = |mount: &Mount| match mount.fs_type.as_str() {
+        "btrfs" => host.block_device(Path::new(&mount.source)) == Some(device),
+        _ => mount.device == device,
+    };
+    mounts.iter().any(is_on).then_some(device)
 }
 
 /// What beside LVM and the mounts decides about one volume. What cannot be read stays unknown, which the guards refuse.
@@ -137,7 +171,8 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
 }
 
 fn ask_lvm(host: &dyn Host, command: &str, arguments: &[&str]) -> Option<String> {
-    let arguments = [&[command, "--config", lvm::SETTINGS], arguments].concat();
+    let settings = lvm::settings();
+    let arguments = [&[command, "--config", &settings], arguments].concat();
     let output = host.run(&Command::report(Tool::Lvm, arguments), &|| ()).ok()?;
     output.succeeded().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -188,15 +223,14 @@ fn filesystems(
     found
 }
 
-/// What `blkid` finds on the device, by probing it (`-p`), not from its cache.
-fn signature(host: &dyn Host, mount: &Mount) -> Option<String> {
-    blkid(host, mount.device)
+/// Has `blkid` look at the device, by probing it (`-p`), not from its cache.
+fn blkid(device: DeviceNumber) -> Command {
+    let device = format!("/dev/block/{device}");
+    Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device])
 }
 
-fn blkid(host: &dyn Host, device: DeviceNumber) -> Option<String> {
-    let device = format!("/dev/block/{device}");
-    let output =
-        host.run(&Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device]), &|| ()).ok()?;
+fn signature(said: Result<Output, RunError>) -> Option<String> {
+    let output = said.ok()?;
     // 8 means that it found several; whatever they are, that is nothing to grow on.
     let text = String::from_utf8_lossy(&output.stdout);
     output.succeeded().then(|| text.trim().to_owned()).filter(|text| !text.is_empty())

@@ -7,6 +7,7 @@ pub mod linux;
 pub mod look;
 pub mod process;
 mod sampler;
+mod settings;
 pub mod sim;
 pub mod uevent;
 
@@ -39,6 +40,14 @@ pub trait Host: Send + Sync {
     /// Runs a command to its end. A report is killed at its deadline; a command that changes something never is, and
     /// `overdue` is called once when it takes longer than it should.
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError>;
+
+    /// Runs two reports, at the same time if it can. They must not be able to see one another.
+    fn run_both(&self, one: &Command, other: &Command) -> (Result<Output, RunError>, Result<Output, RunError>) {
+        (self.run(one, &|| ()), self.run(other, &|| ()))
+    }
+
+    /// Finds out what makes later commands faster. It may run one itself, so it is called when nobody waits.
+    fn prepare(&self) {}
 
     /// Whether a process that this one did not start runs this command: a daemon that was killed leaves the one behind that
     /// it waited for.

@@ -24,11 +24,12 @@ pub fn close_inherited() {
     }
 }
 
-/// Whether any process is this program with these arguments, by whatever path and interpreter it was started.
-pub(super) fn runs(program: &Path, arguments: &[String]) -> bool {
+/// Whether any process is this program with these arguments, by whatever path and interpreter it was started; or with those,
+/// where the same is said in several ways.
+pub(super) fn runs(program: &Path, variants: &[Vec<String>]) -> bool {
     let is_it = |line: &[String]| {
-        let name = line.strip_suffix(arguments).and_then(<[String]>::last).map(Path::new);
-        name.is_some_and(|name| name.file_name() == program.file_name())
+        let names = variants.iter().filter_map(|arguments| line.strip_suffix(&arguments[..])?.last().map(Path::new));
+        names.into_iter().any(|name| name.file_name() == program.file_name())
     };
     // Who ended while we look, or may not be looked at, is none that this daemon left behind.
     let processes = procfs::process::all_processes().into_iter().flatten().flatten();
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_process_is_found_by_its_name_and_all_of_its_arguments() {
-        let arguments = |last: &str| ["-f".to_owned(), "/dev/null".to_owned(), last.to_owned()];
+        let arguments = |last: &str| vec!["-f".to_owned(), "/dev/null".to_owned(), last.to_owned()];
         let mut child = std::process::Command::new("tail")
             .args(arguments("/dev/zero-of-this-test"))
             .stderr(std::process::Stdio::null())
@@ -72,12 +73,12 @@ mod tests {
         // Between fork and exec it is still us.
         let found = (0..200).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            runs(tail, &arguments(last))
+            runs(tail, &[arguments("another"), arguments(last)])
         });
         assert!(found);
-        assert!(!runs(Path::new("/usr/bin/head"), &arguments(last)) && !runs(tail, &arguments("another")));
+        assert!(!runs(Path::new("/usr/bin/head"), &[arguments(last)]) && !runs(tail, &[arguments("another")]));
         child.kill().expect("ours");
         child.wait().expect("ours");
-        assert!(!runs(tail, &arguments(last)));
+        assert!(!runs(tail, &[arguments("another"), arguments(last)]));
     }
 }

@@ -54,6 +54,7 @@ impl Sampler {
                 }
                 failing = looked.is_err();
                 latest.set(looked.ok(), started.elapsed());
+                host.prepare();
                 if wishes.recv_timeout(interval()) == Err(RecvTimeoutError::Disconnected) {
                     return;
                 }

@@ -57,18 +57,38 @@ pub enum Columns {
 /// Settings for everything that is read from LVM. An administrator's lvm.conf may change each of them, and a changed one
 /// makes the report something else: `log/command_names` puts a word in front of each line, `report/prefixes` breaks the
 /// quotes of the JSON, `report/compact_output` leaves fields out, and without `global/wait_for_locks` a report fails while
-/// another command works on the group.
-pub const SETTINGS: &str = "global/wait_for_locks=1 log/prefix=\"  \" log/command_names=0 log/silent=0 log/verbose=0 \
-    log/report_command_log=0 report/compact_output=0 report/compact_output_cols=\"\" report/prefixes=0 report/quoted=1 \
-    report/columns_as_rows=0 report/headings=1 report/binary_values_as_numeric=1 report/list_item_separator=\",\" \
-    report/mark_hidden_devices=1 report/two_word_unknown_device=0";
+/// another command works on the group. These are LVM's own defaults, which most hosts have.
+pub const SETTINGS: [(&str, &str); 15] = [
+    ("global/wait_for_locks", "1"),
+    ("log/prefix", "\"  \""),
+    ("log/command_names", "0"),
+    ("log/silent", "0"),
+    ("log/verbose", "0"),
+    ("log/report_command_log", "0"),
+    ("report/compact_output", "0"),
+    ("report/compact_output_cols", "\"\""),
+    ("report/prefixes", "0"),
+    ("report/quoted", "1"),
+    ("report/columns_as_rows", "0"),
+    ("report/headings", "1"),
+    ("report/list_item_separator", "\",\""),
+    ("report/mark_hidden_devices", "1"),
+    ("report/two_word_unknown_device", "0"),
+];
+
+/// [`SETTINGS`] as LVM's option `--config` takes them.
+pub fn settings() -> String {
+    SETTINGS.map(|(name, value)| format!("{name}={value}")).join(" ")
+}
 
 /// The arguments of the one report that everything is read from. Settings of the host's lvm.conf that would change the
 /// output are overridden: units, list separator, marks around hidden names and how yes and no are written.
 pub fn report_arguments(vg: Option<&VgName>, columns: Columns) -> Vec<String> {
     let mut arguments: Vec<String> =
-        ["fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix"].map(str::to_owned).to_vec();
-    arguments.extend(["--config", SETTINGS].map(str::to_owned));
+        ["fullreport", "--all", "--binary", "--reportformat", "json", "--units", "b", "--nosuffix"]
+            .map(str::to_owned)
+            .to_vec();
+    arguments.extend(["--config".to_owned(), settings()]);
     for (report, needed) in NEEDED {
         let shown = SHOWN.iter().find(|(name, _)| *name == report && columns == Columns::All);
         let fields = shown.map_or(needed.to_owned(), |(_, shown)| format!("{needed},{shown}"));

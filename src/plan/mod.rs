@@ -28,6 +28,7 @@ pub use moment::Moment;
 pub use refusal::{Code, Refusal};
 use size::Size;
 pub use size::headroom;
+pub(crate) use step::WAIT;
 pub use step::{Command, FsKind, Step, Tool};
 
 /// What was decided: one volume, its size before and after, and the steps that lead there.

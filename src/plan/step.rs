@@ -307,7 +307,7 @@ impl Step {
 }
 
 /// While another command works on the group LVM waits for it, whatever lvm.conf says.
-const WAIT: &str = "global/wait_for_locks=1";
+pub(crate) const WAIT: &str = "global/wait_for_locks=1";
 
 /// `-A n`: without it `lvextend` first writes the old metadata to /etc/lvm/archive, and fails when that is full or read-only,
 /// which it is when `/` is what should grow. We have made our own backup one step before; /etc/lvm/backup is brought up

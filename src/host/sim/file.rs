@@ -183,6 +183,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
     });
     let mut made = SimLv {
         uuid_salt: 0,
+        stale_minor: None,
         mapped: None,
         minor,
         extents,

@@ -121,6 +121,11 @@ impl Sim {
         lock(&self.log).iter().filter(|command| command.mutates).map(|command| command.to_string()).collect()
     }
 
+    /// How often a program was run.
+    pub fn runs(&self, tool: Tool) -> usize {
+        lock(&self.log).iter().filter(|command| command.tool == tool).count()
+    }
+
     /// Asks the kernel, which can go wrong like a command.
     fn ask<T>(&self, what: &str, answer: impl FnOnce(&mut Model) -> io::Result<T>) -> io::Result<T> {
         let harm = self.harm(what);
@@ -270,7 +275,8 @@ impl Host for Sim {
     }
 
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
-        self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(SimLv::device))
+        let node = |lv: &SimLv| DeviceNumber { minor: lv.stale_minor.unwrap_or(lv.minor), ..lv.device() };
+        self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node))
     }
 
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {

@@ -70,6 +70,8 @@ pub struct SimLv {
     /// Makes another UUID of the same name.
     pub uuid_salt: u32,
     pub minor: u32,
+    /// Of the device that its name in /dev leads to, where that is another one.
+    pub stale_minor: Option<u32>,
     pub extents: Extents,
     pub extent_size: Bytes,
     pub stripes: u64,
