@@ -93,7 +93,9 @@ impl Daemon {
             line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
         });
         daemon.wait_for("a first inventory", |daemon| {
-            (daemon.get("/-/ready").status == 200 || daemon.log().contains("no inventory")).then_some(())
+            let log = daemon.log();
+            let never = log.contains("no inventory") || log.contains("nothing is acted upon");
+            (never || daemon.get("/-/ready").status == 200).then_some(())
         });
         daemon
     }
@@ -170,6 +172,11 @@ impl Daemon {
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic").join("\n")
+    }
+
+    /// Whether a line of the log after so many contains this.
+    pub(crate) fn said_since(&self, lines: usize, what: &str) -> bool {
+        self.log.lock().expect("no panic").iter().skip(lines).any(|line| line.contains(what))
     }
 
     /// `kill -9`
