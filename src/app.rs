@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -198,29 +199,48 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The socket for what a person says. Without one a daemon that grows nothing is still an exporter.
+/// How often to try again where the control socket cannot be made; as often as the journal is tried, with which it comes and goes.
+const CONTROL_AGAIN: Duration = Duration::from_secs(10);
+
+/// The socket for what a person says. Without one a daemon that grows nothing is still an exporter, and so is one whose state
+/// directory cannot be written: it is made when that is over.
 fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
-    let path = daemon.in_force.get().control_socket();
-    let open = || -> anyhow::Result<_> {
-        path.parent().map_or(Ok(()), make_folder)?;
-        // A daemon with targets holds the lock, so whoever listened there is gone; one without may stand beside another.
-        if daemon.engine.get().is_none() && std::os::unix::net::UnixStream::connect(&path).is_ok() {
-            bail!("another daemon listens on {}", path.display());
-        }
-        http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))
+    let (reloading, make) = (Arc::clone(daemon), reporter.maker());
+    let serve = move |socket| {
+        let (engine, in_force) = (Arc::clone(&reloading.engine), Arc::clone(&reloading.in_force));
+        let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
+        http::serve_control(socket, http::Control { engine, reload, report: make, in_force })
     };
-    match open() {
-        Ok(socket) => {
-            let (engine, reloading) = (Arc::clone(&daemon.engine), Arc::clone(daemon));
-            let in_force = Arc::clone(&daemon.in_force);
-            let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
-            let control = http::Control { engine, reload, report: reporter.maker(), in_force };
-            tokio::spawn(http::serve_control(socket, control));
+    match (bind_control(daemon), daemon.engine.get()) {
+        (Ok(socket), _) => drop(tokio::spawn(serve(socket))),
+        (Err(error), Some(engine)) if engine.shared().journal().is_writable() => return Err(error),
+        (Err(error), Some(_)) => {
+            tracing::error!("no control socket for the time being, and no control: {error:#}");
+            let daemon = Arc::clone(daemon);
+            tokio::spawn(async move {
+                let socket = loop {
+                    tokio::time::sleep(CONTROL_AGAIN).await;
+                    if let Ok(socket) = bind_control(&daemon) {
+                        break socket;
+                    }
+                };
+                tracing::info!("the control socket is there");
+                serve(socket).await;
+            });
         }
-        Err(error) if daemon.engine.get().is_some() => return Err(error),
-        Err(error) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),
+        (Err(error), None) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),
     }
     Ok(())
+}
+
+fn bind_control(daemon: &Daemon) -> anyhow::Result<UnixListener> {
+    let path = daemon.in_force.get().control_socket();
+    path.parent().map_or(Ok(()), make_folder)?;
+    // A daemon with targets holds the lock, so whoever listened there is gone; one without may stand beside another.
+    if daemon.engine.get().is_none() && std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        bail!("another daemon listens on {}", path.display());
+    }
+    http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))
 }
 
 struct Signals {

@@ -23,6 +23,7 @@ mod exporter;
 mod exposition;
 mod failure;
 mod grow;
+mod journal;
 mod kills;
 mod record;
 mod refuse;
