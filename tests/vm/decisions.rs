@@ -256,7 +256,7 @@ fn what_lies_on_a_volume_is_named() {
     sh("umount", &[path(&volume.mount_point)]);
     sh("dmsetup", &["remove", "vmt_layers-luks"]);
 
-    sh("mkswap", &["-q", &volume.path()]);
+    sh("mkswap", &[&volume.path()]);
     sh("swapon", &[&volume.path()]);
     let told = refused(&group, &daemon, &volume, "layered_device");
     sh("swapoff", &[&volume.path()]);
