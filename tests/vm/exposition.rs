@@ -171,10 +171,14 @@ fn prometheus_scrapes_open_metrics() {
     let size = prometheus.query("/api/v1/query?query=lvm_lv_size_bytes").expect("an answer");
     assert_eq!(size["data"]["result"][0]["value"][1], volume.lvs("lv_size"), "{size}");
     assert_eq!(size["data"]["result"][0]["metric"]["lv"], "data");
-    // Only OpenMetrics calls the family of a counter so; in the text format its name ends in _total.
+    // Only OpenMetrics calls the family of a counter so; in the text format, which the Prometheus 2.24 of Debian 11 gets
+    // because it knows no OpenMetrics 1.0, its name ends in _total.
+    let build = prometheus.query("/api/v1/status/buildinfo").expect("an answer");
+    let is_old = build["data"]["version"].as_str().expect("a version").starts_with("2.24.");
+    let name = if is_old { "lvm_autoscaler_operations_total" } else { "lvm_autoscaler_operations" };
     let family = daemon.wait_for("metadata", |_| {
-        let answer = prometheus.query("/api/v1/metadata?metric=lvm_autoscaler_operations")?;
-        answer["data"]["lvm_autoscaler_operations"][0]["type"].as_str().map(str::to_owned)
+        let answer = prometheus.query(&format!("/api/v1/metadata?metric={name}"))?;
+        answer["data"][name][0]["type"].as_str().map(str::to_owned)
     });
     assert_eq!(family, "counter");
     let targets = prometheus.query("/api/v1/targets").expect("an answer");
