@@ -48,9 +48,9 @@ trap 'rm -f "$folder"/*.img' EXIT
 
 cp "$here/layouts-guest.sh" tests/vm/follow.sh "$page" "$share/"
 status=0
-tests/vm/rig.sh run --timeout 2400 "${disks[@]}" "$share" ./layouts-guest.sh "$@" | tee "$folder/log" || status=$?
+tests/vm/rig.sh run --timeout 3600 "${disks[@]}" "$share" ./layouts-guest.sh "$@" | tee "$folder/log" || status=$?
 
-# Each table goes between its two comments; those that were not measured this time stay.
+# Each table that is whole goes between its two comments; those that were not measured this time stay.
 while read -r name; do
     awk -v name="$name" -v log_file="$folder/log" '
         $0 == "<!-- measured: " name " -->" {
@@ -64,5 +64,5 @@ while read -r name; do
         $0 == "<!-- end -->" { skip = 0 }
         !skip' "$page" >"$folder/page"
     cat "$folder/page" >"$page"
-done < <(sed -nE 's/^([a-z-]+) \|.*/\1/p' "$folder/log" | sort -u)
+done < <(sed -n 's/^done: //p' "$folder/log")
 exit "$status"
