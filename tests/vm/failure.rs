@@ -60,7 +60,7 @@ fn a_growth_that_fails_needs_a_person_and_is_closed_until_one_came() {
     let group = Group::new("vmt_fail_fs", &["2G"]);
     for (kind, tool) in [("ext4", "resize2fs"), ("xfs", "xfs_growfs")] {
         let volume = group.filesystem(kind, kind, small(kind));
-        volume.fill(88.0);
+        volume.fill(85.0);
         let (extents, df_size) = (volume.extents(), volume.df_size());
         let data = volume.write_data();
         let fails = script(&group.dir, tool, "echo no >&2; exit 1\n");

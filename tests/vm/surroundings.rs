@@ -153,7 +153,7 @@ fn a_btrfs_grows_by_one_of_several_mounts_and_not_if_it_is_on_two_devices() {
     assert_eq!(group.fingerprint(), before);
     sh("umount", &[path(&volume.mount_point)]);
     sh("umount", &[path(&top)]);
-    sh("btrfs", &["check", "-q", &volume.path()]);
+    sh("btrfs", &["check", &volume.path()]);
 }
 
 /// With `offline: allow`; the targets are mounted nowhere.
