@@ -91,7 +91,7 @@ fn a_growth_that_fails_needs_a_person_and_is_closed_until_one_came() {
         assert_grown_once(&volume, extents, df_size);
         daemon.alert(&labels(&volume));
         daemon.wait_for_outcome(&volume, "below_threshold");
-        volume.fill(88.0);
+        volume.fill(85.0);
         daemon.alert(&labels(&volume));
         daemon.wait_for_outcome(&volume, "grown");
         assert_eq!(volume.extents(), extents + 16);
