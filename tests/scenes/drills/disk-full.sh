@@ -19,6 +19,8 @@ for fs in ext xfs; do
     say "$fs is full: $(df -B1 --output=avail "$work/$fs" | tail -n 1) bytes left, root cannot write"
     alert "drill_vg/$fs"
     until_true 90 "growth of $fs" fs_grew "$work/$fs" "$before"
+    # The size is larger as soon as the first new block group is there, and space only when the growth has ended.
+    until_true 60 "its end" seen "operations_total\\{.*lv=\"$fs\".*grown\"\\} 1\$"
     dd if=/dev/zero of="$work/$fs/more" bs=4K count=1 conv=fsync status=none || fail "$fs cannot be written to"
     say "$fs grew from $before to $(fs_bytes "$work/$fs") bytes, writing goes on"
     intact "$work/$fs"
