@@ -63,6 +63,9 @@ section drills tests/scenes/run.sh drills
 section manual tests/scenes/run.sh troubleshooting
 section install tests/vm/install.sh
 
+# What docs/tuning.md claims about layouts, measured again; writes its tables.
+section tuning tests/bench/layouts.sh
+
 # What is given to users: the same bytes wherever it is built. And on the LVM of other releases than that of `make test`.
 section package packaging/reproduce.sh
 section versions tests/vm/versions.sh

@@ -122,13 +122,14 @@ struct Run {
 impl Run {
     fn start(program: &Path, arguments: &[String]) -> io::Result<Run> {
         let (stdout, stderr) = (memory(MAX_OUTPUT)?, memory(MAX_ERRORS)?);
+        // No `current_dir`: linked statically the program would then be forked, page tables and all, instead of spawned. All
+        // paths are absolute, and the service's folder is / anyway.
         let child = std::process::Command::new(program)
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C")
             .env("LVM_SUPPRESS_FD_WARNINGS", "1")
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
             .stderr(stderr.try_clone()?)
