@@ -45,7 +45,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
     }
-    inventory.mounts = on_devices(host, &inventory, all);
+    inventory.mounts = on_devices(host, all, |device| inventory.lv_by_device(device).is_some());
     inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
     match focus {
         Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
@@ -76,7 +76,8 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
         return None;
     }
     (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
-    inventory.mounts = on_devices(host, &inventory, mounts::parse(&host.mountinfo().ok()?).0);
+    let mounts = mounts::parse(&host.mountinfo().ok()?).0;
+    inventory.mounts = on_devices(host, mounts, |device| inventory.lv_by_device(device).is_some());
     let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount)?.signature.clone();
     inventory.filesystems = filesystems(host, &inventory, Some(name), known);
     let known = |_| last.unmounted.as_ref().filter(|found| &found.lv == name)?.signature.clone();
@@ -86,10 +87,10 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
 }
 
 /// A btrfs is mounted under a number of its own: the device of its source is put in the place of that, if it is a volume's.
-fn on_devices(host: &dyn Host, inventory: &Inventory, mut mounts: Vec<Mount>) -> Vec<Mount> {
+fn on_devices(host: &dyn Host, mut mounts: Vec<Mount>, is_volume: impl Fn(DeviceNumber) -> bool) -> Vec<Mount> {
     for mount in mounts.iter_mut().filter(|mount| mount.fs_type == "btrfs") {
         let device = host.block_device(Path::new(&mount.source));
-        mount.device = device.filter(|device| inventory.lv_by_device(*device).is_some()).unwrap_or(mount.number);
+        mount.device = device.filter(|device| is_volume(*device)).unwrap_or(mount.number);
     }
     mounts
 }
@@ -151,12 +152,8 @@ struct Probed {
 /// `blkid` among those who have it open.
 fn mounted_device(host: &dyn Host, lv: &LvRef) -> Option<DeviceNumber> {
     let device = host.block_device(&lv.dm_path())?;
-    let mounts = mounts::parse(&host.mountinfo().ok()?).0;
-    let is_on = |mount: &Mount| match mount.fs_type.as_str() {
-        "btrfs" => host.block_device(Path::new(&mount.source)) == Some(device),
-        _ => mount.device == device,
-    };
-    mounts.iter().any(is_on).then_some(device)
+    let mounts = on_devices(host, mounts::parse(&host.mountinfo().ok()?).0, |volume| volume == device);
+    mounts.iter().any(|mount| mount.device == device).then_some(device)
 }
 
 /// What beside LVM and the mounts decides about one volume. What cannot be read stays unknown, which the guards refuse.
