@@ -286,14 +286,14 @@ pub(super) fn check_absolute(path: &Path, at: &[Step]) -> Result<(), Wrong> {
 }
 
 fn tools(raw: raw::Tools) -> Result<ToolPaths, Wrong> {
-    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs } = raw;
-    let of_systems = [("resize2fs", &resize2fs), ("xfs_growfs", &xfs_growfs), ("e2fsck", &e2fsck), ("btrfs", &btrfs)];
-    for (key, path) in [("lvm", &lvm), ("blkid", &blkid)].into_iter().chain(of_systems) {
+    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io } = raw;
+    let of_all = [("lvm", &lvm), ("blkid", &blkid), ("resize2fs", &resize2fs), ("e2fsck", &e2fsck), ("btrfs", &btrfs)];
+    for (key, path) in of_all.into_iter().chain([("xfs_growfs", &xfs_growfs), ("xfs_io", &xfs_io)]) {
         if let Some(path) = path {
             check_absolute(path, &[Step::Key("tools"), Step::Key(key)])?;
         }
     }
-    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs })
+    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io })
 }
 
 #[cfg(test)]

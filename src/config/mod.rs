@@ -158,6 +158,7 @@ pub struct ToolPaths {
     pub xfs_growfs: Option<PathBuf>,
     pub e2fsck: Option<PathBuf>,
     pub btrfs: Option<PathBuf>,
+    pub xfs_io: Option<PathBuf>,
 }
 
 /// Unless the config says otherwise a percentage step is at least this large: smaller ones cost an LVM transaction each

@@ -302,6 +302,7 @@ pub(super) struct Tools {
     pub xfs_growfs: Option<PathBuf>,
     pub e2fsck: Option<PathBuf>,
     pub btrfs: Option<PathBuf>,
+    pub xfs_io: Option<PathBuf>,
 }
 
 /// Reads one scalar: what was expected, and a function each for text and for numbers.

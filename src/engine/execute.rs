@@ -13,7 +13,7 @@ use crate::inventory::{FileSystem, Inventory, Lv, Superblock};
 use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
-use crate::plan::{Outcome, Plan, PlannedFs, Step};
+use crate::plan::{Command, Outcome, Plan, PlannedFs, Step};
 use crate::units::Bytes;
 
 /// How often to look again when LVM gives no report between two steps, and how long to wait in between.
@@ -162,7 +162,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         if let Step::BackupMetadata { file, .. } = step {
             make_folder_of(shared, file)?;
         }
-        let said = run(shared, id, number, step)?;
+        let said = run(shared, id, number, step, step.command_for(&inventory))?;
         (inventory, is_whole) = settled(shared, plan, step, &said, &inventory)?;
         // Here the exit code counts as well: 0 is clean, 1 mended, all else is for a person.
         let unsound = matches!(step, Step::CheckUnmounted { .. }) && !matches!(said.code, Some(0 | 1));
@@ -316,8 +316,14 @@ struct Said {
 }
 
 /// Runs a step's command; what it said, for the sentence if the goal is then not reached.
-fn run(shared: &Arc<Shared>, id: OperationId, number: usize, step: &Step) -> Result<Said, Stop> {
-    let Some(command) = step.command() else { return Ok(Said { sentence: "nothing was run".to_owned(), code: None }) };
+fn run(
+    shared: &Arc<Shared>,
+    id: OperationId,
+    number: usize,
+    step: &Step,
+    command: Option<Command>,
+) -> Result<Said, Stop> {
+    let Some(command) = command else { return Ok(Said { sentence: "nothing was run".to_owned(), code: None }) };
     tracing::info!(operation = %id, step = step.as_str(), command = %command, "running");
     let told = AtomicBool::new(false);
     let overdue = || {
@@ -435,6 +441,7 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
         None if seen.is_some() => gone(shared, id),
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };
+    let unknown = unknown + outdated_copies(plan, seen.as_ref());
     let left = plan.left_for_a_person(seen.as_ref());
     let next = match (left.as_slice(), seen.as_ref().and_then(|inventory| plan.after_it_is_back(inventory))) {
         ([], Some(then)) => format!("; {then}"),
@@ -442,6 +449,16 @@ fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str)
         (commands, _) => format!("; when that is mended, run: {}", commands.join("; ")),
     };
     (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+}
+
+/// What somebody must know who is about to repair something.
+fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
+    let fs = seen.zip(plan.fs.as_ref()).and_then(|(seen, fs)| seen.filesystem_at(&fs.mount_point));
+    if fs.is_none_or(|fs| fs.outdated_copies.is_none()) {
+        return "";
+    }
+    "; the copies of its superblock have the old size, which xfs_repair would go by and delete files: not before they are mended \
+     (troubleshooting.md, 18), as any further growth does too"
 }
 
 /// What to do about a volume that is gone half-way.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,12 +30,14 @@ use crate::units::Bytes;
 const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 /// A `statvfs` that takes longer hangs.
 const STAT_DEADLINE: Duration = Duration::from_millis(300);
+/// And a few reads from a disk that is busy.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A change that takes longer is worth a warning. What only writes metadata takes seconds, unless another LVM command holds
 /// the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all of them.
 fn expected(tool: Tool) -> Duration {
     let minutes = match tool {
-        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs => 1,
+        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs | Tool::XfsIo => 1,
         Tool::Resize2fs => 5,
         Tool::E2fsck => 30,
     };
@@ -51,6 +53,8 @@ pub struct Linux {
     left_behind: LeftBehind,
     state_directory: PathBuf,
     bounded: Bounded,
+    /// For what is read once in an operation, after a boot perhaps, when everything is slow. Nobody else waits for it.
+    patient: Bounded,
 }
 
 impl Linux {
@@ -63,6 +67,7 @@ impl Linux {
             Tool::XfsGrowfs => paths.xfs_growfs.as_ref(),
             Tool::E2fsck => paths.e2fsck.as_ref(),
             Tool::Btrfs => paths.btrfs.as_ref(),
+            Tool::XfsIo => paths.xfs_io.as_ref(),
         };
         let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         let find = |tool: Tool| match configured(tool) {
@@ -70,9 +75,10 @@ impl Linux {
             None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(is_program),
         };
         let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
-        let (left_behind, bounded) = (LeftBehind::default(), Bounded::new(STAT_DEADLINE));
+        let (bounded, patient) = (Bounded::new(STAT_DEADLINE), Bounded::new(READ_DEADLINE));
         let settings = paths.lvm.is_none().then(Settings::new);
-        Linux { tools, settings, report_deadline, left_behind, state_directory: state_directory.to_owned(), bounded }
+        let (left_behind, state_directory) = (LeftBehind::default(), state_directory.to_owned());
+        Linux { tools, settings, report_deadline, left_behind, state_directory, bounded, patient }
     }
 }
 
@@ -178,6 +184,18 @@ impl Host for Linux {
                 }
             }
             Ok(head)
+        })
+    }
+
+    fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>> {
+        let path = PathBuf::from(format!("/dev/block/{device}"));
+        self.patient.call(&format!("device {device}"), move || {
+            let device = File::options().read(true).custom_flags(OFlag::O_DIRECT.bits()).open(&path)?;
+            let mut memory = vec![0; 2 * superblock::LENGTH];
+            let start = memory.as_ptr().align_offset(superblock::LENGTH);
+            let block = memory.get_mut(start..start + superblock::LENGTH).ok_or(io::ErrorKind::OutOfMemory)?;
+            let read = |place: &u64| device.read_at(block, *place).map(|length| block[..length].to_vec());
+            places.iter().map(read).collect()
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Host, Output, RunError};
 use crate::inventory::lvm::{self, Columns, ReportError};
-use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Unmounted, mounts, superblock};
+use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Superblock, Unmounted, mounts, superblock};
 use crate::name::LvRef;
 use crate::plan::{Command, Tool};
 
@@ -57,6 +57,8 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             };
             inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(mount.device));
             inventory.unmounted = unmounted(host, &inventory, lv, signature);
+            let outdated = inventory.filesystems.iter().find_map(|fs| outdated_copies(host, fs));
+            inventory.filesystems.iter_mut().for_each(|fs| fs.outdated_copies.clone_from(&outdated));
             around(host, &mut inventory, lv);
         }
     }
@@ -78,8 +80,11 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
     (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
     let mounts = mounts::parse(&host.mountinfo().ok()?).0;
     inventory.mounts = on_devices(host, mounts, |device| inventory.lv_by_device(device).is_some());
-    let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount)?.signature.clone();
-    inventory.filesystems = filesystems(host, &inventory, Some(name), known);
+    let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount);
+    inventory.filesystems = filesystems(host, &inventory, Some(name), |mount| known(mount)?.signature.clone());
+    for fs in &mut inventory.filesystems {
+        fs.outdated_copies = known(&fs.mount).and_then(|fs| fs.outdated_copies.clone());
+    }
     let known = |_| last.unmounted.as_ref().filter(|found| &found.lv == name)?.signature.clone();
     inventory.unmounted = unmounted(host, &inventory, name, known);
     inventory.taken_at = host.now();
@@ -215,9 +220,23 @@ fn filesystems(
             superblock: superblock.clone(),
             errors: host.ext4_errors(mount.device),
             signature: signature(mount),
+            outdated_copies: None,
         });
     }
     found
+}
+
+/// See [`FileSystem::outdated_copies`]. How large it is `statvfs` says; its first superblock on disk may be older than the copies.
+fn outdated_copies(host: &dyn Host, fs: &FileSystem) -> Option<String> {
+    let (Some(Superblock::Xfs(xfs)), Some(size)) = (&fs.superblock, fs.size()) else { return None };
+    let heads = host.on_disk(fs.mount.device, [vec![0], xfs.copies()].concat()).ok()?;
+    let mut superblocks = heads.iter().map(|head| match superblock::parse(head) {
+        Some(Superblock::Xfs(xfs)) => Some(xfs),
+        _ => None,
+    });
+    let first = superblocks.next()??;
+    let outdated = superblocks.flatten().any(|copy| copy.size().0.saturating_add(fs.slack().0) < size.0);
+    outdated.then_some(first.label)
 }
 
 /// Has `blkid` look at the device, by probing it (`-p`), not from its cache.

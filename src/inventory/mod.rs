@@ -195,6 +195,10 @@ pub struct FileSystem {
     pub errors: Option<u64>,
     /// The type `blkid` found on the device; asked only for the target of an operation.
     pub signature: Option<String>,
+    /// Of an XFS whose copies of the superblock say that it is smaller than it is: its label. If power fails while one grows,
+    /// the kernel may have committed the new size and not yet written the copies. Setting a label writes them all. Asked only
+    /// for the target of an operation.
+    pub outdated_copies: Option<String>,
 }
 
 /// A file system on a volume that is mounted nowhere that this process can see.
@@ -322,6 +326,7 @@ impl Inventory {
             superblock: found.superblock.clone(),
             errors: ext.map(|ext| ext.at_rest.errors),
             signature: found.signature.clone(),
+            outdated_copies: None,
         })
     }
 

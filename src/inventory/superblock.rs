@@ -86,8 +86,12 @@ pub struct Btrfs {
 #[allow(missing_docs, reason = "the fields are those of the XFS disk format, without the prefix sb_")]
 pub struct Xfs {
     pub block_size: u64,
+    /// Which in the first superblock on disk may be half a minute old, while it is mounted.
+    pub dblocks: u64,
     pub ag_blocks: u64,
     pub ag_count: u64,
+    /// The label, `sb_fname`.
+    pub label: String,
     /// 0 where the log is on a device of its own.
     pub internal_log_blocks: u64,
 }
@@ -207,8 +211,10 @@ fn parse_xfs(head: &[u8]) -> Option<Xfs> {
     let log_is_internal = be32(48) != 0 || be32(52) != 0;
     let xfs = Xfs {
         block_size: be32(4),
+        dblocks: be32(8) << 32 | be32(12),
         ag_blocks: be32(84),
         ag_count: be32(88),
+        label: String::from_utf8_lossy(sb[108..120].split(|byte| *byte == 0).next().unwrap_or_default()).into_owned(),
         internal_log_blocks: if log_is_internal { be32(96) } else { 0 },
     };
     ((512..=65536).contains(&xfs.block_size) && xfs.ag_blocks > 0).then_some(xfs)
@@ -281,7 +287,23 @@ impl Ext {
 /// The most an allocation group can be (`XFS_AG_MAX_BYTES`).
 const LARGEST_GROUP: u64 = 1 << 40;
 
+/// As many copies as one write of the kernel holds (`xfs_update_secondary_sbs`), which it does in order.
+const COPIES: u64 = 16;
+
 impl Xfs {
+    /// Where the copies of the superblock are, at the beginning of each allocation group but the first; of many some, the last
+    /// among them.
+    pub fn copies(&self) -> Vec<u64> {
+        let (last, step) = (self.ag_count.saturating_sub(1), self.ag_count.div_ceil(COPIES).max(1));
+        let groups = (0..COPIES).map_while(|n| last.checked_sub(n * step)).filter(|group| *group > 0);
+        groups.map(|group| group.saturating_mul(self.ag_blocks).saturating_mul(self.block_size)).collect()
+    }
+
+    /// As large as this superblock says.
+    pub fn size(&self) -> Bytes {
+        Bytes(self.dblocks.saturating_mul(self.block_size))
+    }
+
     /// About how large it was made: mkfs.xfs makes four allocation groups, and their size stays. `None` where they are as
     /// large as can be, so that their number says nothing.
     pub fn first_size(&self) -> Option<Bytes> {
@@ -343,10 +365,14 @@ pub fn render(superblock: &Superblock) -> Vec<u8> {
         Superblock::Xfs(xfs) => {
             let mut put = |at: usize, value: u64| head[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes());
             put(4, xfs.block_size);
+            put(8, xfs.dblocks >> 32);
+            put(12, xfs.dblocks & 0xFFFF_FFFF);
             put(52, u64::from(xfs.internal_log_blocks > 0));
             put(84, xfs.ag_blocks);
             put(88, xfs.ag_count);
             put(96, xfs.internal_log_blocks);
+            let label = &xfs.label.as_bytes()[..xfs.label.len().min(12)];
+            head[108..108 + label.len()].copy_from_slice(label);
             head[..4].copy_from_slice(b"XFSB");
         }
     }
@@ -384,10 +410,25 @@ mod tests {
             },
         });
         let btrfs = Superblock::Btrfs(Btrfs { total_bytes: 5 << 40, num_devices: 2, sector_size: 4096, device_id: 7 });
-        let xfs = Superblock::Xfs(Xfs { block_size: 4096, ag_blocks: 65536, ag_count: 4, internal_log_blocks: 16384 });
+        let xfs = Superblock::Xfs(xfs(4));
         for superblock in [ext, xfs, btrfs] {
             assert_eq!(parse(&render(&superblock)), Some(superblock));
         }
+    }
+
+    fn xfs(ag_count: u64) -> Xfs {
+        let label = "twelve bytes".to_owned();
+        Xfs { block_size: 4096, dblocks: 5 << 32 | 7, ag_blocks: 65536, ag_count, label, internal_log_blocks: 16384 }
+    }
+
+    #[test]
+    fn the_copies_of_an_xfs_superblock_begin_its_allocation_groups() {
+        let groups = |count| xfs(count).copies().iter().map(|at| at / 4096 / 65536).collect::<Vec<_>>();
+        assert_eq!(groups(4), [3, 2, 1]);
+        assert_eq!(groups(1), [] as [u64; 0]);
+        assert_eq!(groups(0), [] as [u64; 0]);
+        assert_eq!((groups(1000).len(), groups(1000)[0], groups(1000)[15]), (16, 999, 54));
+        assert_eq!(groups(u64::from(u32::MAX)).len(), 16);
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Plan {
         let is_left = |step: &&Step| !matches!(step, Step::BackupMetadata { .. } | Step::CheckUnmounted { .. });
         let left = self.steps.iter().filter(is_left);
         let left = left.filter(|step| inventory.is_none_or(|inventory| !step.is_verified(inventory)));
-        commands.extend(left.filter_map(Step::command).map(|command| command.to_string()));
+        let command = |step: &Step| inventory.map_or_else(|| step.command(), |inventory| step.command_for(inventory));
+        commands.extend(left.filter_map(command).map(|command| command.to_string()));
         commands
     }
 

@@ -28,11 +28,14 @@ pub enum Tool {
     E2fsck,
     /// btrfs(8).
     Btrfs,
+    /// xfs_io(8).
+    XfsIo,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Tool; 6] = [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs, Tool::E2fsck, Tool::Btrfs];
+    pub const ALL: [Tool; 7] =
+        [Tool::Lvm, Tool::Blkid, Tool::Resize2fs, Tool::XfsGrowfs, Tool::E2fsck, Tool::Btrfs, Tool::XfsIo];
 
     /// What cannot be done without it.
     pub fn disables(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Tool {
             Tool::XfsGrowfs => "no XFS can grow",
             Tool::E2fsck => "no ext4 can grow while it is mounted nowhere",
             Tool::Btrfs => "no btrfs can grow",
+            Tool::XfsIo => "no XFS can be put right that lost power while it grew",
         }
     }
 
@@ -55,6 +59,7 @@ impl Tool {
             Tool::XfsGrowfs => "xfs_growfs",
             Tool::E2fsck => "e2fsck",
             Tool::Btrfs => "btrfs",
+            Tool::XfsIo => "xfs_io",
         }
     }
 }
@@ -260,6 +265,24 @@ impl Step {
         }
     }
 
+    /// The command that reaches what this look shows to be missing of the goal. It is another one than [`Step::command`] only for
+    /// an XFS that is as large as its volume and has outdated copies of its superblock: `xfs_growfs` would find nothing to do.
+    /// `None` for one whose label `xfs_io` cannot be given, because it splits its commands at blanks.
+    pub fn command_for(&self, inventory: &Inventory) -> Option<Command> {
+        let Step::GrowFilesystem { kind: FsKind::Xfs, lv, mount_point, .. } = self else { return self.command() };
+        let volume = inventory.lv(lv).and_then(|lv| lv.size);
+        let fs = inventory.filesystem_at(mount_point);
+        let fills = fs.zip(volume).and_then(|(fs, volume)| fs.fills(volume));
+        match fs.and_then(|fs| fs.outdated_copies.as_deref()).filter(|_| fills == Some(true)) {
+            None => self.command(),
+            Some(label) if !label.chars().all(|c| c.is_ascii_graphic()) => None,
+            Some(label) => {
+                let set = if label.is_empty() { "label -c".to_owned() } else { format!("label -s {label}") };
+                Some(Command::mutating(Tool::XfsIo, ["-c", &set, mount_point.as_str()]))
+            }
+        }
+    }
+
     /// Whether the host already is as the step would make it. A backup is not visible in an inventory: it is simply
     /// made again.
     pub fn is_done(&self, inventory: &Inventory) -> bool {
@@ -282,8 +305,8 @@ impl Step {
             }
             Step::GrowFilesystem { lv, mount_point, .. } => {
                 let volume = inventory.lv(lv).and_then(|lv| lv.size);
-                let fs = inventory.filesystem_of(lv, mount_point).as_ref().and_then(FileSystem::size);
-                matches!((volume, fs), (Some(volume), Some(fs)) if fs >= volume)
+                let fs = inventory.filesystem_of(lv, mount_point).filter(|fs| fs.outdated_copies.is_none());
+                matches!((volume, fs.as_ref().and_then(FileSystem::size)), (Some(volume), Some(fs)) if fs >= volume)
             }
         }
     }
@@ -294,7 +317,7 @@ impl Step {
         match self {
             Step::GrowFilesystem { lv, mount_point, .. } => {
                 let volume = inventory.lv(lv).and_then(|lv| lv.size);
-                let fs = inventory.filesystem_of(lv, mount_point);
+                let fs = inventory.filesystem_of(lv, mount_point).filter(|fs| fs.outdated_copies.is_none());
                 matches!((volume, fs), (Some(volume), Some(fs)) if fs.fills(volume) == Some(true))
             }
             Step::CheckUnmounted { lv, mount_point, .. } => {

@@ -181,7 +181,8 @@ impl World {
 pub(crate) fn grow_by_hand(model: &mut Model, name: &str) {
     let lv = model.lv(name).expect("a volume");
     let size = lv.size();
-    lv.fs.as_mut().expect("a file system").size = size;
+    let fs = lv.fs.as_mut().expect("a file system");
+    (fs.size, fs.size_in_copies) = (size, None);
 }
 
 pub(crate) fn extend_by_hand(model: &mut Model, name: &str, extents: u64) -> bool {

@@ -58,6 +58,9 @@ impl Host for Watched {
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
         self.sim.ext4_errors(device)
     }
+    fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> std::io::Result<Vec<Vec<u8>>> {
+        self.sim.on_disk(device, places)
+    }
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         self.sim.block_device(path)
     }

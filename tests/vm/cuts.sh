@@ -44,7 +44,7 @@ mke2fs -q -t ext4 "$work/state"
 truncate -s 8G "$work/ext4" "$work/xfs"
 
 declare -A hits=()
-files=0 done_cuts=0 stale=0
+files=0 done_cuts=0 mended=0
 
 # boot [last]: until the machine is cut or ends; cuts at the moment $kind $step.
 boot() {
@@ -64,7 +64,7 @@ boot() {
                 hits[$fs $hit]=$((${hits[$fs $hit]:-0} + 1))
                 ;;
             files) files=$((files + ${rest#* })) ;;
-            stale) stale=$((stale + 1)) ;;
+            mended) mended=$((mended + 1)) ;;
             at | idle)
                 if [[ -z $cut ]] && [[ $word == idle || $rest == "$kind $step" ]]; then
                     cut=$((RANDOM % ${pause[$step]}))
@@ -118,5 +118,5 @@ for at in nothing "${steps[@]}"; do
     printf '%-18s %5d %5d\n' "$at" "${hits[ext4 $at]:-0}" "${hits[xfs $at]:-0}"
     if [[ ! $cuts && $at != nothing ]] && ((${hits[ext4 $at]:-0} < 2 || ${hits[xfs $at]:-0} < 2)); then missed=1; fi
 done
-echo "figures: $done_cuts power cuts, $((done_cuts * 2)) operations hit, $files synced files intact, copies of an XFS superblock stale after $stale (CUTS_SEED=$seed)"
+echo "figures: $done_cuts power cuts, $((done_cuts * 2)) operations hit, $files synced files intact, copies of an XFS superblock written anew after $mended (CUTS_SEED=$seed)"
 ((missed == 0)) || { echo "FAILED: not every step was hit twice in $most cuts"; exit 1; }

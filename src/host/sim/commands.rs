@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Model, SimLv, SimVg};
+use super::model::{Model, SimFs, SimLv, SimVg};
 use crate::host::Output;
 use crate::plan::{Command, Tool};
 use crate::units::Extents;
@@ -26,6 +26,7 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
+        (Tool::XfsIo, ["-c", label, mount_point]) => xfs_label(model, label, mount_point),
         (Tool::E2fsck, ["-f", "-p", device]) => e2fsck(model, device),
         (Tool::Btrfs, ["filesystem", "resize", "--enqueue", "1:max", point]) => btrfs_resize(model, point),
         _ => fails(3, format!("  the simulated host does not know: {command}")),
@@ -395,9 +396,27 @@ fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {
         }
         Some(fs) if fs.kind == "xfs" => {
             let before = std::mem::replace(&mut fs.size, size);
+            // With nothing to grow the kernel is not asked at all.
+            fs.size_in_copies = fs.size_in_copies.filter(|_| before >= size);
             let changed = format!("data blocks changed from {} to {}\n", before.0 / 4096, size.0 / 4096);
             succeeds(if before < size { changed } else { String::new() })
         }
         _ => fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem")),
     }
+}
+
+/// The label, and with it all copies of the superblock.
+fn xfs_label(model: &mut Model, set: &str, mount_point: &str) -> Output {
+    let mounted = |fs: &&mut SimFs| fs.mounted && fs.mount_point.as_str() == mount_point && fs.kind == "xfs";
+    let Some(fs) = model.lvs.iter_mut().filter_map(|lv| lv.fs.as_mut()).find(mounted) else {
+        return fails(1, format!("{mount_point}: No such file or directory"));
+    };
+    match set.split(' ').collect::<Vec<_>>().as_slice() {
+        _ if fs.read_only => return fails(1, "label: Read-only file system"),
+        ["label", "-c"] => fs.label.clear(),
+        ["label", "-s", label] => fs.label = (*label).to_owned(),
+        _ => return fails(1, format!("bad command: {set}")),
+    }
+    fs.size_in_copies = None;
+    succeeds(format!("label = \"{}\"\n", fs.label))
 }

@@ -239,6 +239,8 @@ fn filesystem(fs: Fs, size: Bytes) -> SimFs {
         checked: false,
         broken: false,
         devices: 1,
+        label: String::new(),
+        size_in_copies: None,
     };
     // A percentage is meant as df shows it: of what is used and available together.
     let usage = made.usage();

@@ -274,6 +274,18 @@ impl Host for Sim {
         })
     }
 
+    fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>> {
+        let copies = |fs: &SimFs| SimFs { size: fs.size_in_copies.unwrap_or(fs.size), ..fs.clone() };
+        self.with(|model| {
+            let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let head = |place: &u64| {
+                let fs = lv.fs.as_ref().map(|fs| if *place == 0 { fs.clone() } else { copies(fs) });
+                fs.and_then(|fs| fs.superblock()).map_or(vec![], |sb| superblock::render(&sb))
+            };
+            Ok(places.iter().map(head).collect())
+        })
+    }
+
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         let node = |lv: &SimLv| DeviceNumber { minor: lv.stale_minor.unwrap_or(lv.minor), ..lv.device() };
         self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node))

@@ -143,6 +143,10 @@ pub struct SimFs {
     pub broken: bool,
     /// On how many devices it is, of a btrfs.
     pub devices: u64,
+    /// Of an XFS, its label.
+    pub label: String,
+    /// Of an XFS, how large the copies of its superblock say that it is, if that is not its size.
+    pub size_in_copies: Option<Bytes>,
 }
 
 /// The log of a small XFS, which statvfs does not count.
@@ -343,6 +347,8 @@ impl SimFs {
             })),
             "xfs" => Some(Superblock::Xfs(Xfs {
                 block_size: BLOCK,
+                dblocks: self.size.0 / BLOCK,
+                label: self.label.clone(),
                 ag_blocks: (self.first_size.0 / BLOCK / 4).max(1),
                 ag_count: (self.size.0 * 4).div_ceil(self.first_size.0.max(1)),
                 internal_log_blocks: XFS_LOG / BLOCK,
