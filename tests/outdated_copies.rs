@@ -43,7 +43,10 @@ fn the_label_that_it_has_is_set_again() {
         assert_eq!(last(&world).0, "grown", "{label}");
         assert_eq!(world.sim.changes().last(), Some(&format!("xfs_io -c {set} /media")));
         assert_eq!(world.count("xfs_growfs"), 1, "it had grown");
-        assert_eq!(world.sim.with(|model| (fs(model).label.clone(), fs(model).size_in_copies)), (label.to_owned(), None));
+        assert_eq!(
+            world.sim.with(|model| (fs(model).label.clone(), fs(model).size_in_copies)),
+            (label.to_owned(), None)
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use crate::inventory::{FileSystem, Inventory, Lv, Superblock};
 use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
-use crate::plan::{Command, Outcome, Plan, PlannedFs, Step};
+use crate::plan::{Command, FsKind, Outcome, Plan, PlannedFs, Step};
 use crate::units::Bytes;
 
 /// How often to look again when LVM gives no report between two steps, and how long to wait in between.
@@ -152,6 +152,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         // A backup made after the extension would overwrite the one from before it.
         let too_late = matches!(step, Step::BackupMetadata { .. }) && !plan.has_not_begun(&inventory);
         if too_late || step.is_done(&inventory) {
+            flush_copies(shared, step, &inventory);
             shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
             tracing::info!(operation = %id, step = step.as_str(), "already done: {step}");
             continue;
@@ -169,6 +170,7 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         if unsound || !reached(shared, plan, step, &inventory) {
             return Err(Stop::Obstacle(format!("the step to {step} did not reach its goal: {}", said.sentence)));
         }
+        flush_copies(shared, step, &inventory);
         shared.metrics.step_done(step.as_str(), started.elapsed());
         shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
         tracing::info!(operation = %id, step = step.as_str(), "done: {step}");
@@ -177,6 +179,16 @@ fn steps(shared: &Arc<Shared>, id: OperationId, plan: &Plan, seen: Option<Invent
         }
     }
     Ok(inventory)
+}
+
+/// All else that a growth writes is flushed by the file systems themselves, LVM's metadata with it; the copies of an XFS's
+/// superblock are not (`xfs_update_secondary_sbs`), and after the last record nobody looks at them again.
+fn flush_copies(shared: &Shared, step: &Step, inventory: &Inventory) {
+    let Step::GrowFilesystem { kind: FsKind::Xfs, mount_point, .. } = step else { return };
+    let Some(fs) = inventory.filesystem_at(mount_point) else { return };
+    if let Err(error) = shared.host.flush(fs.mount.device) {
+        tracing::warn!("the cache of the device under {mount_point} could not be flushed: {error}");
+    }
 }
 
 /// A daemon that was killed leaves the command behind that it waited for. It is waited for here, before anybody looks: what it

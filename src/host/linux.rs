@@ -199,6 +199,11 @@ impl Host for Linux {
         })
     }
 
+    fn flush(&self, device: DeviceNumber) -> io::Result<()> {
+        let path = PathBuf::from(format!("/dev/block/{device}"));
+        self.patient.call(&format!("device {device}"), move || File::open(&path)?.sync_all())
+    }
+
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         // In devtmpfs, which never hangs.
         let meta = path.starts_with("/dev").then(|| std::fs::metadata(path).ok())??;

@@ -71,6 +71,9 @@ pub trait Host: Send + Sync {
     /// device. What is behind its end is empty. Ends within a deadline even if the device hangs.
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>>;
 
+    /// Has a block device write down what is in its own cache.
+    fn flush(&self, device: DeviceNumber) -> io::Result<()>;
+
     /// The block device of that name, such as a mount's source.
     fn block_device(&self, path: &Path) -> Option<DeviceNumber>;
 

@@ -61,6 +61,9 @@ impl Host for Watched {
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> std::io::Result<Vec<Vec<u8>>> {
         self.sim.on_disk(device, places)
     }
+    fn flush(&self, device: DeviceNumber) -> std::io::Result<()> {
+        self.sim.flush(device)
+    }
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         self.sim.block_device(path)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use crate::daemon::{Daemon, config, labels, payload, program};
+use crate::daemon::{Daemon, config, labels, payload, program, script};
 use crate::storage::{Group, MIB, Volume, path, sh, try_sh};
 
 /// XFS does not go below 300 MB; ext4 is quicker when it is small.
@@ -75,6 +75,28 @@ fn one_alert_grows_ext4() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn one_alert_grows_xfs() {
     one_alert_grows("xfs", "vmt_grow_xfs");
+}
+
+/// The kernel leaves the copies of the superblock in the disk's cache, where a power cut would lose them.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_xfs_has_grown_when_the_cache_of_its_disk_is_flushed() {
+    let group = Group::new("vmt_flush", &["2G"]);
+    let volume = group.filesystem("xfs", "data", small("xfs"));
+    volume.fill(88.0);
+    let stat = group.loops[0].replace("/dev/", "/sys/block/") + "/stat";
+    let then = group.dir.join("flushes");
+    let text = format!("/sbin/xfs_growfs \"$@\" || exit\ncat {stat} >{}\n", path(&then));
+    let program = script(&group.dir, "xfs_growfs", &text);
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], &format!("tools: {{ xfs_growfs: {program} }}")));
+    daemon.alert(&labels(&volume));
+    daemon.wait_for_outcome(&volume, "grown");
+    // The sixteenth of block/stat.rst.
+    let flushes = |file: &str| {
+        let text = fs::read_to_string(file).expect("a statistic");
+        text.split_whitespace().nth(15).and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    assert!(flushes(&stat) > flushes(path(&then)), "nothing was flushed after the growth");
 }
 
 #[test]

@@ -286,6 +286,10 @@ impl Host for Sim {
         })
     }
 
+    fn flush(&self, _: DeviceNumber) -> io::Result<()> {
+        Ok(())
+    }
+
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         let node = |lv: &SimLv| DeviceNumber { minor: lv.stale_minor.unwrap_or(lv.minor), ..lv.device() };
         self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node))
