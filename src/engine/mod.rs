@@ -5,6 +5,7 @@
 
 mod ask;
 mod door;
+mod ending;
 mod execute;
 mod monitor;
 mod pipeline;

@@ -1,0 +1,138 @@
+//! What an operation came to, in the words that the journal keeps and people read, and with the commands that are left for them.
+
+use super::Shared;
+use crate::host::{Focus, look};
+use crate::inventory::{FileSystem, Inventory, Lv};
+use crate::name::OperationId;
+use crate::plan::{Outcome, Plan, Step};
+use crate::units::Bytes;
+
+pub(super) fn recommendation(plan: &Plan) -> String {
+    format!(
+        "would grow by {}, because {}; the mode is recommend, so a person runs: {}",
+        plan.growth(),
+        plan.reason,
+        commands(plan).join("; ")
+    )
+}
+
+fn commands(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect()
+}
+
+pub(super) fn dry_run(id: OperationId, plan: &Plan) -> String {
+    let commands = commands(plan);
+    for command in &commands {
+        tracing::info!(operation = %id, lv = %plan.lv, command, "would run");
+    }
+    format!("dry run, nothing was changed; would have run: {}", commands.join("; "))
+}
+
+/// If the volume was extended already, what is left is a person's; if not, nothing was changed.
+pub(super) fn after_obstacle(
+    shared: &Shared,
+    id: OperationId,
+    plan: &Plan,
+    sentence: &str,
+) -> (Outcome, String, Vec<String>) {
+    let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
+    let volume = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
+    let before = plan.before.bytes(plan.extent_size);
+    let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
+    let extends = plan.growth() > Bytes::ZERO;
+    let unknown = match volume {
+        Some((lv, _)) if lv.uuid != plan.lv_uuid => {
+            return (Outcome::Failed, format!("{sentence}; nothing was changed on it"), vec![]);
+        }
+        Some((lv, size)) if size <= before && extends && same_metadata(lv) && !is_half_checked(shared, id) => {
+            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
+        }
+        Some(_) => String::new(),
+        None if !may_have_changed(shared, id) => {
+            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
+        }
+        None if seen.as_ref().is_some_and(|inventory| inventory.vg(&plan.lv.vg).is_none()) => {
+            // Its disks may be back in a moment, and nobody knows what was written to them last.
+            let commands = plan.left_for_a_person(None);
+            let then = format!("; if it comes back, run: {}", commands.join("; "));
+            return (Outcome::NeedsAttention, format!("{sentence}{}{then}", gone(shared, id)), commands);
+        }
+        None if seen.is_some() => gone(shared, id),
+        None => format!("; whether {} was extended is not known, see lvs", plan.lv),
+    };
+    let unknown = unknown + outdated_copies(plan, seen.as_ref());
+    let left = plan.left_for_a_person(seen.as_ref());
+    let next = match (left.as_slice(), seen.as_ref().and_then(|inventory| plan.after_it_is_back(inventory))) {
+        ([], Some(then)) => format!("; {then}"),
+        ([], None) => String::new(),
+        (commands, _) => format!("; when that is mended, run: {}", commands.join("; ")),
+    };
+    (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+}
+
+/// What somebody must know who is about to repair something.
+fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
+    let fs = seen.zip(plan.fs.as_ref()).and_then(|(seen, fs)| seen.filesystem_at(&fs.mount_point));
+    if fs.is_none_or(|fs| fs.outdated_copies.is_none()) {
+        return "";
+    }
+    "; the copies of its superblock have the old size, which xfs_repair would go by and delete files: not before they are mended \
+     (troubleshooting.md, 18), as any further growth does too"
+}
+
+/// What to do about a volume that is gone half-way.
+fn gone(shared: &Shared, id: OperationId) -> String {
+    let state = shared.state();
+    let extends = |step: &Step| matches!(step, Step::ExtendLv { .. } | Step::ExtendPoolMetadata { .. });
+    let extended = state
+        .running
+        .get(&id)
+        .is_some_and(|running| running.done.iter().filter_map(|number| running.plan.steps.get(*number)).any(extends));
+    let had = if extended { "had" } else { "may have" };
+    let renamed = "if it was renamed, grow its file system by hand and correct lv_path";
+    format!("; it {had} been extended before: {renamed}; if it was removed, take it out of monitor.targets")
+}
+
+/// `e2fsck` was started and did not end well: it may have mended a part.
+fn is_half_checked(shared: &Shared, id: OperationId) -> bool {
+    let state = shared.state();
+    let Some(running) = state.running.get(&id) else { return false };
+    let is_check = |number: &&usize| matches!(running.plan.steps.get(**number), Some(Step::CheckUnmounted { .. }));
+    running.started.iter().filter(is_check).any(|number| !running.done.contains(number))
+}
+
+/// Whether a command was started that changes more than a backup file.
+fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
+    let state = shared.state();
+    let Some(running) = state.running.get(&id) else { return true };
+    let is_backup = |number: &usize| matches!(running.plan.steps.get(*number), Some(Step::BackupMetadata { .. }));
+    !running.started.iter().all(is_backup)
+}
+
+/// What a person must know of a backup that could not be where it should be.
+pub(super) fn backup_in_memory(shared: &Shared, plan: &Plan) -> String {
+    let [_, in_memory] = shared.config().backup_folders();
+    let Some(file) = plan.backup().filter(|file| file.starts_with(in_memory)) else { return String::new() };
+    format!("; the metadata backup {} is gone after a reboot, copy it", file.display())
+}
+
+pub(super) fn grown(plan: &Plan, inventory: &Inventory) -> String {
+    let lv = inventory.lv(&plan.lv).filter(|lv| lv.uuid == plan.lv_uuid);
+    let now = lv.and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size));
+    let mut sentence = format!("{} grew from {} to {now}", plan.lv, plan.before.bytes(plan.extent_size));
+    if let Some(metadata) = plan.metadata {
+        let now = lv.and_then(|lv| lv.metadata_size).unwrap_or(metadata.after);
+        sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
+    }
+    if let Some(fs) = &plan.fs {
+        let seen = inventory.filesystem_of(&plan.lv, &fs.mount_point);
+        let its_own = |seen: &FileSystem| lv.is_some_and(|lv| lv.device == Some(seen.mount.device));
+        let usage = seen.filter(its_own).and_then(|fs| fs.usage);
+        let (point, before) = (&fs.mount_point, fs.usable_before);
+        sentence.push_str(&match usage {
+            Some(usage) => format!(", {point} from {before} to {}, now {} full", usage.size, usage.percent()),
+            None => format!(", and so did the file system for {point}; how full it is shows when it is mounted"),
+        });
+    }
+    sentence
+}
