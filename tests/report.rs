@@ -15,7 +15,7 @@ use lvm_autoscaler::host::sim::{self, Harm};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::Inventory;
 use lvm_autoscaler::journal::{Event, Journal, Source, State};
-use lvm_autoscaler::plan::{Code, Moment, Refusal};
+use lvm_autoscaler::plan::{Code, Moment, Refusal, Tool};
 use lvm_autoscaler::report::store::Store;
 use lvm_autoscaler::report::{Facts, Report, Snapshot, Urgency, render};
 use lvm_autoscaler::units::Bytes;
@@ -311,6 +311,22 @@ fn a_journal_or_an_inventory_that_is_not_current_is_found() {
         let codes: Vec<&str> = Report::new(&facts(looked)).findings.iter().map(|finding| finding.code).collect();
         assert!(codes.contains(&"journal_not_writable") && codes.contains(&"inventory_stale"), "{codes:?}");
     }
+}
+
+/// That the copies of a superblock are outdated is not seen by a look at everything.
+#[test]
+fn what_only_a_look_at_the_volume_shows_keeps_its_command() {
+    let world = World::usual();
+    world.inject("xfs_growfs", 0, Harm::CrashAfter);
+    until_crash(|| world.daemon().alert("vg/media")).expect_err("it dies");
+    world.sim.with(|model| {
+        model.missing_tools = vec![Tool::XfsIo];
+        model.lv("vg/media").and_then(|lv| lv.fs.as_mut()).expect("there").size_in_copies = Some(Bytes(4 << 30));
+    });
+    world.daemon().recover().expect("the journal can be written");
+    let (report, _) = report(&world, &world.state(), &[], None);
+    let finding = report.findings.iter().find(|finding| finding.code == "needs_attention").expect("found");
+    assert_eq!(finding.commands, ["xfs_io -c 'label -c' /media"]);
 }
 
 /// Whoever may make a mount, a label or a file name must not be able to put anything but text into a report.

@@ -290,7 +290,10 @@ fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
             format!(" {} is {usage} full{full}.", fs.mount_point)
         });
         let sentence = format!("Operation {} on {lv} stopped half-way at {since}: {what}.{lasts}", parked.id);
-        let left = parked.plan.left_for_a_person(Some(g.facts.inventory));
+        // What keeps it parked may be something that only a look at the one volume shows.
+        let looks_done = parked.plan.is_reached(g.facts.inventory);
+        let left = || parked.plan.left_for_a_person(Some(g.facts.inventory));
+        let left = if looks_done { parked.commands.clone() } else { left() };
         finding(Urgency::Now, "needs_attention", lv, sentence, advice).with(left)
     });
     parked.collect()
