@@ -52,7 +52,7 @@ boot() {
     rm -f "$work/pid"
     # The disk of the journal is a slow one, so that there is time between two of its records. What an operation writes
     # down is on disk when the write returns, however long that takes.
-    exec 4< <(exec "$here/rig.sh" run --timeout 900 --pidfile "$work/pid" --disk "$work/state,throttling.iops-write=25" \
+    exec 4< <(exec "$here/rig.sh" run --timeout 900 --pidfile "$work/pid" --disk "$work/state,throttling.iops-write=10" \
         --disk "$work/ext4" --disk "$work/xfs" "$share" ./start cut "$@" 2>"$work/rig.log")
     rig=$!
     while IFS= read -r -u 4 line; do
