@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use lvm_autoscaler::journal::{Journal, Past, State};
@@ -53,7 +53,14 @@ pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: SocketAddr,
     state: PathBuf,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Log>,
+}
+
+/// What it said so far.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    longer: Condvar,
 }
 
 impl Daemon {
@@ -80,11 +87,14 @@ impl Daemon {
     /// Starts it by a command of one's own.
     pub(crate) fn run(mut command: Command, state: PathBuf) -> Daemon {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the daemon starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::<Log>::default();
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| kept.lock().expect("no panic").push(line))
+            lines.map_while(Result::ok).for_each(|line| {
+                kept.lines.lock().expect("no panic").push(line);
+                kept.longer.notify_all();
+            })
         });
         let mut daemon = Daemon { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), state, log };
         daemon.address = daemon.wait_for("the daemon to listen", |daemon| {
@@ -171,12 +181,16 @@ impl Daemon {
     }
 
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("no panic").join("\n")
+        self.log.lines.lock().expect("no panic").join("\n")
     }
 
-    /// Whether a line of the log after so many contains this.
-    pub(crate) fn said_since(&self, lines: usize, what: &str) -> bool {
-        self.log.lock().expect("no panic").iter().skip(lines).any(|line| line.contains(what))
+    /// Waits until a line of the log after so many contains this. It sleeps until there is a further line: who looks every few
+    /// milliseconds keeps a processor from what is measured.
+    pub(crate) fn wait_until_said(&self, lines: usize, what: &str) {
+        let not_yet = |log: &mut Vec<String>| !log.iter().skip(lines).any(|line| line.contains(what));
+        let log = self.log.lines.lock().expect("no panic");
+        let waited = self.log.longer.wait_timeout_while(log, PATIENCE, not_yet).expect("no panic").1;
+        assert!(!waited.timed_out(), "waited in vain for {what:?}; the daemon's log:\n{}", self.log());
     }
 
     /// `kill -9`

@@ -183,17 +183,11 @@ fn signal(daemon: &Daemon, signal: Signal) {
 /// From the first byte of the webhook to the last record of the journal.
 /// `said` is how many lines its log has.
 fn alert(daemon: &Daemon, volume: &Volume, said: usize) -> f64 {
+    let payload = daemon::payload(&labels(volume));
     let began = Instant::now();
-    daemon.alert(&labels(volume));
-    loop {
-        let took = began.elapsed();
-        // Only what is new: to read all of a long log each time would keep one of two processors from what is measured.
-        if daemon.said_since(said, " grew from ") {
-            return took.as_secs_f64();
-        }
-        assert!(took < daemon::PATIENCE, "{}", daemon.log());
-        thread::sleep(Duration::from_millis(3));
-    }
+    assert_eq!(daemon.post(&payload).status, 202);
+    daemon.wait_until_said(said, " grew from ");
+    began.elapsed().as_secs_f64()
 }
 
 fn step_seconds(daemon: &Daemon, step: &str) -> f64 {
