@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::*;
-use lvm_autoscaler::engine::Pipeline;
+use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
 use lvm_autoscaler::host::sim::{Fault, Harm};
 use lvm_autoscaler::plan::{Code, Outcome, Tool};
 use lvm_autoscaler::units::Extents;
@@ -271,6 +273,31 @@ fn what_counts_is_probed_on_the_device_that_lvm_names() {
     let (world, ended) = led_to("vg-2/logs", Some("crypto_LUKS"));
     assert!(matches!(&ended, lvm_autoscaler::engine::Ended::Refused(_)), "an ext4 is there: {ended:?}");
     assert!(world.sim.changes().is_empty());
+}
+
+/// A step whose goal is not seen yet when the daemon is told to stop: that is no failure, the next start looks again.
+#[test]
+fn a_stop_while_a_goal_is_waited_for_leaves_the_operation_to_the_next_start() {
+    for command in ["lvextend", "resize2fs"] {
+        let world = World::usual();
+        world.inject(command, 0, Harm::Fails);
+        let daemon: Arc<OnceLock<Arc<Shared>>> = Arc::default();
+        let (stopped, failed) = (Arc::clone(&daemon), AtomicBool::new(false));
+        let host = world.watched(move |ran| match ran.name() {
+            name if name == command => failed.store(true, Ordering::Relaxed),
+            "fullreport" if failed.load(Ordering::Relaxed) => {
+                stopped.get().expect("it runs").stopping.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        });
+        let shared = daemon.get_or_init(|| world.shared_on(host, false));
+        assert_eq!(Daemon(Arc::clone(shared)).alert("vg/data"), Ended::Interrupted, "{command}");
+        assert_eq!(world.state().running.len(), 1, "{command}: it stays open");
+        world.daemon().recover().expect("the journal can be written");
+        let state = world.state();
+        assert!(state.running.is_empty() && state.parked.is_empty(), "{command}: {:?}", state.past);
+        assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{command}");
+    }
 }
 
 /// LVM answers nothing for half a minute, wherever the operation is: it may end as failed or as needing attention, but

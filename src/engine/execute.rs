@@ -194,10 +194,10 @@ pub(super) fn wait_for_left_behind(shared: &Shared, id: OperationId, running: &R
 fn at_rest(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
     let mut inventory = fresh(shared, plan)?;
     for _ in 0..SETTLE_LOOKS {
-        if inventory.lv(&plan.lv).is_none_or(|lv| lv.open != Some(true)) || shared.is_stopping() {
+        if inventory.lv(&plan.lv).is_none_or(|lv| lv.open != Some(true)) {
             break;
         }
-        shared.pause(SETTLE);
+        settle(shared)?;
         inventory = fresh(shared, plan)?;
     }
     Ok(inventory)
@@ -258,13 +258,20 @@ fn settled(
     }
     let mut inventory = fresh(shared, plan)?;
     for _ in 0..SETTLE_LOOKS {
-        if reached(shared, plan, step, &inventory) || shared.is_stopping() {
+        if reached(shared, plan, step, &inventory) {
             break;
         }
-        shared.pause(SETTLE);
+        settle(shared)?;
         inventory = fresh(shared, plan)?;
     }
     Ok((inventory, true))
+}
+
+/// A while until the next look. A daemon that is stopping does not wait that long, and so has not seen enough to say that a goal
+/// was not reached: the next start sees it.
+fn settle(shared: &Shared) -> Result<(), Stop> {
+    shared.pause(SETTLE);
+    if shared.is_stopping() { Err(Stop::Interrupted) } else { Ok(()) }
 }
 
 fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
