@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use jiff::SignedDuration;
+use lvm_autoscaler::engine::Pipeline;
 use lvm_autoscaler::host::Host as _;
 use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::journal::{Entry, Event, State};
@@ -184,6 +185,24 @@ fn a_clock_that_was_wrong_before_a_reboot_closes_nothing_for_long() {
     assert!(refused(&world.daemon().alert("vg/data"), Code::Cooldown));
     world.minutes(2);
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+}
+
+/// Somebody's clock is set back after an operation was parked, as on a host that booted with a wrong one.
+#[test]
+fn no_clock_that_is_set_keeps_a_target_closed() {
+    for years in [-30, 30] {
+        let world = World::usual();
+        world.inject("resize2fs", 0, Harm::Fails);
+        let daemon = world.daemon();
+        assert!(ended_as(&daemon.alert("vg/data"), Outcome::NeedsAttention));
+        world.sim.set_clock(SignedDuration::from_hours(years * 8766));
+        let pipeline = Pipeline(std::sync::Arc::clone(&daemon.0));
+        pipeline.clear_what_is_mended().expect("writable");
+        assert_eq!(world.state().parked.len(), 1, "{years} years: nothing is mended yet");
+        world.sim.with(|model| grow_by_hand(model, "vg/data"));
+        pipeline.clear_what_is_mended().expect("writable");
+        assert!(world.state().parked.is_empty(), "{years} years");
+    }
 }
 
 #[test]

@@ -66,8 +66,11 @@ impl Pipeline {
             let sentence = format!("lvm is not installed, {}: install it, or set tools.lvm", Tool::Lvm.disables());
             return self.refuse(request, lv, source, None, Refusal::new(Code::FsUnsupported, sentence));
         }
+        let parked = shared.state().parked.get(lv).map(|parked| parked.id);
         let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
-        self.clear_if_mended(lv, &inventory)?;
+        if let Some(id) = parked {
+            self.clear_if_mended(lv, id, &inventory)?;
+        }
         let Evaluation { verdicts, decision, .. } = self.decide(wish, target, &inventory, &config);
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
         match decision {
@@ -207,26 +210,25 @@ impl Pipeline {
     /// Looks at all that needs attention, so that what a person finished by hand does not need another alert to be noticed.
     pub fn clear_what_is_mended(&self) -> Result<(), JournalError> {
         let shared = &self.0;
-        let parked: Vec<LvRef> = shared.journal().state().parked.keys().cloned().collect();
-        for lv in parked {
-            if let Ok(inventory) = look(shared.host.as_ref(), Focus::Volume(&lv)) {
-                self.clear_if_mended(&lv, &inventory)?;
+        for (lv, parked) in &shared.state().parked {
+            if let Ok(inventory) = look(shared.host.as_ref(), Focus::Volume(lv)) {
+                self.clear_if_mended(lv, parked.id, &inventory)?;
             }
         }
         Ok(())
     }
 
-    /// A person finished by hand what needed attention: the target is open again.
-    fn clear_if_mended(&self, lv: &LvRef, inventory: &Inventory) -> Result<(), JournalError> {
+    /// A person finished by hand what needed attention: the target is open again. `id` was parked before the look: what was since
+    /// then it says nothing about, and a clock that is set must not decide which came first.
+    fn clear_if_mended(&self, lv: &LvRef, id: OperationId, inventory: &Inventory) -> Result<(), JournalError> {
         let shared = &self.0;
         // Nothing else may be parked in between.
         let mut journal = shared.journal().writer();
         let state = shared.state();
-        let Some(parked) = state.parked.get(lv) else { return Ok(()) };
-        if inventory.taken_at < parked.since || !is_mended(parked, inventory) {
+        let parked = state.parked.get(lv).filter(|parked| parked.id == id);
+        if !parked.is_some_and(|parked| is_mended(parked, inventory)) {
             return Ok(());
         }
-        let id = parked.id;
         journal.append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
         drop(journal);
         tracing::info!(operation = %id, %lv, "what needed attention was finished by hand");
