@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::*;
 use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
 use lvm_autoscaler::host::sim::{Fault, Harm};
+use lvm_autoscaler::host::{Focus, look};
 use lvm_autoscaler::plan::{Code, Outcome, Tool};
 use lvm_autoscaler::units::Extents;
 
@@ -268,8 +269,12 @@ fn what_counts_is_probed_on_the_device_that_lvm_names() {
         assert_eq!(world.sim.runs(Tool::Blkid), 2);
         (world, ended)
     };
-    let (_, ended) = led_to("vg/media", None);
-    assert!(ended_as(&ended, Outcome::Grown), "an XFS is there, it is itself an ext4: {ended:?}");
+    let (world, ended) = led_to("vg/media", None);
+    let seen = look(world.sim.as_ref(), Focus::Volume(&lv("vg/data"))).expect("LVM answers");
+    let fs = seen.filesystem_at(&"/data".parse().expect("a path")).cloned().expect("mounted");
+    assert_eq!(fs.signature.as_deref(), Some("ext4"), "an XFS is there, it is itself an ext4");
+    // But resize2fs is given that name.
+    assert!(refused(&ended, Code::DeviceMismatch), "{ended:?}");
     let (world, ended) = led_to("vg-2/logs", Some("crypto_LUKS"));
     assert!(matches!(&ended, lvm_autoscaler::engine::Ended::Refused(_)), "an ext4 is there: {ended:?}");
     assert!(world.sim.changes().is_empty());

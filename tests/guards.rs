@@ -232,6 +232,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
     (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
     (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
+    (Code::DeviceMismatch, |c| c.fs().mounted_as = Some(lv("vg/data")), |c| c.fs().mounted_as = Some(lv("vg/other"))),
     (Code::FsUnsupported, |_| (), |c| c.fs().kind = "f2fs".into()),
     (Code::FsUnsupported, |c| btrfs(c, 1), |c| btrfs(c, 2)),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some("xfs".into())),

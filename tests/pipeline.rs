@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use lvm_autoscaler::engine::{self, Accepted, Pipeline, Request};
 use lvm_autoscaler::host::Sampler;
-use lvm_autoscaler::host::sim::{Harm, Model};
+use lvm_autoscaler::host::sim::{Harm, Model, SimFs};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::journal::Source;
 use lvm_autoscaler::plan::{Code, Outcome};
@@ -266,6 +266,33 @@ fn what_is_mounted_at_the_place_now_is_not_grown_if_it_is_another_volume() {
     let past = world.state().past.back().cloned().expect("it ended");
     assert_eq!(past.result, "needs_attention");
     assert!(past.sentence.contains("/dev/mapper/vg-media is mounted at /data now, not vg/data"), "{}", past.sentence);
+}
+
+/// The kernel shows the name by which a volume was mounted, `xfs_growfs` takes the size of what has that name now, and of two
+/// mounts at one place that of the lower one. On real machines it made the file system smaller.
+#[test]
+fn a_volume_whose_mount_has_the_name_of_another_is_not_grown() {
+    type Change = fn(&mut SimFs, &mut SimFs);
+    let ways: [(&str, Change); 3] = [
+        ("renamed", |own, _| own.mounted_as = Some(lv("vg/gone"))),
+        ("renamed, and another has its name", |own, _| own.mounted_as = Some(lv("vg/data"))),
+        ("mounted over another", |own, under| {
+            (under.kind, under.mount_point) = ("xfs".to_owned(), own.mount_point.clone());
+        }),
+    ];
+    for (way, change) in ways {
+        let world = World::usual();
+        world.sim.with(|model| {
+            let under = model.lv("vg/data").expect("there").fs.take().expect("there");
+            let mut changed = (model.lv("vg/media").expect("there").fs.take().expect("there"), under);
+            change(&mut changed.0, &mut changed.1);
+            model.lv("vg/media").expect("there").fs = Some(changed.0);
+            model.lv("vg/data").expect("there").fs = Some(changed.1);
+        });
+        let ended = world.daemon().alert("vg/media");
+        assert!(refused(&ended, Code::DeviceMismatch), "{way}: {ended:?}");
+        assert!(world.sim.changes().is_empty(), "{way}");
+    }
 }
 
 /// The backup is there so that a person can go back to what was before; made again after the extension it would hold

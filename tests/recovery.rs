@@ -53,7 +53,7 @@ enum Meanwhile {
 }
 use Meanwhile::{Config, Host as OnHost, Pause, Reboot};
 
-const MEANWHILE: [(&str, Meanwhile); 24] = [
+const MEANWHILE: [(&str, Meanwhile); 25] = [
     ("nothing happened", OnHost(|_, _| ())),
     ("the machine booted", Reboot),
     ("power failed before the kernel wrote the copies of the superblock", OnHost(outdate_copies)),
@@ -76,6 +76,7 @@ const MEANWHILE: [(&str, Meanwhile); 24] = [
         }),
     ),
     ("another volume was mounted over it", OnHost(mount_another)),
+    ("it was mounted over another volume", OnHost(|m, t| fs(m, t).mounted_as = Some(lv("vg-2/logs")))),
     (
         "another file system was made on the volume",
         OnHost(|m, t| {

@@ -374,6 +374,15 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
         return stop(format!("{name} is not active any more"));
     }
     let point = &fs.mount_point;
+    // As with a read-only mount: where nothing is left to be written it does not matter.
+    if let Some(stray) = inventory.filesystem_of(name, point).and_then(|fs| fs.stray_name)
+        && !plan.is_reached(inventory)
+    {
+        let tool = fs.kind.tool().as_str();
+        return stop(format!(
+            "{stray}, by which {tool} would go, does not lead to {name}: unmount all that is at {point}"
+        ));
+    }
     if fs.offline {
         return still_unmounted(plan, lv, inventory).map_err(Stop::Obstacle);
     }
@@ -388,7 +397,6 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
         Some(mount) if mount.fs_type != fs.kind.as_str() => {
             stop(format!("at {point} there is a new {}, not the {} planned for", mount.fs_type, fs.kind.as_str()))
         }
-        // Where nothing is left to be written it does not matter.
         Some(mount) if mount.read_only && !plan.is_reached(inventory) => {
             stop(format!("{point} is mounted read-only now"))
         }

@@ -1,13 +1,13 @@
 //! A fresh look at a host: asks it everything and puts the answers into one [`Inventory`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Host, Output, RunError};
 use crate::inventory::lvm::{self, Columns, ReportError};
 use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Superblock, Unmounted, mounts, superblock};
 use crate::name::LvRef;
-use crate::plan::{Command, Tool};
+use crate::plan::{Command, FsKind, Tool};
 
 /// `EINVALID_CMD_LINE` of lvm(8).
 const INVALID_COMMAND_LINE: i32 = 3;
@@ -113,7 +113,8 @@ fn unmounted(
         return None;
     }
     let superblock = host.superblock(device).ok().and_then(|head| superblock::parse(&head));
-    Some(Unmounted { lv: name.clone(), superblock, signature: signature(device) })
+    let stray_name = stray(host, device, name.dm_path());
+    Some(Unmounted { lv: name.clone(), superblock, signature: signature(device), stray_name })
 }
 
 /// LVM's report, and what `blkid` found on the volume's device if that was asked at the same time.
@@ -221,9 +222,25 @@ fn filesystems(
             errors: host.ext4_errors(mount.device),
             signature: signature(mount),
             outdated_copies: None,
+            stray_name: wanted.and_then(|name| stray_name(host, inventory, mount, name)),
         });
     }
     found
+}
+
+/// The kernel goes on showing the name by which a volume was mounted when it is renamed, and `xfs_growfs` takes the size of
+/// whatever has that name now, or, of several mounts at one place, of the first: it can make a file system smaller that way.
+/// `resize2fs`, which is given the volume's own name, looks for the mount by the other and else finds the device busy.
+fn stray_name(host: &dyn Host, inventory: &Inventory, mount: &Mount, name: &LvRef) -> Option<String> {
+    let first = |other: &&Mount| other.mount_point == mount.mount_point && other.fs_type == mount.fs_type;
+    let first = inventory.mounts.iter().find(first).unwrap_or(mount);
+    let own = (mount.fs_type == FsKind::Ext4.as_str()).then(|| name.dm_path());
+    let names = [PathBuf::from(&first.source)].into_iter().chain(own);
+    names.into_iter().find_map(|name| stray(host, mount.device, name))
+}
+
+fn stray(host: &dyn Host, device: DeviceNumber, name: PathBuf) -> Option<String> {
+    (host.block_device(&name) != Some(device)).then(|| name.to_string_lossy().into_owned())
 }
 
 /// See [`FileSystem::outdated_copies`]. How large it is `statvfs` says; its first superblock on disk may be older than the copies.

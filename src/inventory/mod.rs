@@ -199,6 +199,9 @@ pub struct FileSystem {
     /// the kernel may have committed the new size and not yet written the copies. Setting a label writes them all. Asked only
     /// for the target of an operation.
     pub outdated_copies: Option<String>,
+    /// A name by which the program that grows it would look for its device, and which leads to another one or to none. Asked only
+    /// for the target of an operation.
+    pub stray_name: Option<String>,
 }
 
 /// A file system on a volume that is mounted nowhere that this process can see.
@@ -210,6 +213,8 @@ pub struct Unmounted {
     pub superblock: Option<Superblock>,
     /// The type `blkid` found.
     pub signature: Option<String>,
+    /// Its name, if that leads to another device or to none.
+    pub stray_name: Option<String>,
 }
 
 /// Who uses a block device, beside file systems.
@@ -327,6 +332,7 @@ impl Inventory {
             errors: ext.map(|ext| ext.at_rest.errors),
             signature: found.signature.clone(),
             outdated_copies: None,
+            stray_name: found.stray_name.clone(),
         })
     }
 

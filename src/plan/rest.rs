@@ -59,12 +59,13 @@ impl Plan {
         goals.into_iter().all(|step| step.is_verified(inventory))
     }
 
-    /// Something else is at the file system's place.
+    /// Something else is at the file system's place, or has the name by which the command would look for it.
     fn is_displaced(&self, inventory: &Inventory) -> bool {
         let Some(fs) = &self.fs else { return false };
         let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
         let another = |mount: &Mount| Some(mount.device) != device || mount.fs_type != fs.kind.as_str();
-        inventory.mount_at(&fs.mount_point).is_some_and(another)
+        let stray = inventory.filesystem_of(&self.lv, &fs.mount_point).is_some_and(|fs| fs.stray_name.is_some());
+        stray || inventory.mount_at(&fs.mount_point).is_some_and(another)
     }
 
     /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing to do.

@@ -341,6 +341,9 @@ fn resize2fs(model: &mut Model, device: &str) -> Output {
     if !fs.mounted && (!fs.checked || fs.broken || fs.errors > 0) {
         return fails(1, format!("Please run 'e2fsck -f {device}' first."));
     }
+    if fs.mounted && fs.mounted_as.is_some() {
+        return fails(1, format!("resize2fs: Device or resource busy while trying to open {device}"));
+    }
     if fs.mounted && fs.read_only {
         return fails(1, "resize2fs: Read-only file system While checking for on-line resizing support");
     }
@@ -384,13 +387,14 @@ fn btrfs_resize(model: &mut Model, mount_point: &str) -> Output {
 }
 
 fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {
-    let mounted =
-        |lv: &&mut SimLv| lv.fs.as_ref().is_some_and(|fs| fs.mounted && fs.mount_point.as_str() == mount_point);
-    let Some(lv) = model.lvs.iter_mut().find(mounted) else {
-        return fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem"));
-    };
-    let size = lv.size();
-    match lv.fs.as_mut() {
+    let not_mounted = || fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem"));
+    let is_mounted = |fs: &SimFs| fs.mounted && fs.mount_point.as_str() == mount_point;
+    // The last one mounted there grows to the size of whatever has the name now by which the first was mounted.
+    let found = model.lvs.iter().find_map(|lv| Some((lv, lv.fs.as_ref().filter(|fs| is_mounted(fs))?)));
+    let source = found.map(|(lv, fs)| fs.mounted_as.as_ref().unwrap_or(&lv.name));
+    let size = source.and_then(|source| Some(model.lvs.iter().find(|lv| lv.name == *source)?.size()));
+    let Some(size) = size else { return not_mounted() };
+    match model.lvs.iter_mut().filter_map(|lv| lv.fs.as_mut()).rfind(|fs| is_mounted(fs)) {
         Some(fs) if fs.kind == "xfs" && fs.read_only => {
             fails(1, "xfs_growfs: XFS_IOC_FSGROWFSDATA xfsctl failed: Read-only file system")
         }
@@ -401,7 +405,7 @@ fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {
             let changed = format!("data blocks changed from {} to {}\n", before.0 / 4096, size.0 / 4096);
             succeeds(if before < size { changed } else { String::new() })
         }
-        _ => fails(1, format!("xfs_growfs: {mount_point} is not a mounted XFS filesystem")),
+        _ => not_mounted(),
     }
 }
 

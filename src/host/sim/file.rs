@@ -228,6 +228,7 @@ fn filesystem(fs: Fs, size: Bytes) -> SimFs {
         signature: None,
         mount_point: fs.mount_point,
         mounted: true,
+        mounted_as: None,
         size,
         first_size: size,
         inodes_used: fs.inodes_used,

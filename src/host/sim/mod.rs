@@ -241,7 +241,8 @@ impl Host for Sim {
                 let options = if fs.read_only { "ro" } else { "rw" };
                 let point = mounts::escape(&fs.mount_point.to_string());
                 let device = number(lv, fs);
-                let source = mounts::escape(&lv.name.dm_path().to_string_lossy());
+                let source = fs.mounted_as.as_ref().unwrap_or(&lv.name).dm_path();
+                let source = mounts::escape(&source.to_string_lossy());
                 text.push_str(&format!(
                     "{} 1 {device} / {point} {options} - {} {source} {options}\n",
                     100 + device.minor,
@@ -254,7 +255,7 @@ impl Host for Sim {
 
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
         self.with(|model| {
-            let found = model.mounted().find(|(_, fs)| &fs.mount_point == mount_point);
+            let found = model.mounted().filter(|(_, fs)| &fs.mount_point == mount_point).last();
             let (lv, fs) = found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             if fs.hangs {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));

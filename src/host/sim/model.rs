@@ -121,6 +121,8 @@ pub struct SimFs {
     pub mount_point: MountPoint,
     /// Whether it is.
     pub mounted: bool,
+    /// The name of the volume when it was mounted, if it was renamed since.
+    pub mounted_as: Option<LvRef>,
     /// Its size.
     pub size: Bytes,
     /// What is in use.

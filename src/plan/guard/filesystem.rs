@@ -48,7 +48,7 @@ fn unmounted(s: &Subject<'_>, point: &MountPoint) -> Verdict {
 
 pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
-    let Some(mount) = s.inventory.mount_at(point) else { return Verdict::NotAsked };
+    let Some(mount) = s.inventory.mount_at(point) else { return stray_name(s).unwrap_or(Verdict::NotAsked) };
     let Some(device) = s.lv.device else {
         return Verdict::Refuse(format!("LVM did not say which device {} is: look at it with lvs", s.lv.name));
     };
@@ -60,13 +60,24 @@ pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
     }
     // What statvfs measured must be the very file system that mountinfo names: a mount further up may hide it.
     match s.fs.and_then(|fs| fs.usage_device) {
-        Some(seen) if seen == mount.number => Verdict::Pass,
+        Some(seen) if seen == mount.number => stray_name(s).unwrap_or(Verdict::Pass),
         Some(seen) => Verdict::Refuse(format!(
             "the path {point} leads to device {seen}, not to {} ({device}): another mount hides it",
             s.lv.name
         )),
         None => Verdict::Refuse(format!("{point} does not answer: see whether `df {point}` does")),
     }
+}
+
+/// The program that grows it would look at another device.
+fn stray_name(s: &Subject<'_>) -> Option<Verdict> {
+    let (fs, point) = (s.fs?, s.target.mount_point()?);
+    let (stray, name) = (fs.stray_name.as_ref()?, &s.lv.name);
+    let tool = FsKind::from_name(&fs.mount.fs_type).map_or("what grows it", |kind| kind.tool().as_str());
+    Some(Verdict::Refuse(format!(
+        "{tool} would go by the name {stray}, which does not lead to {name}: unmount all that is mounted at {point} and mount \
+         {name} there again, as is needed after lvrename"
+    )))
 }
 
 pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {

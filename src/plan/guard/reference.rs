@@ -84,8 +84,8 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
             "mount it, or correct `mount_point`",
         ),
         Code::DeviceMismatch => (
-            "that is the target's volume, seen in the mount table and through the path",
-            "correct `mount_point` or `lv_path`",
+            "that is the target's volume, seen in the mount table, through the path, and by the name it was mounted by",
+            "correct `mount_point` or `lv_path`; after `lvrename` or a second mount over it, unmount it and mount it again",
         ),
         Code::FsUnsupported => (
             "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, and the programs for it are there",
