@@ -153,6 +153,17 @@ fn lvs(inventory: &mut Inventory) -> &mut lvm_autoscaler::inventory::Lv {
     inventory.lvs.iter_mut().find(|lv| lv.name.to_string() == "vg/data").expect("there")
 }
 
+fn full_xfs(case: &mut Case) {
+    case.fs().kind = "xfs".into();
+    use_percent(case, 90);
+}
+
+/// What `statvfs` says.
+fn shown(inventory: &mut Inventory) -> &mut lvm_autoscaler::inventory::Usage {
+    let of = inventory.filesystems.iter_mut().find(|fs| fs.mount.mount_point.as_str() == "/data").expect("there");
+    of.usage.as_mut().expect("it answers")
+}
+
 fn snapshot(case: &mut Case, origin: &str) {
     let mut snapshot = case.lv().clone();
     snapshot.name = lv("vg/snap");
@@ -238,6 +249,8 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some("xfs".into())),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some(String::new())),
     (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),
+    (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 /= 2; }),
+    (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 *= 2; }),
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
     (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),

@@ -126,8 +126,28 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
             fs.mount.mount_point, btrfs.num_devices
         ));
     }
+    if let Some(why) = shows_something_else(s, fs) {
+        return Verdict::Refuse(why);
+    }
     refuse_if(!agrees, || {
         format!("the superblock of {} cannot be read as {mounted}: see blkid -p {}", s.lv.name, s.lv.dm_path)
+    })
+}
+
+/// `statvfs` of an XFS tells of the limit of a project quota on its mount point, or of its realtime section where that is inherited
+/// from there, and not of what lies on the volume (`xfs_fs_statfs`). The superblock on disk may be old, but no XFS was larger then.
+fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
+    let (Some(Superblock::Xfs(xfs)), Some(size), Some(volume)) = (&fs.superblock, fs.size(), s.lv.size) else {
+        return None;
+    };
+    let (point, slack, shown) = (&fs.mount.mount_point, fs.slack().0, fs.usage?.size);
+    let is_its_own = size.0.saturating_add(slack) >= xfs.size().0 && size.0 <= volume.0.saturating_add(slack);
+    (!is_its_own).then(|| {
+        format!(
+            "df shows {shown} at {point} where the xfs has {} on a volume of {volume}: a project quota or a realtime device \
+             counts there, and neither grows with the volume, see xfs_quota and xfs_info",
+            xfs.size()
+        )
     })
 }
 

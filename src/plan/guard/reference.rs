@@ -88,8 +88,8 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
             "correct `mount_point` or `lv_path`; after `lvrename` or a second mount over it, unmount it and mount it again",
         ),
         Code::FsUnsupported => (
-            "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, and the programs for it are there",
-            "install the program, or grow it by hand",
+            "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, an XFS shows its own size, and the programs for it are there",
+            "install the program, or grow it by hand; of an XFS with a project quota on its mount point raise that",
         ),
         Code::FsReadOnly => ("it is mounted read-write", "look into the kernel's log, remount it"),
         Code::FsErrors => (
