@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
-use lvm_autoscaler::host::sim::{Fault, Harm};
+use lvm_autoscaler::host::sim::{Fault, Harm, Model};
 use lvm_autoscaler::host::{Focus, look};
 use lvm_autoscaler::plan::{Code, Outcome, Tool};
 use lvm_autoscaler::units::Extents;
@@ -302,6 +302,32 @@ fn a_stop_while_a_goal_is_waited_for_leaves_the_operation_to_the_next_start() {
         let state = world.state();
         assert!(state.running.is_empty() && state.parked.is_empty(), "{command}: {:?}", state.past);
         assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{command}");
+    }
+}
+
+/// A person mounts it elsewhere for good, finishes it there, and corrects the config.
+#[test]
+fn what_was_finished_at_another_place_is_open_again() {
+    for (name, command, _) in TARGETS {
+        let world = World::usual();
+        world.inject(command, 0, Harm::Fails);
+        assert!(ended_as(&world.daemon().alert(name), Outcome::NeedsAttention));
+        let place = format!("mount_point: /{}", &name[3..]);
+        let world = world.with_config(&CONFIG.replace(&place, "mount_point: /srv"));
+        let move_it = |model: &mut Model| {
+            let fs = model.lv(name).and_then(|lv| lv.fs.as_mut()).expect("there");
+            fs.mount_point = "/srv".parse().expect("a path");
+        };
+        world.sim.with(move_it);
+        let daemon = world.daemon();
+        let pipeline = Pipeline(Arc::clone(&daemon.0));
+        pipeline.clear_what_is_mended().expect("the journal can be written");
+        assert_eq!(world.state().parked.len(), 1, "{name}: it is mounted there, and not grown");
+        world.sim.with(|model| grow_by_hand(model, name));
+        pipeline.clear_what_is_mended().expect("the journal can be written");
+        assert!(world.state().parked.is_empty(), "{name}");
+        world.minutes(11);
+        assert!(refused(&daemon.alert(name), Code::BelowThreshold), "{name}: it is looked at again");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Shared, execute};
 use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
@@ -247,7 +247,8 @@ fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     }
     // A file system that was to grow unmounted may be mounted by now, and then it was found sound.
     let mounted = inventory.unmounted.is_none();
-    let mut plan = plan.clone();
+    // Who mounted it elsewhere may have done so for good, and finished it there.
+    let mut plan = elsewhere(plan, inventory).unwrap_or_else(|| plan.clone());
     plan.fs.iter_mut().for_each(|fs| fs.offline &= !mounted);
     let goals = |step: &&Step| match step {
         Step::CheckFilesystem { .. } | Step::GrowFilesystem { .. } => true,
@@ -256,4 +257,23 @@ fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     };
     execute::still_applies(&plan, inventory).is_ok()
         && plan.steps.iter().filter(goals).all(|step| step.is_verified(inventory))
+}
+
+/// The plan as it would be where its volume is mounted now, if that is not where it was planned for.
+fn elsewhere(plan: &Plan, inventory: &Inventory) -> Option<Plan> {
+    let device = inventory.lv(&plan.lv)?.device;
+    let planned = &plan.fs.as_ref()?.mount_point;
+    if inventory.mount_at(planned).is_some_and(|mount| Some(mount.device) == device) {
+        return None;
+    }
+    let is_whole = |mount: &&Mount| Some(mount.device) == device && mount.root == "/";
+    let point = &inventory.mounts.iter().find(is_whole)?.mount_point;
+    let mut plan = plan.clone();
+    plan.fs.iter_mut().for_each(|fs| fs.mount_point.clone_from(point));
+    for step in &mut plan.steps {
+        if let Step::CheckFilesystem { mount_point, .. } | Step::GrowFilesystem { mount_point, .. } = step {
+            mount_point.clone_from(point);
+        }
+    }
+    Some(plan)
 }
