@@ -96,6 +96,40 @@ fn requests_for_one_volume_coalesce_while_one_waits() {
     assert!(engine.submit(vec![wish("vg/data")]).is_err(), "a daemon that stops accepts nothing");
 }
 
+/// The daemon's own look is not written down. An alert that comes while one waits must be, for its sender is told so.
+#[test]
+fn an_alert_is_on_disk_although_our_own_look_at_the_volume_waits() {
+    let world = World::usual();
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    // The group's worker is busy until it is released.
+    let host = world.watched(move |command| {
+        if command.name() == "lvextend" {
+            let _ = gate.lock().expect("one worker").recv();
+        }
+    });
+    let engine = engine::start(world.shared_on(host, false));
+    let submit = |name: &str, source| {
+        let wish = Request { lv: lv(name), source, fingerprint: String::new() };
+        engine.submit(vec![wish]).expect("accepted")
+    };
+    submit("vg/media", Source::Alertmanager);
+    eventually("the worker is busy", || world.count("vgcfgbackup") == 1);
+    assert_eq!(submit("vg/data", Source::Monitor), [Accepted::Queued]);
+    assert_eq!(submit("vg/data", Source::Monitor), [Accepted::Coalesced]);
+    assert_eq!(submit("vg/data", Source::Alertmanager), [Accepted::Queued]);
+    assert_eq!(submit("vg/data", Source::Grafana), [Accepted::Coalesced]);
+    assert_eq!(submit("vg/data", Source::Monitor), [Accepted::Coalesced]);
+    let pending: Vec<_> = world.state().pending.into_values().collect();
+    assert_eq!(pending.iter().map(|pending| pending.lv.clone()).collect::<Vec<_>>(), [lv("vg/data")]);
+    assert_eq!(engine.waiting_count(), 1);
+    drop(release);
+    eventually("both grew", || world.fills("vg/data") && engine.shared().state().last.len() == 2);
+    engine.drain();
+    // The look adds nothing to the alert.
+    assert_eq!((world.count("lvextend"), world.state().refused.len()), (2, 0));
+}
+
 #[test]
 fn what_waits_when_the_daemon_stops_is_done_by_the_next_one() {
     let world = World::usual();

@@ -182,7 +182,10 @@ impl Handle {
                     Ok(())
                 }
                 Err(error) => {
-                    waiting.volumes.retain(|lv| !requests.iter().any(|request| request.lv == *lv));
+                    for request in &requests {
+                        waiting.volumes.remove(&request.lv);
+                        waiting.only_looks.remove(&request.lv);
+                    }
                     Err(Arc::new(error))
                 }
             };
@@ -219,11 +222,18 @@ impl Waiting {
     fn admit(&self, requests: &[Request], before: &BTreeSet<LvRef>, room: usize) -> BTreeMap<LvRef, Accepted> {
         let mut fates = BTreeMap::new();
         let mut new: Vec<&LvRef> = Vec::new();
-        for Request { lv, .. } in requests {
+        for Request { lv, source, .. } in requests {
             if !fates.contains_key(lv) {
-                let known = self.volumes.contains(lv) || before.contains(lv);
-                fates.insert(lv.clone(), if known { Accepted::Coalesced } else { Accepted::NoRoom });
-                if !known {
+                let known = before.contains(lv) || self.volumes.contains(lv);
+                // It takes the place of our own look, which nobody was told is accepted.
+                let replaces = !before.contains(lv) && *source != Source::Monitor && self.only_looks.contains(lv);
+                let fate = match (known, replaces) {
+                    (_, true) => Accepted::Queued,
+                    (true, false) => Accepted::Coalesced,
+                    (false, false) => Accepted::NoRoom,
+                };
+                fates.insert(lv.clone(), fate);
+                if fate == Accepted::NoRoom {
                     new.push(lv);
                 }
             }
@@ -241,6 +251,11 @@ impl Waiting {
         door.turns.insert(request.lv.clone(), door.turn);
         door.unwritten.insert(request.lv.clone(), Arc::clone(&door.gathering.ticket));
         self.volumes.insert(request.lv.clone());
+        if request.source == Source::Monitor {
+            self.only_looks.insert(request.lv.clone());
+        } else {
+            self.only_looks.remove(&request.lv);
+        }
         door.gathering.requests.push(request);
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Waiting {
     by_group: BTreeMap<VgName, VecDeque<Work>>,
     /// One request each.
     pub(super) volumes: BTreeSet<LvRef>,
+    /// Those of them that only our own look asks for, which is not in the journal: an alert adds to it, and takes its place.
+    pub(super) only_looks: BTreeSet<LvRef>,
     pub(super) draining: bool,
     pub(super) door: Door,
 }
@@ -203,7 +205,11 @@ impl Handle {
             }
             if let Some(work) = waiting.by_group.get_mut(vg).and_then(VecDeque::pop_front) {
                 // From here on an alert for this volume is a new request: it may have come after our look.
-                if let Work::Request { lv, .. } = &work {
+                if let Work::Request { number, lv, .. } = &work {
+                    // An alert took the place of our own look.
+                    if !waiting.only_looks.remove(lv) && number.is_none() {
+                        continue;
+                    }
                     waiting.volumes.remove(lv);
                 }
                 return Some(work);
