@@ -51,6 +51,16 @@ fn the_label_that_it_has_is_set_again() {
 }
 
 #[test]
+fn a_label_that_outlives_the_daemon_is_waited_for() {
+    let world = cut(|_| ());
+    world.inject("xfs_io", 0, Harm::CrashDuring);
+    until_crash(|| world.daemon().recover()).expect_err("it dies again");
+    recovered(&world);
+    assert_eq!(last(&world).0, "grown");
+    assert_eq!((world.sim.beside_itself(), world.count("xfs_io")), (vec![], 1));
+}
+
+#[test]
 fn what_xfs_io_cannot_be_given_is_a_persons() {
     let world = cut(|model| fs(model).label = "my data".to_owned());
     let daemon = recovered(&world);

@@ -13,7 +13,7 @@ use crate::inventory::{Inventory, Lv, Superblock};
 use crate::journal::{Event, JournalError, Running};
 use crate::name::{OperationId, VgName};
 use crate::plan::backup::outdated;
-use crate::plan::{Command, FsKind, Outcome, Plan, PlannedFs, Step};
+use crate::plan::{Command, FsKind, Outcome, Plan, PlannedFs, Step, Tool};
 use crate::units::Bytes;
 
 /// How often to look again when LVM gives no report between two steps, and how long to wait in between.
@@ -177,7 +177,16 @@ fn flush_copies(shared: &Shared, step: &Step, inventory: &Inventory) {
 /// does is not done yet, and the same must not run beside it. `false`: the daemon is stopping.
 pub(super) fn wait_for_left_behind(shared: &Shared, id: OperationId, running: &Running) -> bool {
     let open = running.started.iter().filter(|number| !running.done.contains(number));
-    for command in open.filter_map(|number| running.plan.steps.get(*number)?.command()) {
+    let open: Vec<&Step> = open.filter_map(|number| running.plan.steps.get(*number)).collect();
+    let mut commands: Vec<Command> = open.iter().filter_map(|step| step.command()).collect();
+    // Of an XFS only a look tells which of two it may have been.
+    if open.iter().any(|step| matches!(step, Step::GrowFilesystem { kind: FsKind::Xfs, .. }))
+        && let Ok(seen) = look(shared.host.as_ref(), Focus::Volume(&running.plan.lv))
+    {
+        let others = open.iter().filter_map(|step| step.command_for(&seen));
+        commands.extend(others.filter(|command| command.tool == Tool::XfsIo));
+    }
+    for command in commands {
         if shared.host.is_running(&command) {
             tracing::warn!(operation = %id, command = %command, "still runs since before the start: waiting for it to end");
             shared.metrics.overdue(command.name(), true);
