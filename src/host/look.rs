@@ -57,7 +57,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             };
             inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(mount.device));
             inventory.unmounted = unmounted(host, &inventory, lv, signature);
-            let outdated = inventory.filesystems.iter().find_map(|fs| outdated_copies(host, fs));
+            // They all are of one device. A project quota makes it look smaller through a bind mount.
+            let whole = inventory.filesystems.iter().max_by_key(|fs| fs.size());
+            let outdated = whole.and_then(|fs| outdated_copies(host, fs));
             inventory.filesystems.iter_mut().for_each(|fs| fs.outdated_copies.clone_from(&outdated));
             around(host, &mut inventory, lv);
         }
