@@ -122,6 +122,53 @@ fn a_read_only_volume() {
     assert!(sentence.contains("lvchange --permission rw"), "{sentence}");
 }
 
+/// The kernel goes on showing the old name, and `xfs_growfs` would take the size of what has it now: less than there is.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_volume_that_was_renamed_while_it_was_mounted() {
+    let group = Group::new("vmt_renamed", &["2G"]);
+    for kind in ["ext4", "xfs"] {
+        let old = group.filesystem(kind, &format!("{kind}_old"), small(kind));
+        old.fill(88.0);
+        sh("lvrename", &["-qq", &group.name, &old.lv, kind]);
+        let renamed = Volume { lv: kind.to_owned(), ..old.clone() };
+        let sentence = refused(&group, &renamed, "device_mismatch");
+        assert!(sentence.contains(&format!("/dev/mapper/vmt_renamed-{kind}_old")), "{sentence}");
+        fs::remove_dir_all(group.dir.join("state")).expect("the journal of this daemon");
+        group.lv(&old.lv, if kind == "xfs" { "316M" } else { "60M" });
+        refused(&group, &renamed, "device_mismatch");
+        fs::remove_dir_all(group.dir.join("state")).expect("the journal of this daemon");
+    }
+}
+
+/// Of two mounts at one place `xfs_growfs` takes the size of the lower one's device.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_volume_that_is_mounted_over_another() {
+    let group = Group::new("vmt_stacked", &["2G"]);
+    let lower = group.filesystem("xfs", "lower", "316M");
+    let upper = Volume { mount_point: lower.mount_point.clone(), ..group.lv("upper", "320M") };
+    upper.mkfs("xfs");
+    group.mount(&upper, &[]);
+    upper.fill(88.0);
+    refused(&group, &upper, "device_mismatch");
+}
+
+/// Growing the volume would not help who is limited by a quota.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn an_xfs_that_shows_a_project_quota() {
+    let group = Group::new("vmt_quota", &["2G"]);
+    let volume = group.lv("data", "320M");
+    volume.mkfs("xfs");
+    group.mount(&volume, &["-o", "prjquota"]);
+    let point = path(&volume.mount_point);
+    sh("xfs_quota", &["-x", "-c", &format!("project -s -p {point} 42"), "-c", "limit -p bhard=100m 42", point]);
+    volume.fill(88.0);
+    let sentence = refused(&group, &volume, "fs_unsupported");
+    assert!(sentence.contains("shows 100 MiB"), "{sentence}");
+}
+
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_read_only_group() {
