@@ -1,6 +1,7 @@
 //! This process: what it uses, and what it was left with by whoever started it.
 
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use procfs::WithCurrentSystemInfo;
@@ -31,9 +32,19 @@ pub(super) fn runs(program: &Path, variants: &[Vec<String>]) -> bool {
         let names = variants.iter().filter_map(|arguments| line.strip_suffix(&arguments[..])?.last().map(Path::new));
         names.into_iter().any(|name| name.file_name() == program.file_name())
     };
-    // Who ended while we look, or may not be looked at, is none that this daemon left behind.
+    // Who ended while we look, or may not be looked at, is none that this daemon left behind. The arguments of a process that hangs
+    // in a page fault cannot be read either, without hanging; the kernel's own name of it can.
     let processes = procfs::process::all_processes().into_iter().flatten().flatten();
-    processes.filter_map(|process| process.cmdline().ok()).any(|line| is_it(&line))
+    let called_so = processes.filter(|process| is_called(process.pid, program));
+    called_so.filter_map(|process| process.cmdline().ok()).any(|line| is_it(&line))
+}
+
+/// The file name that was executed, a script's too, cut to TASK_COMM_LEN.
+fn is_called(pid: i32, program: &Path) -> bool {
+    let Ok(name) = std::fs::read(format!("/proc/{pid}/comm")) else { return false };
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    let whole = program.file_name().map_or(&b""[..], |file| file.as_bytes());
+    name == &whole[..whole.len().min(15)]
 }
 
 /// Reads it; `None` where /proc does not say.
