@@ -229,7 +229,7 @@ fn delete_outdated(shared: &Shared, vg: &VgName) {
         plans.chain(state.parked.values().map(|parked| &parked.plan)).filter_map(Plan::backup).cloned().collect()
     };
     for folder in config.backup_folders() {
-        for file in outdated(&shared.host.files_in(&folder), vg, config.backups_kept, &needed) {
+        for file in outdated(&shared.host.files_in(&folder), vg, config.backups_kept, &needed, shared.host.now()) {
             match shared.host.remove_file(&file) {
                 Ok(()) => tracing::debug!(file = %file.display(), "deleted an old metadata backup"),
                 Err(error) => {

@@ -18,7 +18,7 @@ const LEAST_INODES: u64 = 16;
 
 /// The file, and a warning if it cannot be where it should be.
 pub(super) fn place(config: &Config, inventory: &Inventory, vg: &VgName, now: &Moment) -> (PathBuf, Option<String>) {
-    let file = format!("{vg}-{}.vg", now.at.strftime("%Y%m%dT%H%M%S%.3fZ"));
+    let file = name(vg, now.at);
     let [usual, in_memory] = config.backup_folders();
     let why = match inventory.state_usage {
         Some(usage) if usage.free < LEAST_ROOM => format!("has only {} left", usage.free),
@@ -39,15 +39,26 @@ pub(super) fn place(config: &Config, inventory: &Inventory, vg: &VgName, now: &M
 
 /// Of the files in a folder those that are too many: the oldest of this group, never one that an operation which has not
 /// ended refers to, and nothing that is not named as `place` names it.
-pub fn outdated(files: &[PathBuf], vg: &VgName, keep: u32, needed: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+pub fn outdated(
+    files: &[PathBuf],
+    vg: &VgName,
+    keep: u32,
+    needed: &BTreeSet<PathBuf>,
+    now: jiff::Timestamp,
+) -> Vec<PathBuf> {
     let mut own: Vec<&PathBuf> = files.iter().filter(|file| is_of(file, vg)).collect();
-    // The time in the name orders them.
-    own.sort();
+    // The time in the name orders them. What was made in the future was made before somebody set the clock back.
+    let now = name(vg, now);
+    own.sort_by_key(|file| (file.file_name() <= Some(now.as_ref()), *file));
     let too_many = own.len().saturating_sub(keep as usize);
     own.into_iter().take(too_many).filter(|file| !needed.contains(*file)).cloned().collect()
 }
 
 /// `VG-20260101T000000.000Z.vg`; the name of a group may have hyphens itself.
+fn name(vg: &VgName, at: jiff::Timestamp) -> String {
+    format!("{vg}-{}.vg", at.strftime("%Y%m%dT%H%M%S%.3fZ"))
+}
+
 fn is_of(file: &std::path::Path, vg: &VgName) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix("Z.vg"));
     let time = name.and_then(|name| name.strip_prefix(vg.as_str())?.strip_prefix('-'));
@@ -86,12 +97,16 @@ mod tests {
         let files: Vec<PathBuf> = names.iter().map(|name| PathBuf::from("/b").join(name)).collect();
         let needed = BTreeSet::from([files[3].clone()]);
         let vg: VgName = "vg".parse().expect("a name");
-        let outdated = |keep| outdated(&files, &vg, keep, &needed);
+        let at = |now: &str| now.parse::<jiff::Timestamp>().expect("a time");
+        let outdated = |keep| outdated(&files, &vg, keep, &needed, at("2026-02-01T00:00:00Z"));
         assert_eq!(outdated(4), [""; 0].map(PathBuf::from));
         assert_eq!(outdated(3), [files[1].clone()]);
         assert_eq!(outdated(2), [files[1].clone()], "one that is needed stays and counts");
         assert_eq!(outdated(1), [files[1].clone(), files[2].clone()]);
         let other: VgName = "vg-a".parse().expect("a name");
-        assert_eq!(super::outdated(&files, &other, 0, &BTreeSet::new()), [files[4].clone()]);
+        let all = |vg, now: &str| super::outdated(&files, vg, 0, &BTreeSet::new(), at(now));
+        assert_eq!(all(&other, "2026-02-01T00:00:00Z"), [files[4].clone()]);
+        // The clock was set back between the first and the third.
+        assert_eq!(all(&vg, "2026-01-02T00:00:00.001Z"), [0, 1, 3, 2].map(|number| files[number].clone()));
     }
 }
