@@ -134,7 +134,8 @@ fn superblock(inventory: &mut Inventory) -> &mut Superblock {
 fn old_ext4(inventory: &mut Inventory, gib_: u64) {
     if let Superblock::Ext(ext) = superblock(inventory) {
         (ext.has_64bit, ext.has_resize_inode, ext.block_size) = (false, false, 1024);
-        ext.blocks = gib_ << 20;
+        // What is used stays what it was, so how much is usable must not be known.
+        (ext.blocks, ext.at_rest.overhead) = (gib_ << 20, 0);
     }
     lvs(inventory).size = Some(gib(gib_));
 }
@@ -251,6 +252,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 /= 2; }),
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 *= 2; }),
+    (Code::FsUnsupported, |_| (), |c| c.report = |i| shown(i).size.0 /= 2),
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
     (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),

@@ -53,7 +53,7 @@ enum Meanwhile {
 }
 use Meanwhile::{Config, Host as OnHost, Pause, Reboot};
 
-const MEANWHILE: [(&str, Meanwhile); 25] = [
+const MEANWHILE: [(&str, Meanwhile); 26] = [
     ("nothing happened", OnHost(|_, _| ())),
     ("the machine booted", Reboot),
     ("power failed before the kernel wrote the copies of the superblock", OnHost(outdate_copies)),
@@ -64,6 +64,7 @@ const MEANWHILE: [(&str, Meanwhile); 25] = [
     ("the volume was removed", OnHost(|m, t| m.lvs.retain(|lv| lv.name.to_string() != t.0))),
     ("the volume was renamed", OnHost(|m, t| volume(m, t).name = lv("vg/renamed"))),
     ("the volume was deactivated", OnHost(|m, t| off(volume(m, t)))),
+    ("the volume was left suspended", OnHost(|m, t| volume(m, t).suspended = true)),
     ("the volume group was removed", OnHost(|m, _| remove_group(m))),
     ("the volume group was exported", OnHost(|m, _| export_group(m))),
     ("the file system was unmounted", OnHost(|m, t| fs(m, t).mounted = false)),

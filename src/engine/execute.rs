@@ -382,6 +382,10 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     if lv.active == Some(false) {
         return stop(format!("{name} is not active any more"));
     }
+    // Whoever writes to it waits until it is resumed, and nothing may be ended that waits.
+    if lv.suspended == Some(true) && !plan.is_reached(inventory) {
+        return stop(format!("{name} is suspended, as by an LVM command that was killed"));
+    }
     let point = &fs.mount_point;
     // As with a read-only mount: where nothing is left to be written it does not matter.
     if let Some(stray) = inventory.filesystem_of(name, point).and_then(|fs| fs.stray_name)

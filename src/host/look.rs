@@ -50,15 +50,18 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     match focus {
         Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
         Focus::Volume(lv) => {
+            // Whoever reads from a suspended device waits, and cannot even be killed.
+            let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true));
             // What was probed is of the very device that LVM says is the volume's, or it is probed now.
             let signature = |device| match &probed {
                 Some(probed) if probed.device == device => probed.signature.clone(),
+                _ if suspended => None,
                 _ => signature(host.run(&blkid(device), &|| ())),
             };
             inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(mount.device));
             inventory.unmounted = unmounted(host, &inventory, lv, signature);
             // They all are of one device. A project quota makes it look smaller through a bind mount.
-            let whole = inventory.filesystems.iter().max_by_key(|fs| fs.size());
+            let whole = inventory.filesystems.iter().max_by_key(|fs| fs.size()).filter(|_| !suspended);
             let outdated = whole.and_then(|fs| outdated_copies(host, fs));
             inventory.filesystems.iter_mut().for_each(|fs| fs.outdated_copies.clone_from(&outdated));
             around(host, &mut inventory, lv);
@@ -156,10 +159,13 @@ struct Probed {
     signature: Option<String>,
 }
 
-/// The device that has a volume's name, if it is mounted. One that is not is probed after LVM's report, which would count
+/// The device that has a volume's name, if it is mounted and can be read. One that is not is probed after LVM's report, which would count
 /// `blkid` among those who have it open.
 fn mounted_device(host: &dyn Host, lv: &LvRef) -> Option<DeviceNumber> {
     let device = host.block_device(&lv.dm_path())?;
+    if host.mapped(device).is_ok_and(|mapped| mapped.suspended) {
+        return None;
+    }
     let mounts = on_devices(host, mounts::parse(&host.mountinfo().ok()?).0, |volume| volume == device);
     mounts.iter().any(|mount| mount.device == device).then_some(device)
 }
@@ -248,7 +254,12 @@ fn stray(host: &dyn Host, device: DeviceNumber, name: PathBuf) -> Option<String>
 /// See [`FileSystem::outdated_copies`]. How large it is `statvfs` says; its first superblock on disk may be older than the copies.
 fn outdated_copies(host: &dyn Host, fs: &FileSystem) -> Option<String> {
     let (Some(Superblock::Xfs(xfs)), Some(size)) = (&fs.superblock, fs.size()) else { return None };
-    let heads = host.on_disk(fs.mount.device, [vec![0], xfs.copies()].concat()).ok()?;
+    let read = host.on_disk(fs.mount.device, [vec![0], xfs.copies()].concat());
+    let failed = |error: &std::io::Error| {
+        let point = &fs.mount.mount_point;
+        tracing::warn!(mount_point = %point, "the copies of the superblock cannot be read, so they pass for current: {error}");
+    };
+    let heads = read.inspect_err(failed).ok()?;
     let mut superblocks = heads.iter().map(|head| match superblock::parse(head) {
         Some(Superblock::Xfs(xfs)) => Some(xfs),
         _ => None,

@@ -79,6 +79,9 @@ impl Plan {
     /// What must be done before the file system can grow at all.
     fn first_aid(&self, inventory: &Inventory) -> Vec<String> {
         let Some(PlannedFs { mount_point, kind, .. }) = &self.fs else { return vec![] };
+        if let Some(resume) = self.resumption(inventory) {
+            return vec![resume];
+        }
         let (device, point) = (shell_word(&self.lv.dm_path().to_string_lossy()), shell_word(mount_point.as_str()));
         let mount = format!("mount {device} {point}");
         let device_number = inventory.lv(&self.lv).and_then(|lv| lv.device);
@@ -89,6 +92,12 @@ impl Plan {
             return vec![format!("umount {point}"), format!("e2fsck -f -p {device}"), mount];
         }
         if fs.mount.read_only { vec![format!("mount -o remount,rw {point}")] } else { vec![] }
+    }
+
+    /// LVM resumes it with the table that its metadata on disk say; `dmsetup resume` could put one in force that was never committed.
+    fn resumption(&self, inventory: &Inventory) -> Option<String> {
+        let suspended = inventory.lv(&self.lv).is_some_and(|lv| lv.suspended == Some(true));
+        suspended.then(|| format!("lvm lvchange --refresh {}", shell_word(&self.lv.to_string())))
     }
 
     /// Without its device nothing can be mounted.

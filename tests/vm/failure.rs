@@ -99,6 +99,37 @@ fn a_growth_that_fails_needs_a_person_and_is_closed_until_one_came() {
     }
 }
 
+/// As an `lvextend` leaves it that somebody killed between its commit and the end. Who reads or writes there waits, and cannot
+/// be killed: nothing is run that would, and a person is told how it goes on.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_volume_that_was_left_suspended_is_a_persons() {
+    let group = Group::new("vmt_suspended", &["2G"]);
+    for kind in ["ext4", "xfs"] {
+        let volume = group.filesystem(kind, kind, small(kind));
+        volume.fill(85.0);
+        let (extents, df_size) = (volume.extents(), volume.df_size());
+        let data = volume.write_data();
+        let killed = format!("/sbin/lvm \"$@\"; dmsetup suspend vmt_suspended-{kind}; exit 137");
+        let lvm = script(&group.dir, "lvm", &format!("case $1 in lvextend) {killed} ;; esac\nexec /sbin/lvm \"$@\"\n"));
+        let settings = format!("defaults: {{ cooldown: 0s }}\ntools: {{ lvm: {lvm} }}");
+        let daemon = Daemon::start(&group, &config(&group, &[&volume], &settings));
+        daemon.alert(&labels(&volume));
+        let past = daemon.wait_for_outcome(&volume, "needs_attention");
+        assert!(past.sentence.contains("is suspended"), "{}", past.sentence);
+        assert_eq!((past.commands.len(), volume.df_size()), (2, df_size), "{:?}", past.commands);
+        daemon.alert(&labels(&volume));
+        daemon.wait_for_outcome(&volume, "operation_in_progress");
+        assert!(!try_sh("pgrep", &["-x", "blkid|resize2fs|xfs_growfs"]).0, "nothing waits for the device");
+        past.commands.iter().for_each(|command| drop(sh("sh", &["-c", command])));
+        assert_grown_once(&volume, extents, df_size);
+        data.assert_intact();
+        daemon.alert(&labels(&volume));
+        daemon.wait_for_outcome(&volume, "below_threshold");
+        assert!(daemon.stop().success());
+    }
+}
+
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_second_daemon_on_the_same_state_refuses_to_start() {

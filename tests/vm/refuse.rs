@@ -134,10 +134,10 @@ fn a_volume_that_was_renamed_while_it_was_mounted() {
         let renamed = Volume { lv: kind.to_owned(), ..old.clone() };
         let sentence = refused(&group, &renamed, "device_mismatch");
         assert!(sentence.contains(&format!("/dev/mapper/vmt_renamed-{kind}_old")), "{sentence}");
-        fs::remove_dir_all(group.dir.join("state")).expect("the journal of this daemon");
+        group.forget();
         group.lv(&old.lv, if kind == "xfs" { "316M" } else { "60M" });
         refused(&group, &renamed, "device_mismatch");
-        fs::remove_dir_all(group.dir.join("state")).expect("the journal of this daemon");
+        group.forget();
     }
 }
 
@@ -157,16 +157,22 @@ fn a_volume_that_is_mounted_over_another() {
 /// Growing the volume would not help who is limited by a quota.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
-fn an_xfs_that_shows_a_project_quota() {
+fn a_file_system_that_shows_a_project_quota() {
     let group = Group::new("vmt_quota", &["2G"]);
-    let volume = group.lv("data", "320M");
-    volume.mkfs("xfs");
-    group.mount(&volume, &["-o", "prjquota"]);
-    let point = path(&volume.mount_point);
-    sh("xfs_quota", &["-x", "-c", &format!("project -s -p {point} 42"), "-c", "limit -p bhard=100m 42", point]);
-    volume.fill(88.0);
-    let sentence = refused(&group, &volume, "fs_unsupported");
-    assert!(sentence.contains("shows 100 MiB"), "{sentence}");
+    for (kind, features) in [("ext4", &["-O", "quota,project", "-E", "quotatype=prjquota"][..]), ("xfs", &[])] {
+        let volume = group.lv(kind, "320M");
+        sh(&format!("mkfs.{kind}"), &[&["-q"], features, &[&volume.path()]].concat());
+        group.mount(&volume, &["-o", "prjquota"]);
+        let point = path(&volume.mount_point);
+        sh(
+            "xfs_quota",
+            &["-x", "-f", "-c", &format!("project -s -p {point} 42"), "-c", "limit -p bhard=100m 42", point],
+        );
+        volume.fill(88.0);
+        let sentence = refused(&group, &volume, "fs_unsupported");
+        assert!(sentence.contains("shows 100 MiB"), "{sentence}");
+        group.forget();
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::config::{FilesystemCheck, Offline, What};
 use crate::inventory::{FileSystem, Superblock};
 use crate::name::MountPoint;
 use crate::plan::{FsKind, Tool};
+use crate::units::Bytes;
 
 pub(super) fn not_mounted(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
@@ -134,21 +135,29 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
     })
 }
 
-/// `statvfs` of an XFS tells of the limit of a project quota on its mount point, or of its realtime section where that is inherited
-/// from there, and not of what lies on the volume (`xfs_fs_statfs`). The superblock on disk may be old, but no XFS was larger then.
+/// `statvfs` tells of the limit of a project quota on the mount point, or of an XFS's realtime section where that is inherited from
+/// there, and not of what lies on the volume (`ext4_statfs_project`, `xfs_fs_statfs`).
 fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
-    let (Some(Superblock::Xfs(xfs)), Some(size), Some(volume)) = (&fs.superblock, fs.size(), s.lv.size) else {
-        return None;
-    };
-    let (point, slack, shown) = (&fs.mount.mount_point, fs.slack().0, fs.usage?.size);
-    let is_its_own = size.0.saturating_add(slack) >= xfs.size().0 && size.0 <= volume.0.saturating_add(slack);
-    (!is_its_own).then(|| {
-        format!(
-            "df shows {shown} at {point} where the xfs has {} on a volume of {volume}: a project quota or a realtime device \
-             counts there, and neither grows with the volume, see xfs_quota and xfs_info",
-            xfs.size()
-        )
-    })
+    let (shown, size, volume) = (fs.usage?.size, fs.size()?, s.lv.size?);
+    let own = match &fs.superblock {
+        // On disk it may be old, but no XFS was larger then.
+        Some(Superblock::Xfs(xfs)) => {
+            let is_own =
+                size.0.saturating_add(fs.slack().0) >= xfs.size().0 && size.0 <= volume.0.saturating_add(fs.slack().0);
+            (!is_own).then(|| xfs.size())
+        }
+        // A quarter: kernels before 5.18 do not write the overhead down that grows with it, mostly tables of inodes.
+        Some(Superblock::Ext(ext)) if ext.at_rest.overhead > 0 => {
+            let own = Bytes(ext.blocks.saturating_sub(ext.at_rest.overhead).saturating_mul(ext.block_size));
+            (shown.0 < own.0 / 4 * 3).then_some(own)
+        }
+        _ => None,
+    }?;
+    Some(format!(
+        "df shows {shown} at {} where the {} has {own} on a volume of {volume}: a project quota or a realtime device counts \
+         there, and neither grows with the volume, see repquota -P, xfs_quota and xfs_info",
+        fs.mount.mount_point, fs.mount.fs_type
+    ))
 }
 
 /// The first of the programs that was not found.

@@ -63,7 +63,7 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
         Code::VgShared => ("it is not shared through lvmlockd", "grow it by hand"),
         Code::VgReadOnly => ("it is writeable", "no command lifts that: `vgcfgrestore` an edited `vgcfgbackup`"),
         Code::LvInactive => ("it is active on this host", "`lvchange -ay`, mount it"),
-        Code::LvSuspended => ("it is not suspended", "find out who did it, then `dmsetup resume`"),
+        Code::LvSuspended => ("it is not suspended", "find out who did it, then `lvchange --refresh`"),
         Code::LvReadOnly => ("it is writeable", "`lvchange --permission rw`"),
         Code::LvBusy => (
             "no pvmove in the group, no conversion or merge of the volume, its legs in sync; for a pool: dmeventd does not extend it by itself",
@@ -88,8 +88,8 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
             "correct `mount_point` or `lv_path`; after `lvrename` or a second mount over it, unmount it and mount it again",
         ),
         Code::FsUnsupported => (
-            "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, an XFS shows its own size, and the programs for it are there",
-            "install the program, or grow it by hand; of an XFS with a project quota on its mount point raise that",
+            "it is ext4, XFS, or btrfs on one device, by the mount table, `blkid` and its superblock, it shows its own size, and the programs for it are there",
+            "install the program, or grow it by hand; with a project quota on the mount point raise that",
         ),
         Code::FsReadOnly => ("it is mounted read-write", "look into the kernel's log, remount it"),
         Code::FsErrors => (

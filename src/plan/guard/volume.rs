@@ -11,7 +11,7 @@ pub(super) fn lv_inactive(s: &Subject<'_>) -> Verdict {
 
 pub(super) fn lv_suspended(s: &Subject<'_>) -> Verdict {
     require(s.lv.suspended, false, "the volume is suspended", || {
-        format!("{} is suspended: find out who did it, then dmsetup resume {}", s.lv.name, s.lv.dm_path)
+        format!("{} is suspended: find out who did it, then lvchange --refresh {}", s.lv.name, s.lv.name)
     })
 }
 
