@@ -240,6 +240,7 @@ fn the_metrics_of_a_target_say_what_holds_it_back() {
         "lvm_autoscaler_target_budget_remaining_extensions{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 2.0",
         "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
         "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 1.0",
+        "lvm_autoscaler_target_acts{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
         "lvm_autoscaler_target_paused{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
         "lvm_autoscaler_target_paused{vg=\"vg-2\",lv=\"logs\",mountpoint=\"/logs\"} 1.0",
     ] {

@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{Column, Labels, column, family, flag};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::inventory::Inventory;
 use crate::plan::{History, Moment, headroom};
 
@@ -22,6 +22,7 @@ pub struct TargetView {
     cooldown_until: Option<f64>,
     breaker_open: bool,
     paused: bool,
+    acts: bool,
     extensions_left: u32,
     needs_attention: bool,
 }
@@ -57,6 +58,9 @@ pub const TARGET: &[Column<TargetView>] = &[
     ),
     column("lvm_autoscaler_target_paused", "Whether a person paused the target, or all of them.", |t| {
         flag(Some(t.paused))
+    }),
+    column("lvm_autoscaler_target_acts", "Whether the mode of the target is act: what is decided is carried out.", |t| {
+        flag(Some(t.acts))
     }),
     column(
         "lvm_autoscaler_target_budget_remaining_extensions",
@@ -96,6 +100,7 @@ impl Targets {
             }),
             breaker_open: history.breaker_is_open(target),
             paused: history.paused.since(&target.lv).is_some(),
+            acts: target.mode == Mode::Act,
             extensions_left: history.extensions_left(target, config, now),
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
