@@ -73,7 +73,7 @@ impl Legs {
         let last = last_segment(lv)
             .ok_or_else(|| format!("LVM did not say what {} consists of: see lvs --segments", lv.name))?;
         let unclear = || format!("the places of {} are not clear, see lvs -a -o+seg_pe_ranges", lv.name);
-        if ["linear", "striped"].contains(&last.kind.as_str()) {
+        if is_plain(last) {
             let places = places(last).ok_or_else(unclear)?;
             let stripes = last.stripes.unwrap_or(1).max(1);
             if places.len() as u64 != stripes {
@@ -94,6 +94,11 @@ impl Legs {
         let data = if even { sizes.0 / sizes.1 } else { 0 };
         if lv.segments.len() != 1 || data == 0 || data > images.len() as u64 {
             return Err(format!("the legs of {} do not have the sizes expected: extend it by hand", lv.name));
+        }
+        // With integrity a leg lies on two hidden volumes, and LVM extends both of them.
+        let layer = images.iter().find_map(|image| Some((image, last_segment(image).filter(|last| !is_plain(last))?)));
+        if let Some((image, segment)) = layer {
+            return Err(format!("{} is {}: extend {} by hand", image.name.lv, segment.kind, lv.name));
         }
         let ends: Option<Vec<Place>> = images.iter().map(|image| places(last_segment(image)?)?.pop()).collect();
         Legs { last: ends.ok_or_else(unclear)?, data, are_devices: true }.checked(lv)
@@ -121,6 +126,11 @@ impl Legs {
 
 fn last_segment(lv: &Lv) -> Option<&Segment> {
     lv.segments.iter().max_by_key(|segment| segment.start)
+}
+
+/// It lies on PVs, with nothing between.
+fn is_plain(segment: &Segment) -> bool {
+    ["linear", "striped"].contains(&segment.kind.as_str())
 }
 
 /// `/dev/sdb:0-99 /dev/sdc:0-99`
@@ -290,6 +300,16 @@ mod tests {
         assert_eq!(extents(&[("/dev/a", 30), ("/dev/b", 20), ("/dev/c", 10), ("/dev/d", 99)], &legs), 0);
         let others = [("/dev/a", 10), ("/dev/b", 10), ("/dev/c", 10), ("/dev/d", 30), ("/dev/e", 20), ("/dev/f", 25)];
         assert_eq!(extents(&others, &legs), 40);
+        // With checksums each leg is a layer over hidden volumes, which need space of their own when it grows.
+        let layered = [
+            ("lv", "inherit", "raid1", 2, "lv_rimage_0:0-9 lv_rimage_1:0-9"),
+            ("[lv_rimage_0]", "inherit", "integrity", 1, "lv_rimage_0_iorig:0-9"),
+            ("[lv_rimage_1]", "inherit", "integrity", 1, "lv_rimage_1_iorig:0-9"),
+            ("[lv_rimage_0_iorig]", "inherit", "linear", 1, "/dev/a:0-9"),
+            ("[lv_rimage_1_iorig]", "inherit", "linear", 1, "/dev/b:0-9"),
+        ];
+        let pvs = [("/dev/a", 30), ("/dev/b", 10), ("/dev/c", 20)];
+        assert_eq!(room_for(&pvs, &layered), Err("lv_rimage_0 is integrity: extend vg/lv by hand".to_owned()));
         // Legs that are no longer of one size, as in the middle of a reshape.
         let mut odd = legs;
         odd[2].4 = "/dev/b:0-11";
