@@ -233,6 +233,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).move_pv = Some("/dev/sdb".into())),
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).converting = None),
     (Code::LvBusy, |c| c.report = |i| lvs(i).sync_percent = "7.5".parse().ok(), |c| c.report = |i| { lvs(i).layout.push("raid".into()); lvs(i).sync_percent = "99.9".parse().ok(); }),
+    (Code::LvBusy, |c| c.report = |i| { lvs(i).layout = vec!["raid".into(), "raid1".into()]; lvs(i).sync_percent = "100".parse().ok(); }, |c| c.report = |i| lvs(i).layout = vec!["raid".into(), "raid1".into()]),
     (Code::LvUnhealthy, |_| (), |c| c.lv().health = "refresh needed".into()),
     (Code::LvUnhealthy, |c| { thin(c); }, |c| thin(c).health = "out_of_data".into()),
     (Code::SnapshotOrigin, |c| snapshot(c, "other"), |c| snapshot(c, "data")),

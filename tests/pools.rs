@@ -10,7 +10,8 @@ use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::engine;
 use lvm_autoscaler::host::sim::{Harm, SimPool};
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::plan::{Code, Outcome};
+use lvm_autoscaler::inventory::Lv;
+use lvm_autoscaler::plan::{Code, History, Outcome, plan};
 use lvm_autoscaler::units::Bytes;
 
 /// A pool of 4 GiB with 8 MiB of metadata, and a file system of 2 GiB in it.
@@ -162,6 +163,34 @@ fn a_pool_is_named_by_vg_and_lv_and_a_target_that_is_no_pool_is_refused() {
     assert_eq!(resolve(&labels, &world.config, &OwnNames::new(["db1"]), &inventory), Ok(lv("vg/pool")));
     let world = world.with_config("monitor: { targets: [{ thin_pool: vg/data }] }");
     assert!(refused(&world.daemon().alert("vg/data"), Code::LayeredDevice));
+}
+
+/// A pool on a RAID shows nothing of it in its own row.
+#[test]
+fn a_pool_grows_only_if_the_volumes_it_is_made_of_are_sound() {
+    let world = world();
+    used(&world, 3500, 1);
+    let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+    let (target, history) = (world.config.target(&lv("vg/pool")).expect("there"), History::default());
+    let decide = |part: &str, change: fn(&mut Lv)| {
+        let mut inventory = inventory.clone();
+        change(inventory.lvs.iter_mut().find(|lv| lv.name.lv.as_str() == part).expect("there"));
+        plan(target, &inventory, &world.config, &history, epoch()).decision.map_err(|refusal| refusal.code)
+    };
+    assert!(decide("pool_tdata", |_| ()).is_ok());
+    for part in ["pool_tdata", "pool_tmeta"] {
+        let refused = [
+            decide(part, |lv| lv.health = "refresh needed".to_owned()),
+            decide(part, |lv| {
+                lv.layout = vec!["raid".to_owned(), "raid1".to_owned()];
+                lv.sync_percent = "7.5".parse().ok();
+            }),
+            decide(part, |lv| lv.layout = vec!["raid".to_owned(), "raid1".to_owned()]),
+            decide(part, |lv| lv.converting = Some(true)),
+        ];
+        let codes = refused.map(|decision| decision.expect_err(part));
+        assert_eq!(codes, [Code::LvUnhealthy, Code::LvBusy, Code::LvBusy, Code::LvBusy], "{part}");
+    }
 }
 
 #[test]

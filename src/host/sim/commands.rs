@@ -126,7 +126,7 @@ fn hidden_row(part: &Hidden) -> Value {
     json!({
         "lv_uuid": uuid(&format!("{}/{}", part.vg, part.name)), "lv_name": format!("[{}]", part.name), "lv_layout": "linear",
         "lv_role": part.role, "lv_size": (part.extents * part.extent_size).to_string(), "lv_allocation_policy": "inherit",
-        "lv_kernel_major": "-1", "lv_kernel_minor": "-1",
+        "lv_kernel_major": "-1", "lv_kernel_minor": "-1", "lv_converting": "0", "lv_merging": "0",
     })
 }
 

@@ -66,11 +66,11 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
         Code::LvSuspended => ("it is not suspended", "find out who did it, then `lvchange --refresh`"),
         Code::LvReadOnly => ("it is writeable", "`lvchange --permission rw`"),
         Code::LvBusy => (
-            "no pvmove in the group, no conversion or merge of the volume, its legs in sync; for a pool: dmeventd does not extend it by itself",
+            "no pvmove in the group, no conversion or merge of the volume, its legs in sync; for a pool the same of what it is made of, and dmeventd does not extend it by itself",
             "wait until it ends; switch off `thin_pool_autoextend_threshold` or remove the target",
         ),
         Code::LvUnhealthy => {
-            ("LVM reports no trouble with it, or with its thin pool", "mend it first: `lvs -o+lv_health_status`")
+            ("LVM reports no trouble with it, with its thin pool, or with the RAIDs that is made of", "mend it first: `lvs -o+lv_health_status`")
         }
         Code::SnapshotOrigin => {
             ("no old-style snapshot has it as origin", "`lvremove` the snapshot when it is no longer needed")

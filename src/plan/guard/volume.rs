@@ -27,23 +27,10 @@ pub(super) fn lv_busy(s: &Subject<'_>) -> Verdict {
     if moved {
         return Verdict::Refuse(format!("a pvmove is under way in {}: wait until it ends", s.vg.name));
     }
-    let changing = match (s.lv.converting, s.lv.merging) {
-        (Some(converting), Some(merging)) => Some(converting || merging),
-        _ => None,
-    };
-    let changing = require(changing, false, "the volume is being converted or merged", || {
-        format!("{} is being converted or merged: wait until it ends, see lvs -a", s.lv.name)
-    });
-    if changing != Verdict::Pass {
-        return changing;
-    }
-    let copied = s.lv.sync_percent.filter(|_| s.lv.is_layout("raid") || s.lv.is_layout("mirror"));
-    match (copied, s.inventory.autoextends) {
-        (Some(copied), _) if copied.value() < 100.0 => Verdict::Refuse(format!(
-            "the legs of {} are being synchronised, {copied} are done: wait until it ends, see lvs -o+sync_percent",
-            s.lv.name
-        )),
-        (_, Some(threshold)) if s.target.file_system().is_none() => Verdict::Refuse(format!(
+    let changing = extended(s).map(changing).find(|verdict| *verdict != Verdict::Pass);
+    match (changing, s.inventory.autoextends) {
+        (Some(changing), _) => changing,
+        (None, Some(threshold)) if s.target.file_system().is_none() => Verdict::Refuse(format!(
             "dmeventd extends {0} by itself above {threshold} %, two must not do it: set \
              activation/thin_pool_autoextend_threshold to 100 in lvm.conf, or remove the target {0}",
             s.lv.name
@@ -52,11 +39,48 @@ pub(super) fn lv_busy(s: &Subject<'_>) -> Verdict {
     }
 }
 
+/// What LVM extends: the volume, or with a pool the hidden volumes that hold its data and metadata.
+fn extended<'a>(s: &Subject<'a>) -> impl Iterator<Item = &'a Lv> {
+    let pool = s.target.file_system().is_none().then_some(s.lv);
+    [s.lv].into_iter().chain(pool.into_iter().flat_map(|pool| parts(s, pool)))
+}
+
+/// The hidden volumes of a pool. If they are a RAID the pool's own row shows nothing of that.
+fn parts<'a>(s: &Subject<'a>, pool: &'a Lv) -> impl Iterator<Item = &'a Lv> {
+    [s.inventory.pool_data(pool), s.inventory.pool_metadata(pool)].into_iter().flatten()
+}
+
+fn changing(lv: &Lv) -> Verdict {
+    let changing = match (lv.converting, lv.merging) {
+        (Some(converting), Some(merging)) => Some(converting || merging),
+        _ => None,
+    };
+    let changing = require(changing, false, "the volume is being converted or merged", || {
+        format!("{} is being converted or merged: wait until it ends, see lvs -a", lv.name)
+    });
+    // A raid0 has nothing to synchronise.
+    let has_legs = (lv.is_layout("raid") && !lv.is_layout("raid0")) || lv.is_layout("mirror");
+    match lv.sync_percent {
+        _ if changing != Verdict::Pass || !has_legs => changing,
+        Some(copied) => refuse_if(copied.value() < 100.0, || {
+            format!(
+                "the legs of {} are being synchronised, {copied} are done: wait until it ends, see lvs -o+sync_percent",
+                lv.name
+            )
+        }),
+        None => Verdict::Refuse(format!(
+            "LVM did not say whether the legs of {} are in sync: look at it with lvs -a -o+sync_percent",
+            lv.name
+        )),
+    }
+}
+
 pub(super) fn lv_unhealthy(s: &Subject<'_>) -> Verdict {
     let pool = s.inventory.pool_of(s.lv);
     // A pool that ran out of data is mended by what a pool target does.
     let mends = |lv: &Lv| s.target.file_system().is_none() && lv.health == "out_of_data";
-    for lv in [s.lv].into_iter().chain(pool) {
+    let parts = pool.or(Some(s.lv)).into_iter().flat_map(|pool| parts(s, pool));
+    for lv in [s.lv].into_iter().chain(pool).chain(parts) {
         if !lv.health.is_empty() && !mends(lv) {
             return Verdict::Refuse(format!(
                 "LVM says that {} is {:?}: mend it first, see lvs -o+lv_health_status",
