@@ -98,6 +98,20 @@ fn about_fifteen_series_for_a_volume_by_default() {
     }
 }
 
+/// LVM shows the health of a RAID under a pool or a cache in the RAID's own row alone, and `LvmRaidDegraded` must see it.
+#[test]
+fn a_raid_is_shown_although_it_is_hidden_and_its_legs_are_not() {
+    let mut inventory = read(&root("data").join("fullreport-2.03.31.json"));
+    let data = inventory.lvs.iter_mut().find(|lv| lv.name.lv.as_str() == "pool_tdata").expect("a pool");
+    let of_data = format!("lvm_lv_healthy{{vg=\"{}\",lv=\"pool_tdata\"}} 0.0\n", data.name.vg);
+    (data.layout, data.health) = (vec!["raid".to_owned(), "raid1".to_owned()], "refresh needed".to_owned());
+    let page = exposition(inventory, Selection::default());
+    assert!(page.contains(&of_data), "{page}");
+    for part in ["pool_tmeta", "raid1_rimage_0", "mirror_mimage_0"] {
+        assert!(!page.contains(&format!("lv=\"{part}\"")), "{part}");
+    }
+}
+
 #[test]
 fn filters_leave_out_what_they_name() {
     let file = root("data").join("fullreport-2.03.16.json");

@@ -178,9 +178,9 @@ impl Collector for Lvm {
     }
 }
 
-/// Whether a volume is shown: hidden ones (`[pool0_tdata]`) are a detail.
+/// Whether a volume is shown: hidden ones (`[pool0_tdata]`) are a detail, unless they are a RAID. Nothing else has its health.
 fn shows(selection: &Selection, lv: &Lv) -> bool {
-    (selection.lv_details || !lv.hidden)
+    (selection.lv_details || !lv.hidden || lv.is_layout("raid"))
         && selection.vgs.shows(lv.name.vg.as_str())
         && selection.lvs.shows(&lv.name.to_string())
 }

@@ -59,9 +59,11 @@ pub const TARGET: &[Column<TargetView>] = &[
     column("lvm_autoscaler_target_paused", "Whether a person paused the target, or all of them.", |t| {
         flag(Some(t.paused))
     }),
-    column("lvm_autoscaler_target_acts", "Whether the mode of the target is act: what is decided is carried out.", |t| {
-        flag(Some(t.acts))
-    }),
+    column(
+        "lvm_autoscaler_target_acts",
+        "Whether the mode of the target is act: what is decided is carried out.",
+        |t| flag(Some(t.acts)),
+    ),
     column(
         "lvm_autoscaler_target_budget_remaining_extensions",
         "How many extensions are left of the target's budget and its group's.",
