@@ -273,6 +273,61 @@ fn findings_name_what_is_wrong() {
 }
 
 #[test]
+fn findings_of_what_no_simulated_host_has() {
+    let world = World::usual();
+    let mut inventory = inventory(&world);
+    let logs = inventory.lvs.iter_mut().find(|lv| lv.name == crate::lv("vg-2/logs")).expect("a volume");
+    let device = logs.device;
+    // An image of 0 bytes free, and no target.
+    let fs = inventory.filesystems.iter_mut().find(|fs| Some(fs.mount.device) == device).expect("a file system");
+    let before = fs.mount.clone();
+    fs.mount.read_only = true;
+    let usage = fs.usage.as_mut().expect("known");
+    (usage.free, usage.avail) = (Bytes(0), Bytes(0));
+    let mount = fs.mount.clone();
+    *inventory.mounts.iter_mut().find(|mount| **mount == before).expect("there") = mount;
+    // A RAID under a pool.
+    let mut raid = inventory.lvs[0].clone();
+    (raid.name, raid.hidden) = (crate::lv("vg/pool_tdata"), true);
+    (raid.device, raid.layout, raid.health) = (None, vec!["raid".into(), "raid1".into()], "refresh needed".into());
+    inventory.lvs.push(raid);
+    let config = lvm_autoscaler::config::Config { targets: vec![], ..(*world.config).clone() };
+    let facts = Facts {
+        host: "h",
+        now: world.sim.moment(),
+        config: &config,
+        inventory: &inventory,
+        looked: true,
+        state: &world.state(),
+        journal_writable: None,
+        earlier: &[],
+        since: None,
+    };
+    let findings = Report::new(&facts).findings;
+    let found: Vec<_> = findings.iter().map(|finding| (finding.code, finding.subject.as_str())).collect();
+    assert_eq!(found, [("raid_degraded", "vg/pool_tdata")]);
+    assert_eq!(findings[0].commands, ["lvs -a -o +lv_health_status,devices vg/pool_tdata"]);
+}
+
+#[test]
+fn a_btrfs_that_is_smaller_than_its_volume_is_grown_by_its_own_command() {
+    let world = World::new(&HOST.replace("type: xfs", "type: btrfs"), CONFIG);
+    world.sim.with(|model| {
+        for lv in ["vg/data", "vg/media", "vg-2/logs"] {
+            model.lv(lv).expect("a volume").extents.0 += 512;
+        }
+    });
+    let (report, _) = report(&world, &world.state(), &[], None);
+    let larger = report.findings.iter().filter(|finding| finding.code == "larger_than_filesystem");
+    let commands: Vec<_> = larger.flat_map(|finding| finding.commands.iter().map(String::as_str)).collect();
+    assert!(
+        commands.iter().any(|command| command.starts_with("btrfs filesystem resize --enqueue 1:max /")),
+        "{commands:?}"
+    );
+    assert!(commands.iter().any(|command| command.starts_with("resize2fs /dev/mapper/")), "{commands:?}");
+}
+
+#[test]
 fn a_sound_host_needs_nothing() {
     let world = World::new(&HOST.replace("85%", "30%"), CONFIG);
     let (_, then) = report(&world, &world.state(), &[], None);

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::growth::{self, Since};
 use super::{Facts, FileSystemRow, LvRow, VgRow};
 use crate::config::Mode;
-use crate::inventory::{FileSystem, Lv};
+use crate::inventory::{FileSystem, Lv, Superblock};
 use crate::plan::step::shell_word;
-use crate::plan::{Code, Outcome};
+use crate::plan::{Code, FsKind, Outcome, Step};
 use crate::units::{Bytes, MIB};
 
 /// How soon.
@@ -164,11 +164,14 @@ fn was_writable(g: &Ground<'_>, lv: &Lv, fs: &FileSystem) -> bool {
 
 /// Whatever LVM says about the health of a volume that is no pool.
 fn raids(g: &Ground<'_>) -> Vec<Finding> {
-    let lvs = || g.facts.inventory.lvs.iter().filter(|lv| !lv.hidden);
+    // A RAID under a pool or a cache is hidden, and what is on it shows nothing of its health.
+    let lvs = || g.facts.inventory.lvs.iter().filter(|lv| !lv.hidden || lv.is_layout("raid"));
     let sick = lvs().filter(|lv| !lv.health.is_empty() && !lv.is_layout("pool")).map(|lv| {
         let name = &lv.name;
         let sentence = format!("LVM says of {name}: {}.", lv.health);
         let (advice, command) = match lv.health.as_str() {
+            // What mends it is run on the volume that it is a part of.
+            _ if lv.hidden => ("Look at it with LVM.", format!("lvs -a -o +lv_health_status,devices {name}")),
             "partial" => (
                 "Replace the disk that is missing, then repair: until then another failure loses data.",
                 format!("lvconvert --repair {name}"),
@@ -397,6 +400,10 @@ fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
                 return Some(finding(Urgency::Now, "no_headroom", point, sentence, &advice)
                     .with([format!("lvm-autoscaler plan {}", fs.lv)]));
             }
+            // What is mounted read-only fills no further; if that is nobody's wish it is a finding of its own.
+            if is_read_only(g, fs) {
+                return None;
+            }
             if usage.value() > NEARLY_FULL {
                 let sentence = format!("{point} is {usage} full; {left} are left.");
                 let advice = if fs.threshold.is_some() { "See why it does not grow." } else { "It is no target, so it does not grow by itself: add it to monitor.targets, or grow it by hand." };
@@ -409,6 +416,11 @@ fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
                 .with([format!("df -i {}", shell_word(point))]))
         })
         .collect()
+}
+
+fn is_read_only(g: &Ground<'_>, row: &FileSystemRow) -> bool {
+    let mounts = &g.facts.inventory.mounts;
+    mounts.iter().rev().find(|mount| mount.mount_point.as_str() == row.mount_point).is_some_and(|mount| mount.read_only)
 }
 
 /// Over its threshold, and something stands in the way of its growth. A missing physical volume is a finding of its own.
@@ -523,11 +535,14 @@ fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
             if fs.fills(size) != Some(false) {
                 return None;
             }
-            let point = shell_word(fs.mount.mount_point.as_str());
-            let command = match fs.mount.fs_type.as_str() {
-                "xfs" => format!("xfs_growfs -d {point}"),
-                _ => format!("resize2fs {}", shell_word(&lv.name.dm_path().to_string_lossy())),
+            let device_id = match &fs.superblock {
+                Some(Superblock::Btrfs(btrfs)) => Some(btrfs.device_id),
+                _ => None,
             };
+            // An ext2 or ext3 is grown as an ext4 is.
+            let kind = FsKind::from_name(&fs.mount.fs_type).unwrap_or(FsKind::Ext4);
+            let (lv_name, mount_point) = (lv.name.clone(), fs.mount.mount_point.clone());
+            let command = Step::GrowFilesystem { kind, lv: lv_name, mount_point, device_id }.command();
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",
                 lv.name, fs.mount.fs_type
@@ -540,7 +555,7 @@ fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
                     sentence,
                     "Grow the file system; that is safe while it is mounted.",
                 )
-                .with([command]),
+                .with(command.map(|command| command.to_string())),
             )
         });
     found.collect()

@@ -69,9 +69,10 @@ fn meaning(code: Code) -> (&'static str, &'static str) {
             "no pvmove in the group, no conversion or merge of the volume, its legs in sync; for a pool the same of what it is made of, and dmeventd does not extend it by itself",
             "wait until it ends; switch off `thin_pool_autoextend_threshold` or remove the target",
         ),
-        Code::LvUnhealthy => {
-            ("LVM reports no trouble with it, with its thin pool, or with the RAIDs that is made of", "mend it first: `lvs -o+lv_health_status`")
-        }
+        Code::LvUnhealthy => (
+            "LVM reports no trouble with it, with its thin pool, or with the RAIDs that is made of",
+            "mend it first: `lvs -o+lv_health_status`",
+        ),
         Code::SnapshotOrigin => {
             ("no old-style snapshot has it as origin", "`lvremove` the snapshot when it is no longer needed")
         }
