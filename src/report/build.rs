@@ -147,7 +147,7 @@ fn group(facts: &Facts<'_>, since: Option<&Since<'_>>, filesystems: &[FileSystem
         rates.extend(fs.map(|rate| Ok(rate.max(0) as f64 * growth::cost(facts.inventory, lv))));
     }
     for pool in facts.inventory.lvs.iter().filter(|lv| lv.vg_uuid == vg.uuid && !lv.hidden && lv.is_layout("pool")) {
-        rates.extend(pool_rate(since, pool).ok().map(|rate| Ok(rate.max(0.0))));
+        rates.extend(pool_rate(since, pool).ok().map(|rate| Ok(rate.max(0.0) * growth::cost(facts.inventory, pool))));
     }
     let rate = match (rates.is_empty(), since) {
         (_, None) => Err("no earlier report".to_owned()),

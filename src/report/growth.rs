@@ -125,12 +125,15 @@ pub fn data_used(lv: &Lv) -> Option<Bytes> {
     lv.data_percent.filter(|_| counts).and_then(|percent| Some(percent.share_of(lv.size?)))
 }
 
-/// How many bytes of its group a volume takes for each byte of its own: a RAID takes what all its legs take.
+/// How many bytes of its group a volume takes for each byte of its own: a RAID takes what all its legs take, a pool what its data do.
 pub fn cost(inventory: &Inventory, lv: &Lv) -> f64 {
+    let lv = inventory.pool_data(lv).unwrap_or(lv);
     let size = lv.size.filter(|size| size.0 > 0);
     let legs = ["rimage", "mimage"].map(|kind| format!("{}_{kind}_", lv.name.lv));
     let is_leg = |leg: &&Lv| {
-        leg.hidden && leg.name.vg == lv.name.vg && legs.iter().any(|name| leg.name.lv.as_str().starts_with(name))
+        // What lies below a leg has more behind the number.
+        let number = legs.iter().find_map(|name| leg.name.lv.as_str().strip_prefix(name.as_str()));
+        leg.hidden && leg.name.vg == lv.name.vg && number.is_some_and(|number| number.parse::<u32>().is_ok())
     };
     let legs: u64 = inventory.lvs.iter().filter(is_leg).filter_map(|leg| leg.size).map(|size| size.0).sum();
     size.filter(|_| legs > 0).map_or(1.0, |size| (legs as f64 / size.0 as f64).max(1.0))
@@ -221,6 +224,25 @@ mod tests {
             Since::choose(&then, &now, None).expect("one").per_day(500),
             Err("the clock was set back".to_owned())
         );
+    }
+
+    #[test]
+    fn a_pool_on_a_raid_takes_what_the_legs_of_its_data_take() {
+        let lv = |name: &str, role: &str, size: u64| serde_json::json!({ "lv_name": name, "lv_uuid": name, "lv_size": size.to_string(), "lv_role": role });
+        let report = serde_json::json!({ "report": [{ "vg": [{ "vg_name": "vg" }], "lv": [
+            lv("pool", "private", 100), lv("[pool_tdata]", "private,thin,pool,data", 100),
+            lv("[pool_tdata_rimage_0]", "private,raid,image", 100), lv("[pool_tdata_rimage_1]", "private,raid,image", 100),
+            // With checksums there is a volume below each leg, and one for them.
+            lv("[pool_tdata_rimage_0_iorig]", "private", 100), lv("[pool_tdata_rimage_0_imeta]", "private", 8),
+            lv("plain", "public", 100),
+        ] }] });
+        let parsed = crate::inventory::lvm::parse(report.to_string().as_bytes(), Timestamp::UNIX_EPOCH);
+        let inventory = parsed.expect("a report");
+        let cost_of = |name: &str| {
+            let lv = inventory.lv(&format!("vg/{name}").parse().expect("a name")).expect("there");
+            cost(&inventory, lv)
+        };
+        assert_eq!(["pool", "pool_tdata", "plain"].map(cost_of), [2.0, 2.0, 1.0]);
     }
 
     #[test]
