@@ -266,6 +266,8 @@ const CASES: &[(Code, Change, Change)] = &[
         |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { (ext.reserved_gdt_blocks, ext.desc_size) = (0, 4096) }),
     (Code::FsLimit, |c| xfs(c, Bytes(55 << 20)), |c| xfs(c, Bytes(50 << 20))),
     (Code::FsLimit, |c| { xfs(c, Bytes(50 << 20)); if let config::What::FileSystem(fs) = &mut c.target().what { fs.allow_large_xfs_growth = true } }, |c| xfs(c, Bytes(1 << 20))),
+    // Its volume was made larger by hand, than it can be as well.
+    (Code::FsLimit, |c| { xfs(c, Bytes(90 << 20)); c.lv().extents.0 += 1024; }, |c| { xfs(c, Bytes(50 << 20)); c.lv().extents.0 += 1024; }),
     (Code::VgReserve, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 6GiB }]").volume_groups, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 55% }]").volume_groups),
     (Code::InsufficientSpace, |c| c.vg().pvs[0].allocatable = false, |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 257; }),
     (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),

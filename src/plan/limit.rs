@@ -48,7 +48,7 @@ const ANY: Extents = Extents(u64::MAX);
 /// where LVM did not give a number that is needed.
 pub(super) fn limits(ground: &Ground<'_>) -> Option<(Vec<Limit>, u64)> {
     let mut limits = vec![to_max_size(ground)];
-    limits.extend(ground.fs.and_then(|fs| to_end_of_file_system(ground, fs)));
+    limits.extend(ground.fs.and_then(|fs| Some(to_end_of_file_system(ground, fs)?.1)));
     // A thin volume takes nothing from the group, only promises from its pool.
     if ground.lv.is_layout("thin") {
         limits.push(to_pool(ground));
@@ -103,7 +103,18 @@ fn to_max_size(ground: &Ground<'_>) -> Limit {
 pub(super) const XFS_WARNED: u64 = 10;
 const XFS_REFUSED: u64 = 100;
 
-fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Limit> {
+/// Of a file system that would have to be larger than it can be to fill its volume as that is already.
+pub(super) fn past_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Refusal> {
+    let (most, limit) = to_end_of_file_system(ground, fs)?;
+    let volume = ground.before.bytes(ground.extent_size);
+    // What is less than it could use it leaves alone.
+    (volume.0 > most.0.saturating_add(fs.slack().0)).then(|| {
+        Refusal::new(limit.code, format!("{}, and the volume has {volume} already: {}", limit.what, limit.advice))
+    })
+}
+
+/// The most it can be, and what that leaves.
+fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<(Bytes, Limit)> {
     let (most, why, advice) = match fs.superblock.as_ref()? {
         Superblock::Ext(ext) => {
             let (blocks, why) = ext.most_blocks()?;
@@ -122,12 +133,13 @@ fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Limit> 
         }
     };
     let Ground { before, extent_size, .. } = ground;
-    Some(Limit {
+    let limit = Limit {
         code: Code::FsLimit,
         what: format!("the {} at {} can have at most {most}, {why}", fs.mount.fs_type, fs.mount.mount_point),
         room: Extents(most.to_extents_down(*extent_size).0.saturating_sub(before.0)),
         advice,
-    })
+    };
+    Some((most, limit))
 }
 
 fn to_reserve(ground: &Ground<'_>, multiple: u64, cost: u64) -> Option<Limit> {

@@ -55,8 +55,12 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     // Somebody extended the volume and not the file system: what is there already may be enough.
     let growable = fs.size().map_or(Bytes::ZERO, |size| volume.saturating_sub(size));
     if growable > fs.slack() && growable >= missing {
+        if let Some(refusal) = limit::past_end_of_file_system(&ground, fs) {
+            return Err(refusal);
+        }
         lines.push(format!("the volume is {growable} larger than its file system: growing that is enough"));
-        return Ok(Size { before, after: before, metadata: None, extent_size, lines, warnings: vec![] });
+        let warnings = large_growth(fs, volume).into_iter().collect();
+        return Ok(Size { before, after: before, metadata: None, extent_size, lines, warnings });
     }
 
     let after = step(s, &ground, missing, Extents(0), &mut lines)?;
