@@ -27,7 +27,10 @@ struct Receiver {
 
 impl Receiver {
     fn start() -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Receiver::on(TcpListener::bind("127.0.0.1:0").expect("a port"))
+    }
+
+    fn on(listener: TcpListener) -> Receiver {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
         let into = Arc::clone(&seen);
@@ -39,6 +42,14 @@ impl Receiver {
 
     fn seen(&self) -> Vec<Value> {
         self.seen.lock().expect("sound").clone()
+    }
+
+    /// As many as that, whenever they come.
+    fn has_seen(&self, many: usize) -> bool {
+        (0..3000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            self.seen().len() >= many
+        })
     }
 
     fn field(&self, name: &str) -> Vec<String> {
@@ -218,6 +229,48 @@ fn a_receiver_that_hangs_delays_nothing_and_loses_nothing() {
 
 fn telling_of(world: &World) -> Telling {
     telling(world)
+}
+
+/// What is being sent while a reload replaces its receiver is not told twice, and not never.
+#[test]
+fn a_receiver_that_changed_takes_over_what_was_under_way() {
+    let hanging = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let config = |url: &str| format!("{CONFIG}\nnotify: [{{ webhook: {{ url: \"{url}\", timeout: 1h }} }}]\n");
+    let world = World::new(HOST, &config(&format!("http://{}/", hanging.local_addr().expect("an address"))));
+    let telling = telling(&world);
+    assert!(ended_as(&telling.daemon.alert("vg/data"), Outcome::Grown));
+    let under_way = hanging.accept().expect("it is being told");
+    let receiver = Receiver::start();
+    let changed = world.with_config(&config(&receiver.url));
+    telling.notifier.reconfigure(&changed.config).expect("it can be told");
+    drop(under_way);
+    assert!(receiver.has_seen(1), "what was under way was told to nobody");
+    assert_eq!(receiver.field("lv"), ["data"]);
+}
+
+#[test]
+fn a_receiver_that_moves_up_the_list_keeps_what_waits_for_it() {
+    let (other, listener) = (Receiver::start(), TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let first = format!("{{ webhook: {{ url: \"{}\", on: [refused] }} }}, ", other.url);
+    let address = listener.local_addr().expect("an address");
+    let config = |first: &str| {
+        format!(
+            "{CONFIG}\nnotify: [{first}{{ webhook: {{ url: \"http://{address}/\", on: [grown], timeout: 1h }} }}]\n"
+        )
+    };
+    let world = World::new(HOST, &config(&first));
+    let telling = telling(&world);
+    assert!(ended_as(&telling.daemon.alert("vg/data"), Outcome::Grown));
+    let under_way = listener.accept().expect("it is being told");
+    assert!(ended_as(&telling.daemon.alert("vg/media"), Outcome::Grown));
+    telling.notifier.reconfigure(&world.with_config(&config("")).config).expect("it can be told");
+    let receiver = Receiver::on(listener);
+    drop(under_way);
+    assert!(receiver.has_seen(2), "what waited was told to nobody: {:?}", receiver.field("lv"));
+    let mut told = receiver.field("lv");
+    told.sort();
+    assert_eq!(told, ["data", "media"]);
+    assert_eq!(other.seen().len(), 0);
 }
 
 fn audited(file: &Path) -> Vec<Value> {

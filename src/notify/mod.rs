@@ -154,31 +154,32 @@ impl Notifier {
         }
     }
 
-    /// Puts the receivers of another config in force. One that stays goes on; one that changed takes over what waits in
-    /// its place.
+    /// Puts the receivers of another config in force. One that stays goes on, also at another place; one that changed takes
+    /// over what was not told in its place.
     pub fn reconfigure(&self, config: &Config) -> Result<(), NotifyError> {
         let sends: Vec<_> = senders(config)?
             .into_iter()
             .map(|sender| Box::new(move |message: &Message| sender.send(message)) as queue::Send)
             .collect();
         let mut state = self.state();
-        let mut before = std::mem::take(&mut state.receivers).into_iter();
-        for (receiver, send) in config.receivers.iter().zip(sends) {
-            let old = before.next();
-            if let Some((same, queue)) = &old
-                && same == receiver
-            {
-                state.receivers.push((receiver.clone(), Arc::clone(queue)));
-                continue;
-            }
-            let (metrics, progress) = (Arc::clone(&self.metrics), Arc::clone(&self.progress));
-            let queue = Queue::start(receiver.way.kind(), send, self.patience, metrics, progress);
-            old.iter().flat_map(|(_, old)| old.close()).for_each(|job| queue.push(job));
+        let mut before: Vec<_> = std::mem::take(&mut state.receivers).into_iter().map(Some).collect();
+        let mut stays = |receiver: &Receiver| {
+            let is_same = |old: &&mut Option<(Receiver, _)>| old.as_ref().is_some_and(|(same, _)| same == receiver);
+            before.iter_mut().find(is_same)?.take().map(|(_, queue)| queue)
+        };
+        let kept: Vec<Option<Arc<Queue>>> = config.receivers.iter().map(&mut stays).collect();
+        for (place, (receiver, (send, kept))) in config.receivers.iter().zip(sends.into_iter().zip(kept)).enumerate() {
+            let queue = kept.unwrap_or_else(|| {
+                let (metrics, progress) = (Arc::clone(&self.metrics), Arc::clone(&self.progress));
+                let queue = Queue::start(receiver.way.kind(), send, self.patience, metrics, progress);
+                if let Some((_, old)) = before.get_mut(place).and_then(Option::take) {
+                    old.close(Some(&queue));
+                }
+                queue
+            });
             state.receivers.push((receiver.clone(), queue));
         }
-        for job in before.flat_map(|(_, queue)| queue.close()) {
-            self.progress.forget(job.record);
-        }
+        before.into_iter().flatten().for_each(|(_, removed)| removed.close(None));
         Ok(())
     }
 

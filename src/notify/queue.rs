@@ -50,6 +50,8 @@ struct Waiting {
     messages: VecDeque<Job>,
     sending: bool,
     closed: bool,
+    /// Who goes on with what a closed queue had not told.
+    successor: Option<Arc<Queue>>,
 }
 
 #[derive(Clone)]
@@ -86,6 +88,14 @@ impl Queue {
     /// One more; never waits.
     pub(super) fn push(&self, job: Job) {
         let mut waiting = self.waiting();
+        if waiting.closed {
+            let successor = waiting.successor.clone();
+            drop(waiting);
+            return match successor {
+                Some(successor) => successor.push(job),
+                None => drop(self.progress.forget(job.record)),
+            };
+        }
         waiting.messages.push_back(job);
         let dropped = (waiting.messages.len() > MOST_WAITING).then(|| waiting.messages.pop_front()).flatten();
         drop(waiting);
@@ -96,14 +106,16 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Ends the thread, when it has ended what it is at; what still waits.
-    pub(super) fn close(&self) -> Vec<Job> {
+    /// Ends the thread, when it has ended what it is at. What waits goes to the successor, and so does what it is at, should
+    /// that fail: an attempt at a receiver that hangs is as long as the reload that mends it. Without one it is not told.
+    pub(super) fn close(&self, successor: Option<&Arc<Queue>>) {
         let mut waiting = self.waiting();
         waiting.closed = true;
-        let rest = waiting.messages.drain(..).collect();
+        waiting.successor = successor.cloned();
+        let rest = std::mem::take(&mut waiting.messages);
         drop(waiting);
         self.changed.notify_all();
-        rest
+        rest.into_iter().for_each(|job| self.push(job));
     }
 
     /// Waits until nothing waits, but no longer than until then.
@@ -167,14 +179,7 @@ impl Queue {
             return outcome;
         }
         // Behind the others: what one message makes fail must not keep them back.
-        let mut waiting = self.waiting();
-        match waiting.closed {
-            false => waiting.messages.push_back(job),
-            true => {
-                drop(waiting);
-                self.progress.done(job.record);
-            }
-        }
+        self.push(job);
         outcome
     }
 
