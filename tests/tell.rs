@@ -273,6 +273,27 @@ fn a_receiver_that_moves_up_the_list_keeps_what_waits_for_it() {
     assert_eq!(other.seen().len(), 0);
 }
 
+#[test]
+fn a_reload_reads_template_files_again_and_keeps_what_waits() {
+    let (listener, folder) =
+        (TcpListener::bind("127.0.0.1:0").expect("a port"), tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("body.j2");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    write("{\"was\": \"old\"}");
+    let address = listener.local_addr().expect("an address");
+    let way = format!("url: \"http://{address}/\", timeout: 1h, template_file: {}", file.display());
+    let world = World::new(HOST, &format!("{CONFIG}\nnotify: [{{ webhook: {{ {way} }} }}]\n"));
+    let telling = telling(&world);
+    assert!(ended_as(&telling.daemon.alert("vg/data"), Outcome::Grown));
+    let under_way = listener.accept().expect("it is being told");
+    write("{\"was\": \"new\"}");
+    telling.notifier.reconfigure(&world.config).expect("it can be told");
+    let receiver = Receiver::on(listener);
+    drop(under_way);
+    assert!(receiver.has_seen(1), "what was under way was told to nobody");
+    assert_eq!(receiver.field("was"), ["new"]);
+}
+
 fn audited(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()

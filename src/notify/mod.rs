@@ -159,7 +159,7 @@ impl Notifier {
     pub fn reconfigure(&self, config: &Config) -> Result<(), NotifyError> {
         let sends: Vec<_> = senders(config)?
             .into_iter()
-            .map(|sender| Box::new(move |message: &Message| sender.send(message)) as queue::Send)
+            .map(|sender| Arc::new(move |message: &Message| sender.send(message)) as queue::Send)
             .collect();
         let mut state = self.state();
         let mut before: Vec<_> = std::mem::take(&mut state.receivers).into_iter().map(Some).collect();
@@ -169,14 +169,20 @@ impl Notifier {
         };
         let kept: Vec<Option<Arc<Queue>>> = config.receivers.iter().map(&mut stays).collect();
         for (place, (receiver, (send, kept))) in config.receivers.iter().zip(sends.into_iter().zip(kept)).enumerate() {
-            let queue = kept.unwrap_or_else(|| {
-                let (metrics, progress) = (Arc::clone(&self.metrics), Arc::clone(&self.progress));
-                let queue = Queue::start(receiver.way.kind(), send, self.patience, metrics, progress);
-                if let Some((_, old)) = before.get_mut(place).and_then(Option::take) {
-                    old.close(Some(&queue));
+            let queue = match kept {
+                Some(queue) => {
+                    queue.send_with(send);
+                    queue
                 }
-                queue
-            });
+                None => {
+                    let (metrics, progress) = (Arc::clone(&self.metrics), Arc::clone(&self.progress));
+                    let queue = Queue::start(receiver.way.kind(), send, self.patience, metrics, progress);
+                    if let Some((_, old)) = before.get_mut(place).and_then(Option::take) {
+                        old.close(Some(&queue));
+                    }
+                    queue
+                }
+            };
             state.receivers.push((receiver.clone(), queue));
         }
         before.into_iter().flatten().for_each(|(_, removed)| removed.close(None));

@@ -32,12 +32,12 @@ pub(super) const PATIENCE: Patience =
     Patience { first: Duration::from_secs(1), longest: Duration::from_secs(300), age: super::MAX_AGE, attempts: 300 };
 
 /// Tries once to tell a message.
-pub(super) type Send = Box<dyn Fn(&Message) -> Result<(), SendError> + std::marker::Send + Sync>;
+pub(super) type Send = Arc<dyn Fn(&Message) -> Result<(), SendError> + std::marker::Send + Sync>;
 
 /// The queue of one receiver.
 pub(super) struct Queue {
     kind: &'static str,
-    send: Send,
+    send: Mutex<Send>,
     patience: Patience,
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
@@ -79,10 +79,16 @@ impl Queue {
     ) -> Arc<Queue> {
         metrics.expect_notifications(kind);
         let (waiting, changed) = Default::default();
+        let send = Mutex::new(send);
         let queue = Arc::new(Queue { kind, send, patience, metrics, progress, waiting, changed });
         let thread = Arc::clone(&queue);
         std::thread::spawn(move || thread.run());
         queue
+    }
+
+    /// From the next attempt on it is told in this way: the same receiver, whose files may say something else.
+    pub(super) fn send_with(&self, send: Send) {
+        *self.send.lock().unwrap_or_else(PoisonError::into_inner) = send;
     }
 
     /// One more; never waits.
@@ -129,7 +135,8 @@ impl Queue {
         // Failures in a row, of whatever message: it is the receiver that is down.
         let mut failures = 0;
         while let Some(job) = self.next(failures) {
-            let result = (self.send)(&job.message);
+            let send = Arc::clone(&self.send.lock().unwrap_or_else(PoisonError::into_inner));
+            let result = send(&job.message);
             let outcome = self.ended(job, result);
             failures = if outcome == "sent" { 0 } else { failures + 1 };
             self.waiting().sending = false;
