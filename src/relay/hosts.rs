@@ -106,7 +106,7 @@ impl Hosts {
         let is_said = |line: &&str| !line.is_empty() && !line.starts_with('#') && *line != "---";
         let groups: Vec<Group> = match text.lines().map(str::trim).find(is_said) {
             None => vec![],
-            Some(first) if first.starts_with(['[', '-']) => {
+            Some(first) if is_structured(first) => {
                 serde_yaml::from_str(text).map_err(|error| crate::plain(&error.to_string()))?
             }
             Some(_) => {
@@ -144,28 +144,35 @@ impl Hosts {
             Some(other) => return Err(format!("__scheme__ {other:?} is neither http nor https")),
         };
         let authority = authority(target, defaults.port)?;
-        let mut names: Vec<HostName> = [HostName::of(target), instance.and_then(|instance| HostName::of(instance))]
-            .into_iter()
-            .flatten()
-            .collect();
+        // A label without a name in it names nobody, and least of all two hosts.
+        let instance = instance.filter(|instance| HostName::of(instance).is_some());
+        let mut names: Vec<HostName> =
+            std::iter::once(target).chain(instance.map(String::as_str)).filter_map(HostName::of).collect();
         names.dedup();
-        let host = Host { name: instance.cloned().unwrap_or_else(|| target.to_owned()), names, scheme, authority };
-        let known = host.names.iter().find_map(|name| Some((name, &self.hosts[*self.by_name.get(name)?])));
-        match known {
+        let mut place = None;
+        for name in &names {
+            let Some(known) = self.by_name.get(name) else { continue };
+            let other = &self.hosts[*known];
             // Prometheus' own list may name a host twice, for two exporters.
-            Some((_, other)) if (&other.scheme, &other.authority) == (&host.scheme, &host.authority) => Ok(()),
-            Some((name, other)) => Err(format!(
-                "{} is named twice, with {} and {}: give each host one address, or one port to all",
-                crate::plain(name.as_str()),
-                other.authority,
-                host.authority
-            )),
-            None => {
-                self.by_name.extend(host.names.iter().map(|name| (name.clone(), self.hosts.len())));
-                self.hosts.push(Arc::new(host));
-                Ok(())
+            if (&other.scheme, &other.authority) != (&scheme, &authority) {
+                return Err(format!(
+                    "{} is named twice, with {} and {authority}: give each host one address, or one port to all",
+                    crate::plain(name.as_str()),
+                    other.authority
+                ));
             }
+            place = Some(*known);
         }
+        let place = place.unwrap_or_else(|| {
+            let name = instance.cloned().unwrap_or_else(|| target.to_owned());
+            self.hosts.push(Arc::new(Host { name, names: vec![], scheme, authority }));
+            self.hosts.len() - 1
+        });
+        // Also what only the second time says of it.
+        names.retain(|name| !self.by_name.contains_key(name));
+        self.by_name.extend(names.iter().map(|name| (name.clone(), place)));
+        Arc::make_mut(&mut self.hosts[place]).names.extend(names);
+        Ok(())
     }
 
     /// The host that a label `instance` means.
@@ -187,6 +194,12 @@ impl Hosts {
     pub fn is_empty(&self) -> bool {
         self.hosts.is_empty()
     }
+}
+
+/// Whether a first line begins JSON or YAML. An IPv6 address has brackets too.
+fn is_structured(first: &str) -> bool {
+    let list = first.strip_prefix('[').map(str::trim_start);
+    first.starts_with('-') || list.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', ']', '#']))
 }
 
 /// Host and port to connect to.
@@ -272,10 +285,12 @@ mod tests {
             r#"[{"targets": ["db1.example.com:19845", "[2001:db8::7]:1"], "labels": {"job": "lvm"}}]"#,
             "- targets: [db1.example.com]\n- targets: ['[2001:db8::7]:1']\n  labels: { instance: db2 }\n",
             "# all hosts\n\ndb1.example.com\n[2001:db8::7]:1\n",
+            "---\n[ # all hosts\n{targets: [db1.example.com]}, {targets: [\"[2001:db8::7]:1\"]}]",
         ] {
             assert_eq!(urls(text).as_deref(), Ok(&expected.map(str::to_owned)[..]), "{text}");
         }
         assert_eq!(urls("").as_deref(), Ok(&[][..]));
+        assert_eq!(urls("[2001:db8::7]:1\ndb1.example.com").map(|urls| urls.len()), Ok(2));
         assert_eq!(urls("[]").as_deref(), Ok(&[][..]));
     }
 
@@ -293,6 +308,32 @@ mod tests {
             ["", ":9100", "db1", "db4", "evil.example.com", "db1.example.com@evil.example.com", "192.0.2.70"]
         {
             assert_eq!(url(instance), None, "{instance}");
+        }
+    }
+
+    /// As in a list for two exporters, of which only the second says what its `instance` is.
+    #[test]
+    fn what_is_said_later_of_a_host_counts_too() {
+        let text = "- targets: ['192.0.2.7:9100']\n\
+            - { targets: ['192.0.2.7:9187'], labels: { instance: db1 } }\n\
+            - { targets: ['192.0.2.7:9200'], labels: { instance: db1.example.com } }\n";
+        let hosts = Hosts::parse(text, &Defaults { port: Some(7), ..defaults() }).expect("a list");
+        assert_eq!(hosts.len(), 1);
+        for instance in ["192.0.2.7", "db1:9187", "db1.example.com"] {
+            let url = hosts.find(instance).map(|host| host.url());
+            assert_eq!(url.as_deref(), Some("http://192.0.2.7:7/webhook/alertmanager"), "{instance}");
+        }
+        let names = hosts.iter().flat_map(|host| host.names().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(names.collect::<Vec<_>>(), ["192.0.2.7", "db1", "db1.example.com"]);
+    }
+
+    /// A label that is empty is a label that is not there, for Prometheus too.
+    #[test]
+    fn an_instance_that_names_nobody_is_no_name() {
+        for nobody in ["", ":9100", "."] {
+            let group = |target| format!("- {{ targets: ['{target}'], labels: {{ instance: \"{nobody}\" }} }}\n");
+            let hosts = Hosts::parse(&(group("db1:1") + &group("db2:1")), &defaults()).expect("a list");
+            assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["db1:1", "db2:1"], "{nobody}");
         }
     }
 
@@ -314,6 +355,17 @@ mod tests {
             ("db1:9100:", "is not a target"),
             (":19845", "is not a target"),
             ("a b", "is not a target"),
+        ] {
+            let error = urls(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        for (text, says) in [
+            // The second name of a host is another host's.
+            (
+                "- targets: ['db1:1']\n- { targets: ['db2:1'], labels: { instance: x } }\n\
+                 - { targets: ['db1:1'], labels: { instance: x } }",
+                "x is named twice, with db2:1 and db1:1",
+            ),
         ] {
             let error = urls(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");

@@ -122,4 +122,15 @@ mod tests {
         let strangers = json!({ "truncatedAlerts": 3, "groupLabels": { "instance": "evil" }, "alerts": [] });
         assert_eq!(ask(strangers).0, []);
     }
+
+    #[test]
+    fn no_host_gets_the_alerts_of_another_whatever_the_list_calls_them() {
+        let list =
+            "- { targets: ['db1:1'], labels: { instance: '' } }\n- { targets: ['db2:1'], labels: { instance: '' } }\n";
+        let hosts = Hosts::parse(list, &Defaults { scheme: Scheme::HTTP, port: None }).expect("a list");
+        let payload = json!({ "status": "firing", "alerts": [alert("db1", "firing"), alert("db2", "firing")] });
+        let parts = split(payload, &hosts, "instance");
+        let urls: Vec<String> = parts.to.iter().map(|(host, ..)| host.url()).collect();
+        assert_eq!(urls, ["http://db1:1/webhook/alertmanager", "http://db2:1/webhook/alertmanager"]);
+    }
 }
