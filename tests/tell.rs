@@ -14,9 +14,10 @@ use lvm_autoscaler::audit::Audit;
 use lvm_autoscaler::config::{self, InForce};
 use lvm_autoscaler::host::Host;
 use lvm_autoscaler::host::sim::Harm;
+use lvm_autoscaler::journal::{Event, Source};
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::notify::{self, Notifier};
-use lvm_autoscaler::plan::{Code, Outcome};
+use lvm_autoscaler::plan::{Code, Outcome, Refusal};
 use serde_json::Value;
 
 /// An HTTP receiver that takes everything.
@@ -197,6 +198,46 @@ fn the_same_refusal_is_told_once_an_hour_and_again_when_it_changed() {
     refuse(Code::VgExported);
     telling.settle();
     assert_eq!(receiver.seen().len(), 4);
+}
+
+#[test]
+fn a_start_in_between_tells_the_same_refusal_no_sooner() {
+    let receiver = Receiver::start();
+    let world = world(&receiver, "refused");
+    world.sim.with(|model| model.vg("vg").expect("there").exported = true);
+    for _ in 0..3 {
+        let telling = telling(&world);
+        telling.settle();
+        for _ in 0..2 {
+            assert!(refused(&telling.daemon.alert("vg/data"), Code::VgExported));
+        }
+        telling.settle();
+        assert_eq!(receiver.field("code"), ["vg_exported"]);
+    }
+    world.minutes(61);
+    assert!(refused(&telling(&world).daemon.alert("vg/data"), Code::VgExported));
+    assert!(receiver.has_seen(2), "after an hour it is news");
+}
+
+/// A group in which one alert names no target and another names two of them comes whole each time.
+#[test]
+fn alerts_that_name_no_target_are_told_once_an_hour_each_kind() {
+    let receiver = Receiver::start();
+    let world = world(&receiver, "refused");
+    let telling = telling(&world);
+    let refuse = |code| Event::Refused {
+        request: None,
+        lv: None,
+        source: Source::Alertmanager,
+        refusal: Refusal::new(code, "the labels say so".to_owned()),
+    };
+    for _ in 0..3 {
+        let both = [Code::UnknownTarget, Code::AmbiguousAlert].map(refuse).to_vec();
+        telling.daemon.0.journal().append(world.sim.moment(), both).expect("written");
+        world.minutes(5);
+    }
+    telling.settle();
+    assert_eq!(receiver.field("code"), ["unknown_target", "ambiguous_alert"]);
 }
 
 /// The pipeline ends on this thread while the only attempt to tell is certainly under way and cannot end.

@@ -123,9 +123,13 @@ impl Notifier {
         notifier.reconfigure(&config)?;
         // A journal that was begun anew counts from 1.
         let after = if told > records { 0 } else { told };
-        let read = Journal::read_since(&folder, after, &mut |record| {
-            if now.since(&record.entry.at) < MAX_AGE {
+        let read = Journal::read_since(&folder, 0, &mut |record| {
+            let age = now.since(&record.entry.at);
+            if record.number > after && age < MAX_AGE {
                 notifier.hear(record);
+            } else if record.number <= after && age < REFUSAL_AGAIN {
+                // A refusal that was told lately is no news because the daemon was started in between.
+                drop(notifier.news(&mut notifier.state(), &record));
             }
         });
         if let Err(error) = read {
@@ -139,8 +143,7 @@ impl Notifier {
         let mut state = self.state();
         let mut told = 0;
         if !state.receivers.is_empty()
-            && let Some(message) = message::message(&record, &self.host, &self.in_force.get())
-            && state.is_news(&record)
+            && let Some(message) = self.news(&mut state, &record)
         {
             let message = Arc::new(message);
             let queues: Vec<_> = state.receivers.iter().filter(|(to, _)| to.on.contains(&message.event)).collect();
@@ -152,6 +155,11 @@ impl Notifier {
         if told == 0 {
             self.progress.heard(record.number, 0);
         }
+    }
+
+    fn news(&self, state: &mut State, record: &Record<'_>) -> Option<Message> {
+        let message = message::message(record, &self.host, &self.in_force.get())?;
+        state.is_news(record).then_some(message)
     }
 
     /// Puts the receivers of another config in force. One that stays goes on, also at another place; one that changed takes
@@ -218,8 +226,9 @@ impl State {
                 if self.refusals.len() >= MOST_REFUSALS {
                     self.refusals.clear();
                 }
-                // Another reason than the one before: the one before will be news again.
-                self.refusals.retain(|(of, _), _| *of != key.0);
+                // Another reason than the one before: the one before will be news again. Alerts that name no target have
+                // nothing in common, so there one kind says nothing about the other.
+                self.refusals.retain(|(of, _), _| of.is_none() || *of != key.0);
                 self.refusals.insert(key, record.entry.at);
                 true
             }
