@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use edge::*;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const PATHS: &[&str] =
     &["/", "/metrics", "/-/healthy", "/-/ready", "/webhook/alertmanager", "/webhook/other", "/nothing"];
@@ -258,4 +260,39 @@ fn a_host_that_hangs_delays_no_other_and_gets_its_alerts_when_it_is_back() {
     eventually("both accept", || place.status(&relay, "/webhook/alertmanager", &["--json", &payload]) == 202);
     eventually("it grows when it is back", || grew_once(&place, &two, &[]));
     assert!(grew_once(&place, &one, &[]), "the other was not grown again");
+}
+
+/// Whoever reads its log as it runs by itself must find there what was passed over, and which host did not accept.
+#[test]
+fn a_relay_says_what_it_passed_over_and_lives_on_after_a_hangup() {
+    let place = Place::new();
+    list(&place, &[]);
+    let (socket, log) = (place.path("relay.sock"), place.path("relay.log"));
+    let mut relay = program(env!("CARGO_BIN_EXE_lvm-autoscaler"))
+        .arg("relay")
+        .arg(format!("--targets-file={}", place.path("hosts.json").display()))
+        .arg(format!("--web.listen-address=unix:{}", socket.display()))
+        .stderr(std::fs::File::create(&log).expect("a log"))
+        .spawn()
+        .expect("it starts");
+    let post = || {
+        program("curl")
+            .args(["-s", "--json", &alerts(&["db7"]), "http://relay/webhook/alertmanager", "--unix-socket"])
+            .arg(&socket)
+            .output()
+            .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("db7:9100"))
+    };
+    let says = |words: &str| std::fs::read_to_string(&log).is_ok_and(|log| log.contains(words));
+    eventually("it answers", post);
+    let pid = Pid::from_raw(i32::try_from(relay.id()).expect("a process id"));
+    kill(pid, Signal::SIGHUP).expect("ours");
+    let said = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        says("alerts for hosts that are not in the list were passed over") && says("listening")
+    });
+    let (ended, answers) = (relay.try_wait().expect("a child"), post());
+    let _ = relay.kill();
+    relay.wait().expect("ours");
+    assert!(said, "the log says nothing of it: {}", std::fs::read_to_string(&log).unwrap_or_default());
+    assert!(ended.is_none() && answers, "it ended: {ended:?}");
 }

@@ -18,17 +18,23 @@ pub fn relay(options: &Options, listen: &[ListenAddress], web_config_file: Optio
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let (stop, stopped) = watch::channel(false);
         tracing::info!(hosts = relay.hosts().len(), list = %options.targets_file.display(), "relaying");
         for address in listeners.addresses() {
             tracing::info!(%address, "listening");
         }
+        let listing = Arc::clone(&relay);
         let serving = tokio::spawn(http::serve(listeners, relay, stopped));
         // Only systemd listens; elsewhere there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // It has the daemon's meaning, and must not end what reads its files again by itself.
+                _ = hangup.recv() => drop(listing.hosts()),
+            }
         }
         tracing::info!("stopping");
         let _ = stop.send(true);

@@ -72,7 +72,7 @@ pub struct Log {
         long = "log.level",
         global = true,
         value_name = "LEVEL",
-        help = "Least severe messages to log [default: info; of all but serve: error]"
+        help = "Least severe messages to log [default: info; of all but serve and relay: error]"
     )]
     level: Option<Level>,
     /// Format of the log.
@@ -102,7 +102,8 @@ impl Cli {
         use tracing_subscriber::layer::SubscriberExt;
         use tracing_subscriber::util::SubscriberInitExt;
         // A command says what became of it by itself.
-        let usual = if matches!(self.command, Command::Serve(_)) { Level::Info } else { Level::Error };
+        let usual =
+            if matches!(self.command, Command::Serve(_) | Command::Relay(_)) { Level::Info } else { Level::Error };
         let level = match self.log.level.unwrap_or(usual) {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,
