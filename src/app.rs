@@ -157,7 +157,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     if !config.targets.is_empty() {
         daemon.start()?;
     }
-    let clock = Arc::clone(&host);
+    let (clock, named) = (Arc::clone(&host), Arc::clone(&host));
     let reporter = Arc::new(Reporter {
         in_force: Arc::clone(&in_force),
         host: Arc::clone(&host),
@@ -175,7 +175,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         reporting: tokio::sync::Mutex::default(),
         telemetry_path: options.telemetry_path.clone(),
         in_force,
-        own_names: OwnNames::new(&own_names),
+        own_names: Box::new(move || OwnNames::new(named.own_names())),
         engine: Arc::clone(&daemon.engine),
         exposition: exposition(options.selection.clone(), &latest, host),
         pages: http::Pages::default(),

@@ -114,6 +114,22 @@ fn an_alert_is_on_disk_when_it_is_answered_and_grows_its_volume() {
     eventually("it is counted", || server.metric(grown).as_deref() == Some("1"));
 }
 
+/// An address that comes after the start, as by DHCP, and one that moves to another host, as that of a cluster does.
+#[test]
+fn which_host_this_is_may_change_while_the_daemon_runs() {
+    let world = World::usual();
+    let server = Server::start(&world);
+    let verdicts = || {
+        let asked = |instance| firing(json!({ "instance": instance, "vg": "vg", "lv": "data" }));
+        let answer = server.alerts(json!([asked("192.0.2.7:9100"), asked("192.0.2.100:9100")]));
+        answer.verdicts().into_iter().map(|(_, code)| code).collect::<Vec<_>>()
+    };
+    world.sim.with(|model| model.names = vec!["db1".to_owned(), "192.0.2.100".to_owned()]);
+    assert_eq!(verdicts(), ["other_host", ""]);
+    world.sim.with(|model| model.names = vec!["db1".to_owned(), "192.0.2.7".to_owned()]);
+    assert_eq!(verdicts(), ["", "other_host"]);
+}
+
 #[test]
 fn what_is_resolved_does_nothing() {
     let world = World::usual();

@@ -87,7 +87,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         reporting: tokio::sync::Mutex::default(),
         telemetry_path: "/metrics".to_owned(),
         in_force: InForce::new(Config::default()),
-        own_names: OwnNames::new(["db1"]),
+        own_names: Box::new(|| OwnNames::new(["db1"])),
         engine: Arc::default(),
         exposition,
         pages: http::Pages::default(),

@@ -18,7 +18,6 @@ mod tls;
 mod verdict;
 mod webhook;
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -71,8 +70,8 @@ pub struct Context {
     pub telemetry_path: String,
     /// What is wanted; [`Context::config`] is how it is now.
     pub in_force: Arc<InForce>,
-    /// The names that the host itself has.
-    pub own_names: OwnNames,
+    /// The names that the host itself has now: an address may come after the start, and move to another host.
+    pub own_names: Box<dyn Fn() -> OwnNames + Send + Sync>,
     /// The engine; empty as long as nothing may grow. A reload that brings the first target starts it.
     pub engine: Arc<OnceLock<Handle>>,
     /// The last inventory.
@@ -109,8 +108,8 @@ impl Context {
     }
 
     /// What counts as this host.
-    fn names(&self, config: &Config) -> Cow<'_, OwnNames> {
-        config.instances.as_ref().map_or(Cow::Borrowed(&self.own_names), |names| Cow::Owned(OwnNames::new(names)))
+    fn names(&self, config: &Config) -> OwnNames {
+        config.instances.as_ref().map_or_else(|| (self.own_names)(), OwnNames::new)
     }
 }
 

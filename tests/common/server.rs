@@ -50,7 +50,7 @@ impl Server {
         let latest = Arc::new(Latest::default());
         let host = Arc::clone(&world.sim) as Arc<dyn Host>;
         let metrics = engine.as_ref().map_or_else(Arc::default, |engine| Arc::clone(&engine.shared().metrics));
-        let clock = Arc::clone(&world.sim);
+        let (clock, named) = (Arc::clone(&world.sim), Arc::clone(&world.sim));
         let in_force = engine
             .as_ref()
             .map_or_else(|| InForce::new(Arc::clone(&world.config)), |engine| Arc::clone(&engine.shared().in_force));
@@ -65,7 +65,7 @@ impl Server {
         let context = Arc::new(Context {
             telemetry_path: "/metrics".to_owned(),
             in_force,
-            own_names: OwnNames::new(["db1"]),
+            own_names: Box::new(move || OwnNames::new(named.own_names())),
             engine,
             report: Arc::new(reporter).maker(),
             reporting: tokio::sync::Mutex::default(),
