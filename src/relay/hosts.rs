@@ -341,6 +341,12 @@ mod tests {
     fn what_is_no_list_or_no_host_is_refused() {
         for (text, says) in [
             ("- targets: [db1:1]\n- targets: [db1:2]", "db1 is named twice, with db1:1 and db1:2"),
+            // The second name of a host is another host's.
+            (
+                "- targets: ['db1:1']\n- { targets: ['db2:1'], labels: { instance: x } }\n\
+                 - { targets: ['db1:1'], labels: { instance: x } }",
+                "x is named twice, with db2:1 and db1:1",
+            ),
             ("- { targets: [a, b], labels: { instance: x } }", "stands for 2 targets"),
             ("- { targets: [a], labels: { __scheme__: ftp } }", "neither http nor https"),
             ("- db1", "invalid type"),
@@ -355,17 +361,6 @@ mod tests {
             ("db1:9100:", "is not a target"),
             (":19845", "is not a target"),
             ("a b", "is not a target"),
-        ] {
-            let error = urls(text).expect_err(text);
-            assert!(error.contains(says), "{text}: {error}");
-        }
-        for (text, says) in [
-            // The second name of a host is another host's.
-            (
-                "- targets: ['db1:1']\n- { targets: ['db2:1'], labels: { instance: x } }\n\
-                 - { targets: ['db1:1'], labels: { instance: x } }",
-                "x is named twice, with db2:1 and db1:1",
-            ),
         ] {
             let error = urls(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
