@@ -62,7 +62,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         volume_groups,
         credentials,
         webhook: webhook::validate(&file.webhook)?,
-        instances: file.webhook.instances,
+        instances: instances(file.webhook.instances)?,
         external_url: notify::external_url(file.external_url)?,
         receivers: notify::receivers(file.notify)?,
         audit: notify::audit(file.audit)?,
@@ -74,6 +74,25 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         tools: tools(file.tools)?,
         time_zone: unset.time_zone,
     })
+}
+
+/// Names that name nobody would make every alert another host's, which is answered 2xx.
+fn instances(given: Option<Vec<String>>) -> Result<Option<Vec<String>>, Wrong> {
+    let at = vec![Step::Key("webhook"), Step::Key("instances")];
+    let names = given.as_deref().unwrap_or_default();
+    if given.is_some() && names.is_empty() {
+        return wrong(
+            at,
+            "is empty, every alert would be another host's: expected the names of this one, or no such key",
+        );
+    }
+    match names.iter().position(|name| name.trim().is_empty() || name.starts_with(':')) {
+        Some(index) => {
+            let message = format!("{:?} is no name, expected one such as db1.example.com", names[index]);
+            wrong([at, vec![Step::Item(index)]].concat(), message)
+        }
+        None => Ok(given),
+    }
 }
 
 fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
@@ -505,6 +524,12 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
                 "webhook:\n  match:\n    - severity=\"x\"\n    - team=~\"(\"\n",
                 "c.yaml:4:7: webhook.match[1]: \"team=~\\\"(\\\"\": \"(\" is not a regular expression: unclosed group",
             ),
+            (
+                "webhook: { instances: [] }",
+                "c.yaml:1:23: webhook.instances: is empty, every alert would be another host's",
+            ),
+            ("webhook: { instances: [db1, \"\"] }", "c.yaml:1:29: webhook.instances[1]: \"\" is no name"),
+            ("webhook: { instances: [\":9100\"] }", "webhook.instances[0]: \":9100\" is no name"),
             ("webhook: { queue: 0 }", "c.yaml:1:19: webhook.queue: 0 is not a whole number from 1 to 10000"),
             ("webhook: { labels: { vg: lv } }", "webhook.labels.lv: is \"lv\" like that of vg"),
             (
