@@ -315,6 +315,7 @@ fn a_receiver_that_moves_up_the_list_keeps_what_waits_for_it() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a template that somebody changes")]
 fn a_reload_reads_template_files_again_and_keeps_what_waits() {
     let (listener, folder) =
         (TcpListener::bind("127.0.0.1:0").expect("a port"), tempfile::tempdir().expect("a folder"));
