@@ -382,14 +382,15 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     if lv.active == Some(false) {
         return stop(format!("{name} is not active any more"));
     }
+    // A suspended device, a stray name and a read-only mount matter only where something is left to be written.
+    let is_left = !plan.is_reached(inventory);
     // Whoever writes to it waits until it is resumed, and nothing may be ended that waits.
-    if lv.suspended == Some(true) && !plan.is_reached(inventory) {
+    if lv.suspended == Some(true) && is_left {
         return stop(format!("{name} is suspended, as by an LVM command that was killed"));
     }
     let point = &fs.mount_point;
-    // As with a read-only mount: where nothing is left to be written it does not matter.
     if let Some(stray) = inventory.filesystem_of(name, point).and_then(|fs| fs.stray_name)
-        && !plan.is_reached(inventory)
+        && is_left
     {
         let tool = fs.kind.tool().as_str();
         return stop(format!(
@@ -410,9 +411,7 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
         Some(mount) if mount.fs_type != fs.kind.as_str() => {
             stop(format!("at {point} there is a new {}, not the {} planned for", mount.fs_type, fs.kind.as_str()))
         }
-        Some(mount) if mount.read_only && !plan.is_reached(inventory) => {
-            stop(format!("{point} is mounted read-only now"))
-        }
+        Some(mount) if mount.read_only && is_left => stop(format!("{point} is mounted read-only now")),
         Some(_) => Ok(()),
     }
 }

@@ -170,8 +170,7 @@ impl Host for Linux {
     }
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
-        // /dev/block/MAJOR:MINOR is udev's; it cannot point to another device as a name in /dev/mapper could.
-        let path = PathBuf::from(format!("/dev/block/{device}"));
+        let path = node(device);
         self.bounded.call(&format!("device {device}"), move || {
             let mut head = vec![0; superblock::LENGTH];
             let device = File::open(&path)?;
@@ -188,7 +187,7 @@ impl Host for Linux {
     }
 
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>> {
-        let path = PathBuf::from(format!("/dev/block/{device}"));
+        let path = node(device);
         self.patient.call(&format!("device {device}"), move || {
             let device = File::options().read(true).custom_flags(OFlag::O_DIRECT.bits()).open(&path)?;
             let mut memory = vec![0; 2 * superblock::LENGTH];
@@ -200,7 +199,7 @@ impl Host for Linux {
     }
 
     fn flush(&self, device: DeviceNumber) -> io::Result<()> {
-        let path = PathBuf::from(format!("/dev/block/{device}"));
+        let path = node(device);
         self.patient.call(&format!("device {device}"), move || File::open(&path)?.sync_all())
     }
 
@@ -266,6 +265,11 @@ impl Host for Linux {
     fn missing_tools(&self) -> Vec<Tool> {
         Tool::ALL.into_iter().filter(|tool| !self.tools.contains_key(tool)).collect()
     }
+}
+
+/// /dev/block/MAJOR:MINOR is udev's; it cannot point to another device as a name in /dev/mapper could.
+fn node(device: DeviceNumber) -> PathBuf {
+    PathBuf::from(format!("/dev/block/{device}"))
 }
 
 /// What device-mapper or the driver calls it, and what it is where that is known.

@@ -429,6 +429,14 @@ impl FileSystem {
         self.superblock.as_ref().map_or(Bytes::ZERO, Superblock::slack)
     }
 
+    /// Of a btrfs, the number it has given its device.
+    pub fn btrfs_device_id(&self) -> Option<u64> {
+        match self.superblock.as_ref()? {
+            Superblock::Btrfs(btrfs) => Some(btrfs.device_id),
+            _ => None,
+        }
+    }
+
     /// Whether the file system fills a volume of that size; `None` if its size is not known.
     pub fn fills(&self, volume: Bytes) -> Option<bool> {
         Some(self.size()?.0.saturating_add(self.slack().0) > volume.0)

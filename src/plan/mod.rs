@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
-use crate::inventory::{Inventory, Superblock};
+use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint};
 use crate::units::{Amount, Bytes, Extents};
 use guard::{Subject, Verdict};
@@ -230,11 +230,7 @@ fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
         // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
         return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
     };
-    let device_id = match &fs.superblock {
-        Some(Superblock::Btrfs(btrfs)) => Some(btrfs.device_id),
-        _ => None,
-    };
-    let (mount_point, offline) = (point.clone(), s.is_offline());
+    let (mount_point, offline, device_id) = (point.clone(), s.is_offline(), fs.btrfs_device_id());
     let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, device_id };
     Ok((size::size(s, fs, usage)?, Some(planned)))
 }

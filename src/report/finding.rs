@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::growth::{self, Since};
 use super::{Facts, FileSystemRow, LvRow, VgRow};
 use crate::config::Mode;
-use crate::inventory::{FileSystem, Lv, Superblock};
+use crate::inventory::{FileSystem, Lv};
 use crate::plan::step::shell_word;
 use crate::plan::{Code, FsKind, Outcome, Step};
 use crate::units::{Bytes, MIB};
@@ -294,9 +294,10 @@ fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
         });
         let sentence = format!("Operation {} on {lv} stopped half-way at {since}: {what}.{lasts}", parked.id);
         // What keeps it parked may be something that only a look at the one volume shows.
-        let looks_done = parked.plan.is_reached(g.facts.inventory);
-        let left = || parked.plan.left_for_a_person(Some(g.facts.inventory));
-        let left = if looks_done { parked.commands.clone() } else { left() };
+        let left = match parked.plan.is_reached(g.facts.inventory) {
+            true => parked.commands.clone(),
+            false => parked.plan.left_for_a_person(Some(g.facts.inventory)),
+        };
         finding(Urgency::Now, "needs_attention", lv, sentence, advice).with(left)
     });
     parked.collect()
@@ -535,14 +536,10 @@ fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
             if fs.fills(size) != Some(false) {
                 return None;
             }
-            let device_id = match &fs.superblock {
-                Some(Superblock::Btrfs(btrfs)) => Some(btrfs.device_id),
-                _ => None,
-            };
             // An ext2 or ext3 is grown as an ext4 is.
             let kind = FsKind::from_name(&fs.mount.fs_type).unwrap_or(FsKind::Ext4);
-            let (lv_name, mount_point) = (lv.name.clone(), fs.mount.mount_point.clone());
-            let command = Step::GrowFilesystem { kind, lv: lv_name, mount_point, device_id }.command();
+            let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.btrfs_device_id());
+            let command = Step::GrowFilesystem { kind, lv: name, mount_point, device_id }.command();
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",
                 lv.name, fs.mount.fs_type
