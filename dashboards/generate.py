@@ -252,7 +252,7 @@ fleet = dashboard(
               style={"drawStyle": "bars", "fillOpacity": 80}),
         table("Hosts", "Whether LVM answers, how old the inventory is, and which version runs.",
               [(f"{VERSIONED} (lvm_up{{{I}}} {VERSION})", "LVM answers", "none", NONE_IS_BAD, YES_NO),
-               (f"{VERSIONED} ((time() - lvm_inventory_timestamp_seconds{{{I}}}) {VERSION})", "Inventory age", "s",
+               (f"{VERSIONED} (lvm_inventory_age_seconds{{{I}}} {VERSION})", "Inventory age", "s",
                 [("green", None), ("orange", 120), ("red", 300)], None),
                (f"{VERSIONED} ((time() - process_start_time_seconds{{{I}}}) {VERSION})", "Running for", "s", None, None)],
               {"instance": "Host", "version": "Version"}, w=12),
@@ -304,7 +304,7 @@ host = dashboard(
     [operations],
     [
         stat("LVM answers", "Whether the last look at LVM succeeded.", f"lvm_up{{{H}}}", "none", NONE_IS_BAD, mappings=[YES_NO]),
-        stat("Inventory age", "Since LVM was last read.", f"time() - lvm_inventory_timestamp_seconds{{{H}}}", "s",
+        stat("Inventory age", "Since LVM was last read.", f"lvm_inventory_age_seconds{{{H}}}", "s",
              [("green", None), ("orange", 120), ("red", 300)]),
         stat("Number of targets", "What may grow on this host.", f"count(lvm_autoscaler_target_threshold_ratio{{{H}}}) or vector(0)"),
         stat("Being grown now", "Steps that run.", f"sum(lvm_autoscaler_operation_in_progress{{{H}}}) or vector(0)"),
