@@ -2,17 +2,18 @@
 #
 #   make demo            the main job in a throw-away virtual machine; KEEP=1 leaves it up
 #   make test            everything; with REQUIRE_ALL=1 what cannot run here is a failure, not a skip
+#   make quick           what needs neither root nor network and is done in two minutes once it is built
 #   make soak            the long proofs in full, as a table; SOAK=name for some of them
 #   make check           format, lints, documents, dependencies, shipped rules and configs
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
 #   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
 #   make package         static program, .deb, .rpm, man pages and completions, into target/package
 #   make bench           what a scrape costs beside one report of LVM, a storm of alerts, an operation beside the bare commands
-#   make tuning          docs/tuning.md, measured: layouts of LVM on throttled disks in the virtual machine; a quarter of an hour
+#   make tuning          docs/lvm/tuning.md, measured: layouts of LVM on throttled disks in the virtual machine; a quarter of an hour
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak vm-test drills package bench tuning check fmt clippy docs deny shipped
+.PHONY: help demo test quick soak vm-test drills package bench tuning check fmt clippy docs deny shipped
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -22,6 +23,11 @@ demo:
 
 test:
 	tests/all.sh
+
+# Without the edges, whose attacks and deadlines take most of the time of `make test`.
+QUICK := architecture configs docs links exposition guards report pipeline faults recovery format kinds backups unmounted
+quick:
+	cargo test --locked --lib $(QUICK:%=--test %)
 
 soak:
 	SOAK='$(SOAK)' tests/soak.sh

@@ -266,8 +266,9 @@ struct Scrape {
 impl Prometheus {
     fn scrape(&mut self, gzip: bool) -> Scrape {
         let encoding = if gzip { "gzip" } else { "identity" };
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nHost: bench\r\nAccept: {ACCEPT}\r\nAccept-Encoding: {encoding}\r\n\r\n");
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {ACCEPT}\r\nAccept-Encoding: {encoding}\r\n\r\n"
+        );
         let started = Instant::now();
         self.0.write_all(request.as_bytes()).expect("the daemon reads");
         let mut answer = Vec::with_capacity(1 << 16);
@@ -366,8 +367,8 @@ fn uuid(number: usize) -> String {
 fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
     let mut text = format!(
         "# Performance\n\n\
-         What a scrape costs, measured by `make bench` ({date}), beside what it costs to have LVM report everything once,\n\
-         which is what an exporter that runs LVM at each scrape pays each time.\n\n\
+         What a scrape costs, measured by `make bench` ({date}), compared with one complete report of LVM,\n\
+         which an exporter that runs LVM in each scrape pays for each time.\n\n\
          ## A scrape\n\n\
          As Prometheus asks: OpenMetrics, gzip, on a kept connection. `first` is the first scrape after a look in the\n\
          background; the others copy the part of the page that comes from LVM.\n\n\
@@ -392,10 +393,10 @@ fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
             ms(row.scrape_cpu),
         );
     }
-    text += "\n## Beside LVM\n\n\
+    text += "\n## Compared with LVM's own report\n\n\
         `everything` is one `lvm fullreport --all` with all fields of all five reports. `look` is what the daemon does once\n\
-        per `inventory.interval` instead: its own, smaller `lvm fullreport`, and reading that. Its own part is measured with\n\
-        the first scrape after it included. `ratio` is the CPU of `everything` by that of a scrape.\n\n\
+        per `inventory.interval` instead: its own, smaller `lvm fullreport`, and parsing it. The daemon's own part\n\
+        includes the first scrape after it. `ratio` is the CPU of `everything` by that of a scrape.\n\n\
         | LVs | everything | its CPU | its output | ratio | look: lvm | its CPU | look: own CPU | resident |\n\
         |--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
     for row in rows {
@@ -418,8 +419,8 @@ fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
         text,
         "\nIdle with {volumes} LVs and as many mounts, the default interval, nobody scraping, LVM's part included: {:.2} % of\n\
          a core, over {} s.\n\n\
-         The ratio counts the scrape alone. The look comes on top, once per interval however many scrape: where one Prometheus\n\
-         scrapes once per look, both together cost about as much CPU as `everything`, only that no scrape waits for it.\n\n\
+         The ratio counts the scrape alone. The look comes on top, once per interval, however many Prometheus servers scrape. If one\n\
+         scrapes once per look, both together cost about as much CPU as `everything`, but no scrape waits for it.\n\n\
          ## How it was measured\n\n\
          - {machine}; LVM {lvm}.\n\
          - The volume group is real metadata on a loop device over a sparse file, not active, as there is no device mapper\n\

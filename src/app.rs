@@ -4,6 +4,7 @@ mod relay;
 mod reload;
 pub mod reports;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,22 +12,25 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 pub use self::relay::relay;
 use crate::alert::instance::OwnNames;
+use crate::audit;
+use crate::command::Tool;
 use crate::config::{self, Config, InForce};
+use crate::files::{self, Doubt, Folder, Trust};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
-use crate::http::{self, Access, Context, ListenAddress, Listeners};
-use crate::inventory::{FileSystem, Latest};
+use crate::http::{self, Access, Context, ControlSocket, ListenAddress, Listeners};
+use crate::inventory::{FileSystem, Inventory, Latest};
+use crate::journal::{Journal, why_not_made};
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
-use crate::plan::Tool;
+use crate::name::LvRef;
 use reload::Daemon;
 use reports::Reporter;
 
@@ -62,18 +66,23 @@ pub struct Options {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Reads the config; without one nothing may grow.
+/// Reads the config; without one nothing may grow. It, the secrets and the programs that it names must be such that
+/// nobody else could have changed them; on a simulated host, which nobody can harm, that is only a warning.
 pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Config> {
+    let trust = if simulate.is_some() { Trust::Advised } else { Trust::Required };
     let mut config = match named {
-        Some(file) => config::load(file)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG))?,
+        Some(file) => config::load(file, trust)?,
+        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG), trust)?,
         None => {
             tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
-            Config::default()
+            Config { trust, ..Config::default() }
         }
     };
+    config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
     if simulate.is_some() {
-        // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on with.
+        // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on
+        // with.
+        config.witness = config::beside(&config.state_directory, "simulated.witness");
         config.state_directory.push("simulated");
         if let Some(audit) = &mut config.audit {
             audit.file.as_mut_os_string().push(".simulated");
@@ -112,6 +121,7 @@ pub(crate) fn wall_clock() -> Timestamp {
 /// The daemon's life.
 pub fn serve(options: &Options) -> anyhow::Result<()> {
     let config = load_config(options.config_file.as_deref(), options.simulate.as_deref())?;
+    audit::verify(&config)?;
     // Bound before anything is started: a second daemon or a wrong address must not start an operation.
     let listeners = open_sockets(options)?;
     let access = Arc::new(Access::load(options.web_config_file.as_deref(), listeners.addresses(), &config)?);
@@ -123,7 +133,10 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let config = in_force.get();
     let latest = Arc::new(Latest::default());
     let interval = Arc::clone(&in_force);
-    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), move || interval.get().inventory_interval);
+    let interval = move || interval.get().inventory_interval;
+    let (targets_of, mut absent) = (Arc::clone(&in_force), BTreeSet::new());
+    let seen = move |inventory: &Inventory| absent = tell_absent(&targets_of.get(), inventory, &absent);
+    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), interval, seen);
     if options.simulate.is_none()
         && let Err(error) = uevent::watch(sampler.clone())
     {
@@ -195,50 +208,87 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         tellers.audit.drain(TELL_AT_END);
         tellers.notifier.drain(TELL_AT_END);
     }
+    crate::log::summarise();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// How often to try again where the control socket cannot be made; as often as the journal is tried, with which it comes and goes.
+/// How often to try again if the control socket cannot be made; as often as the journal is tried, with which it comes
+/// and goes.
 const CONTROL_AGAIN: Duration = Duration::from_secs(10);
 
-/// The socket for what a person says. Without one a daemon that grows nothing is still an exporter, and so is one whose state
-/// directory cannot be written: it is made when that is over.
+/// The socket for what a person says. Without one a daemon that grows nothing is still an exporter, and so is one whose
+/// state directory cannot be written: it is made when that is over. It is made again when its name is lost.
 fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Result<()> {
-    let (reloading, make) = (Arc::clone(daemon), reporter.maker());
-    let serve = move |socket| {
-        let (engine, in_force) = (Arc::clone(&reloading.engine), Arc::clone(&reloading.in_force));
-        let reload = Box::new(move || reloading.reload().map_err(|error| format!("{error:#}")));
-        http::serve_control(socket, http::Control { engine, reload, report: make, in_force })
-    };
-    match (bind_control(daemon), daemon.engine.get()) {
-        (Ok(socket), _) => drop(tokio::spawn(serve(socket))),
+    let socket = match (bind_control(daemon), daemon.engine.get()) {
+        (Ok(socket), _) => Some(socket),
         (Err(error), Some(engine)) if engine.shared().journal().is_writable() => return Err(error),
         (Err(error), Some(_)) => {
-            tracing::error!("no control socket for the time being, and no control: {error:#}");
-            let daemon = Arc::clone(daemon);
-            tokio::spawn(async move {
-                let socket = loop {
-                    tokio::time::sleep(CONTROL_AGAIN).await;
-                    if let Ok(socket) = bind_control(&daemon) {
-                        break socket;
-                    }
-                };
-                tracing::info!("the control socket is there");
-                serve(socket).await;
-            });
+            tracing::error!("control socket unavailable, retrying every {} s: {error:#}", CONTROL_AGAIN.as_secs());
+            None
         }
-        (Err(error), None) => tracing::info!("no control socket, SIGHUP reloads: {error:#}"),
-    }
+        (Err(error), None) => {
+            tracing::info!("no control socket, SIGHUP reloads: {error:#}");
+            return Ok(());
+        }
+    };
+    let (reloading, make) = (Arc::clone(daemon), reporter.maker());
+    let control = http::Control {
+        engine: Arc::clone(&daemon.engine),
+        in_force: Arc::clone(&daemon.in_force),
+        reload: Box::new(move || reloading.reload().map_err(|error| format!("{error:#}"))),
+        report: make,
+    };
+    tokio::spawn(keep_control(Arc::clone(daemon), socket, Arc::new(control)));
     Ok(())
 }
 
-fn bind_control(daemon: &Daemon) -> anyhow::Result<UnixListener> {
-    let path = daemon.in_force.get().control_socket();
-    path.parent().map_or(Ok(()), make_folder)?;
-    // A daemon with targets holds the lock, so whoever listened there is gone; one without may stand beside another.
-    if daemon.engine.get().is_none() && std::os::unix::net::UnixStream::connect(&path).is_ok() {
+async fn keep_control(daemon: Arc<Daemon>, mut socket: Option<ControlSocket>, control: Arc<http::Control>) {
+    let mut was_there = socket.is_some();
+    loop {
+        if let Some(bound) = &socket {
+            tokio::select! {
+                () = http::serve_control(bound, &control) => {}
+                () = is_lost(bound) => {}
+            }
+        }
+        match bind_control(&daemon) {
+            Ok(bound) => {
+                tracing::info!("the control socket {}", if was_there { "was made again" } else { "is there" });
+                (socket, was_there) = (Some(bound), true);
+            }
+            Err(error) => {
+                if socket.take().is_some() {
+                    let every = CONTROL_AGAIN.as_secs();
+                    tracing::error!("control socket lost, trying to make it again every {every} s: {error:#}");
+                }
+                tokio::time::sleep(CONTROL_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn is_lost(socket: &ControlSocket) {
+    while socket.is_there() {
+        tokio::time::sleep(CONTROL_AGAIN).await;
+    }
+}
+
+fn bind_control(daemon: &Daemon) -> anyhow::Result<ControlSocket> {
+    let config = daemon.in_force.get();
+    let path = config.control_socket();
+    let journal = daemon.engine.get().map(|engine| engine.shared().journal());
+    let holds_lock = journal.is_some_and(Journal::is_writable);
+    // A daemon that holds the lock knows that whoever listened there is gone; one without may stand beside another.
+    if !holds_lock && std::os::unix::net::UnixStream::connect(&path).is_ok() {
         bail!("another daemon listens on {}", path.display());
+    }
+    if let Some(folder) = path.parent() {
+        // Made where the journal was, it would be in the way of whoever puts that back.
+        if journal.is_some() && !holds_lock && folder == config.state_directory && !folder.exists() {
+            bail!("{} is gone", folder.display());
+        }
+        make_folder(folder)?;
     }
     http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))
 }
@@ -289,8 +339,8 @@ async fn run(
     Ok(())
 }
 
-/// systemd's watchdog: told twice per deadline by the loop that also hears signals, so that a daemon that hears nothing any
-/// more is started again. Recovery makes that safe at any moment.
+/// systemd's watchdog: told twice per deadline by the loop that also hears signals, so that a daemon that hears nothing
+/// any more is started again. Recovery makes that safe at any moment.
 struct Watchdog(Option<tokio::time::Interval>);
 
 impl Watchdog {
@@ -309,6 +359,23 @@ impl Watchdog {
     }
 }
 
+/// Says once when a target of the config is not on the host, or not any more, and when it is again. Those that are not
+/// there now.
+fn tell_absent(config: &Config, inventory: &Inventory, told: &BTreeSet<LvRef>) -> BTreeSet<LvRef> {
+    let absent = config.targets.iter().map(|target| &target.lv).filter(|lv| inventory.lv(lv).is_none());
+    let absent: BTreeSet<LvRef> = absent.cloned().collect();
+    for lv in absent.difference(told) {
+        tracing::warn!(
+            %lv,
+            "{lv} is a target and not on this host, or not the only volume of that name: see lvs, correct lv_path"
+        );
+    }
+    for lv in told.difference(&absent) {
+        tracing::info!(%lv, "{lv} is on this host, or no longer a target");
+    }
+    absent
+}
+
 fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {
     if options.systemd_socket {
         return Listeners::from_systemd().context("the sockets of systemd cannot be used");
@@ -318,12 +385,12 @@ fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("{} cannot be made: run as root, or set state.directory", folder.display()))
+    Folder::own(folder).map(drop).map_err(|error| {
+        let doubted = error.get_ref().is_some_and(|cause| cause.is::<Doubt>());
+        let why =
+            if doubted { "cannot be used".to_owned() } else { format!("cannot be made, {}", why_not_made(&error)) };
+        anyhow::Error::new(error).context(format!("{} {why}", folder.display()))
+    })
 }
 
 /// The pages of metrics; usage is read at the moment of a scrape.
@@ -332,14 +399,16 @@ pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host
     Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
 }
 
-/// The file systems with the usage they have now.
+/// The file systems with the usage and errors they have now.
 fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {
     let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
     let usages = host.usages(&places);
     let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
         // A mount that hides the volume's by now has another device.
         let usage = usage.ok().filter(|(_, device)| *device == fs.mount.number).map(|(usage, _)| usage);
-        FileSystem { usage, ..fs }
+        // Here too, because when a disk dies LVM may not answer any more.
+        let errors = fs.errors.map(|before| host.ext4_errors(fs.mount.device).unwrap_or(before));
+        FileSystem { usage, errors, ..fs }
     };
     filesystems.into_iter().zip(usages).map(with_usage).collect()
 }

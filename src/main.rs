@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lvm_autoscaler::app::UsageError;
+use lvm_autoscaler::audit::AuditError;
 use lvm_autoscaler::cli::Cli;
 use lvm_autoscaler::cli::exit::Exit;
 use lvm_autoscaler::config::ConfigError;
+use lvm_autoscaler::files::Doubt;
 use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
 use lvm_autoscaler::http::AccessError;
@@ -25,12 +27,15 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
-            let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {error:#}");
+            let said = lvm_autoscaler::plain_lines(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "lvm-autoscaler: {said}");
             let usage = error.is::<ConfigError>()
                 || error.is::<NotifyError>()
                 || error.is::<UsageError>()
                 || error.is::<AccessError>()
                 || error.is::<SimError>()
+                || error.is::<AuditError>()
+                || error.is::<Doubt>()
                 || error.is::<RelayError>()
                 || error.is::<HostsError>();
             if usage { Exit::Usage.into() } else { Exit::Unexpected.into() }

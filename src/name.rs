@@ -3,7 +3,9 @@
 //! The character rules are those of lvm(8), "VALID NAMES". A name that passed can stand in a command line, because it
 //! cannot begin with a hyphen, and in a path, because it holds no slash and is neither `.` nor `..`.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -170,18 +172,52 @@ impl fmt::Display for LvRef {
 /// An absolute path where a file system is, or should be, mounted. Trailing slashes are cut: `/data/` is `/data`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct MountPoint(String);
+pub struct MountPoint {
+    text: String,
+    /// Its bytes where they are not UTF-8. No name that is given as text equals it, so no target does.
+    bytes: Option<Vec<u8>>,
+}
 
 impl MountPoint {
-    /// The path as text. Mount points that are not UTF-8 are carried with replacement characters and match no target.
+    /// The path as text. What is not UTF-8 is shown as node_exporter shows it: one replacement character for each run
+    /// of such bytes.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The path.
     pub fn as_path(&self) -> &Path {
-        Path::new(&self.0)
+        self.bytes.as_ref().map_or(Path::new(&self.text), |bytes| Path::new(OsStr::from_bytes(bytes)))
     }
+
+    /// A mount point as the kernel gives it, any bytes.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<MountPoint, NameError> {
+        let text = sanitised(&bytes);
+        let is_text = text.as_bytes() == bytes;
+        Ok(MountPoint { bytes: (!is_text).then_some(bytes), ..text.parse()? })
+    }
+
+    /// What it is for whoever sees that folder as the root: `/rootfs/data` below `/rootfs` is `/data`, and `/rootfs` is
+    /// `/`.
+    pub fn below(&self, folder: &str) -> Option<MountPoint> {
+        let rest = self.text.strip_prefix(folder).filter(|_| self.bytes.is_none())?;
+        if rest.is_empty() { "/" } else { rest }.parse().ok()
+    }
+}
+
+/// Go's `strings.ToValidUTF8`, by which Prometheus' exporters show bytes that are no text.
+pub fn sanitised(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut in_run = false;
+    for chunk in bytes.utf8_chunks() {
+        in_run &= chunk.valid().is_empty();
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() && !in_run {
+            text.push(char::REPLACEMENT_CHARACTER);
+            in_run = true;
+        }
+    }
+    text
 }
 
 impl FromStr for MountPoint {
@@ -193,7 +229,8 @@ impl FromStr for MountPoint {
             return Err(wrong());
         }
         let trimmed = text.trim_end_matches('/');
-        Ok(MountPoint(if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }))
+        let text = if trimmed.is_empty() { "/" } else { trimmed };
+        Ok(MountPoint { text: text.to_owned(), bytes: None })
     }
 }
 
@@ -206,13 +243,13 @@ impl TryFrom<String> for MountPoint {
 
 impl From<MountPoint> for String {
     fn from(name: MountPoint) -> String {
-        name.0
+        name.text
     }
 }
 
 impl fmt::Display for MountPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -277,6 +314,22 @@ mod tests {
         for text in ["data", "", "/a/../b", "/a\0"] {
             assert!(text.parse::<MountPoint>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_mount_point_that_is_no_text_is_shown_and_is_no_text() {
+        for (bytes, shown) in [
+            (&b"/mnt/cass\xE9"[..], "/mnt/cass\u{FFFD}"),
+            (b"/\xFF\xFE\x80/a\xC3", "/\u{FFFD}/a\u{FFFD}"),
+            (b"/\xFF/\xE2\x82x", "/\u{FFFD}/\u{FFFD}x"),
+        ] {
+            let point = MountPoint::from_bytes(bytes.to_vec()).expect("a path");
+            assert_eq!((point.as_str(), point.as_path().as_os_str().as_bytes()), (shown, bytes));
+            assert_ne!(Ok(point), shown.parse());
+        }
+        let text = MountPoint::from_bytes("/é\u{FFFD}".into()).expect("a path");
+        assert_eq!(Ok(text), "/é\u{FFFD}".parse());
+        assert!(MountPoint::from_bytes(b"\xFF".to_vec()).is_err());
     }
 
     proptest! {

@@ -221,8 +221,8 @@ macro_rules! deserialize_from_str {
     };
 }
 
-// A number is accepted as bytes: that is how sizes are written into the journal and the JSON answers. The config refuses
-// it (`config::raw`), where a unit-less number would be a guess.
+// A number is accepted as bytes: that is how sizes are written into the journal and the JSON answers. The config
+// refuses it (`config::raw`), where a unit-less number would be a guess.
 deserialize_from_str! { Bytes, SIZE_EXPECTED,
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Bytes, E> {
         Ok(Bytes(value))

@@ -1,6 +1,6 @@
 //! The journal's two files. A disk that lost or changed what was written leads to a state that was written once, and
-//! never to one that forgets a record the disk still has: else it is damage, and is said. Bytes that nobody wrote lead to
-//! anything that can be read, gone on with, and read again.
+//! never to one that forgets a record the disk still has: else the journal reports damage. Bytes that nobody wrote may
+//! lead to any state, but that state can be read, written on, and read again.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -115,6 +115,7 @@ fn event(journal: &Journal, input: &mut Bytes<'_>) -> Event {
             lv: Some(lv),
             source: Source::Monitor,
             refusal: Refusal::new(Code::Cooldown, ""),
+            more: 0,
         },
         // Does not stay in the state, and fills the segment.
         _ => {

@@ -16,6 +16,7 @@ const BETWEEN: u8 = 0xFF;
 
 const TARGETS: &str = "monitor:\n  targets:\n    - { lv_path: /dev/vg-a/data, mount_point: /data }\n    \
     - { lv_path: /dev/vg-a/logs-1, mount_point: /var/log }\n    - { thin_pool: vg/pool }\n";
+const PREFIXES: &str = "webhook: { mount_point_prefixes: [/rootfs, /srv] }\n";
 const OTHER_NAMES: &str =
     "webhook:\n  labels: { instance: host, vg: group, lv: volume, lv_path: path, device: dev, mountpoint: mount }\n";
 
@@ -28,7 +29,7 @@ const MOUNTS: &str = "21 1 254:0 / /data rw - ext4 /dev/dm-0 rw\n22 1 254:1 / /v
     23 1 254:1 / /srv/log rw - xfs /dev/dm-1 rw\n24 1 254:2 / /other rw - xfs /dev/dm-2 rw\n";
 
 struct Host {
-    configs: [Config; 2],
+    configs: [Config; 3],
     inventory: Inventory,
     own: OwnNames,
 }
@@ -38,9 +39,10 @@ fn host() -> &'static Host {
     HOST.get_or_init(|| {
         let parse = |yaml: &str| config::parse(yaml, "c.yaml".as_ref()).expect("valid");
         let mut inventory = lvm::parse(REPORT.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
-        inventory.mounts = mounts::parse(MOUNTS).0;
+        inventory.mounts = mounts::parse(MOUNTS.as_bytes()).0;
         let own = OwnNames::new(["db1", "db1.example.com", "192.0.2.7", "2001:db8::7"]);
-        Host { configs: [parse(TARGETS), parse(&format!("{TARGETS}{OTHER_NAMES}"))], inventory, own }
+        let configs = ["", OTHER_NAMES, PREFIXES].map(|more| parse(&format!("{TARGETS}{more}")));
+        Host { configs, inventory, own }
     })
 }
 
@@ -96,7 +98,13 @@ fn check(labels: &BTreeMap<String, String>, config: &Config) {
             "logs-1" => &["/var/log", "/srv/log"],
             _ => &[],
         };
-        assert!(places.contains(&point.as_str()), "{found} is not mounted at {point:?}");
+        // As a container sees it, where the config says so or another label names the volume too.
+        let configured = config.webhook.mount_point_prefixes.iter().map(MountPoint::as_str);
+        let named = [&names.vg, &names.lv_path, &names.device].into_iter().any(|label| get(label).is_some());
+        let usual = ["/rootfs", "/host", "/host/root", "/hostfs"].into_iter().filter(|_| named);
+        let behind = configured.chain(usual).filter_map(|prefix| point.below(prefix));
+        let mut readings = behind.chain([point.clone()]);
+        assert!(readings.any(|point| places.contains(&point.as_str())), "{found} is not mounted at {point:?}");
     }
 
     // With less to go by it is the same volume or none, with a word against it none.

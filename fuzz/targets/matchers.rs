@@ -1,5 +1,5 @@
-//! Matchers as they stand in the config: what is shown of one means what it means, and says the opposite of its opposite.
-//! The first line is the matcher, the second a label's value.
+//! Matchers as they stand in the config: what is shown of one means what it means, and says the opposite of its
+//! opposite. The first line is the matcher, the second a label's value.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! A request body: what is taken for a payload says the same to any other reader of JSON, and survives being written anew.
+//! A request body: what is taken for a payload says the same to any other reader of JSON, and survives being written
+//! anew.
 
 use lvm_autoscaler::alert::{Payload, Sender, Status, parse};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Which host does a label `instance` mean? Ports, brackets, zones, the dot at the end and the case of letters mean nothing.
+//! Which host does a label `instance` mean? Ports, brackets, zones, the dot at the end and the case of letters mean
+//! nothing.
 
 use std::net::IpAddr;
 
@@ -14,6 +15,12 @@ impl OwnNames {
     /// Names and addresses, with or without a port, in any case.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> OwnNames {
         OwnNames(names.into_iter().filter_map(|name| HostName::of(name.as_ref())).collect())
+    }
+
+    /// These, and more.
+    pub fn and(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> OwnNames {
+        self.0.extend(names.into_iter().filter_map(|name| HostName::of(name.as_ref())));
+        self
     }
 
     /// Whether the value of a label `instance` means this host.

@@ -94,20 +94,25 @@ pub enum PayloadError {
     /// Another version of the format.
     #[error("the payload has version {0:?}, expected {1:?}")]
     Version(String, &'static str),
+    /// That of the other sender, at the wrong path.
+    #[error("the payload has version {:?}, expected {:?}: it is {}, which belongs at {}", of.version(), at.version(), of.whose(), of.path())]
+    Elsewhere {
+        /// Whose it is.
+        of: Sender,
+        /// Where it came.
+        at: Sender,
+    },
 }
 
 /// Reads a request body.
 pub fn parse(sender: Sender, body: &[u8]) -> Result<Payload, PayloadError> {
     let Object(payload): Object<Payload> =
         serde_json::from_slice(body).map_err(|error| PayloadError::Json { expected: sender.article(), error })?;
-    let expected = match sender {
-        Sender::Alertmanager => "4",
-        Sender::Grafana => "1",
-    };
-    if payload.version != expected {
-        return Err(PayloadError::Version(payload.version, expected));
+    match [Sender::Alertmanager, Sender::Grafana].into_iter().find(|of| of.version() == payload.version) {
+        Some(of) if of == sender => Ok(payload),
+        Some(of) => Err(PayloadError::Elsewhere { of, at: sender }),
+        None => Err(PayloadError::Version(payload.version, sender.version())),
     }
-    Ok(payload)
 }
 
 impl Payload {
@@ -117,13 +122,18 @@ impl Payload {
     }
 
     /// Why an alert of this payload says nothing about any volume, if so: Grafana also fires when it could not measure.
+    /// An alert that it only keeps (`NoData, KeepLast`) fired because of a number; the fresh look decides whether that
+    /// is still so.
     pub fn says_nothing(&self, alert: &Alert) -> Option<&'static str> {
         let name = alert.labels.0.get("alertname").map(String::as_str);
         let reason = alert.annotations.grafana_state_reason.as_deref().unwrap_or_default();
-        if name == Some("DatasourceNoData") || reason.contains("NoData") || self.state.as_deref() == Some("no_data") {
+        let has = |word: &str| reason.split(',').any(|part| part.trim() == word);
+        let (no_data, failed) = (name == Some("DatasourceNoData"), name == Some("DatasourceError"));
+        let kept = has("KeepLast") && !no_data && !failed;
+        if no_data || !kept && (has("NoData") || self.state.as_deref() == Some("no_data")) {
             return Some("it fires because its query gave no data, not because anything is full");
         }
-        let failed = name == Some("DatasourceError") || reason.contains("Error");
+        let failed = failed || !kept && has("Error");
         failed.then_some("it fires because its query failed, not because anything is full")
     }
 }
@@ -133,6 +143,27 @@ impl Sender {
         match self {
             Sender::Alertmanager => "an Alertmanager",
             Sender::Grafana => "a Grafana",
+        }
+    }
+
+    fn whose(self) -> &'static str {
+        match self {
+            Sender::Alertmanager => "Alertmanager's",
+            Sender::Grafana => "Grafana's",
+        }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Sender::Alertmanager => "4",
+            Sender::Grafana => "1",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Sender::Alertmanager => "/webhook/alertmanager",
+            Sender::Grafana => "/webhook/grafana",
         }
     }
 }
@@ -207,10 +238,45 @@ mod tests {
         ] {
             assert!(matches!(parse(Sender::Alertmanager, body.as_bytes()), Err(PayloadError::Json { .. })), "{body}");
         }
-        let error = parse(Sender::Alertmanager, br#"{"version":"1","alerts":[]}"#).expect_err("Grafana's").to_string();
-        assert_eq!(error, "the payload has version \"1\", expected \"4\"");
-        let error = parse(Sender::Grafana, br#"{"version":"4","alerts":[]}"#).expect_err("Alertmanager's").to_string();
-        assert_eq!(error, "the payload has version \"4\", expected \"1\"");
+        let refused = |sender, body: &str| parse(sender, body.as_bytes()).expect_err("another version").to_string();
+        assert_eq!(
+            refused(Sender::Alertmanager, r#"{"version":"3","alerts":[]}"#),
+            "the payload has version \"3\", expected \"4\""
+        );
+        assert_eq!(
+            refused(Sender::Alertmanager, r#"{"version":"1","alerts":[]}"#),
+            "the payload has version \"1\", expected \"4\": it is Grafana's, which belongs at /webhook/grafana"
+        );
+        assert_eq!(
+            refused(Sender::Grafana, r#"{"version":"4","alerts":[]}"#),
+            "the payload has version \"4\", expected \"1\": it is Alertmanager's, which belongs at /webhook/alertmanager"
+        );
+    }
+
+    #[test]
+    fn grafana_fires_for_other_reasons_than_a_number() {
+        let asked = |name: &str, reason: &str| {
+            let body = format!(
+                r#"{{"version":"1","state":"alerting","alerts":[{{"status":"firing","labels":{{"alertname":"{name}"}},
+                "annotations":{{"grafana_state_reason":"{reason}"}}}}]}}"#
+            );
+            let payload = parse(Sender::Grafana, body.as_bytes()).expect("a payload");
+            payload.says_nothing(&payload.alerts[0])
+        };
+        for reason in ["", "KeepLast", "NoData, KeepLast", "Error, KeepLast", "Error,KeepLast", "Updated", "ErrorX"] {
+            assert_eq!(asked("Full", reason), None, "{reason:?}");
+        }
+        for (name, reason, why) in [
+            ("Full", "NoData", "gave no data"),
+            ("Full", "Error", "its query failed"),
+            ("Full", "NoData, Error", "gave no data"),
+            ("DatasourceNoData", "", "gave no data"),
+            ("DatasourceNoData", "NoData, KeepLast", "gave no data"),
+            ("DatasourceError", "", "its query failed"),
+            ("DatasourceError", "Error, KeepLast", "its query failed"),
+        ] {
+            assert!(asked(name, reason).is_some_and(|told| told.contains(why)), "{name} {reason:?}");
+        }
     }
 
     #[test]

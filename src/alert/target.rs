@@ -79,8 +79,9 @@ fn named(
         names.push((device.clone(), by_device(path, device, inventory)?));
     }
     if let Some(path) = get(mountpoint) {
-        let others = !names.is_empty();
-        names.push((mountpoint.clone(), by_mount_point(path, mountpoint, others, config, inventory)?));
+        let others: Vec<&LvRef> = names.iter().map(|(_, lv)| lv).collect();
+        let lv = by_mount_point(path, mountpoint, &others, config, inventory)?;
+        names.push((mountpoint.clone(), lv));
     }
     Ok(names)
 }
@@ -98,30 +99,93 @@ fn by_device(device: &str, label: &str, inventory: &Inventory) -> Result<LvRef, 
     found.map(|lv| lv.name.clone()).ok_or_else(unknown)
 }
 
+/// Where a node_exporter in a container usually sees the host's root (its own documentation, cAdvisor's, and the Helm
+/// charts'). node_exporter puts it before each mount point unless `--path.rootfs` names it.
+const USUAL_PREFIXES: [&str; 4] = ["/rootfs", "/host", "/host/root", "/hostfs"];
+
+/// What a path means on this host.
+#[derive(PartialEq, Eq)]
+enum Place<'a> {
+    /// A target's mount point, or where a volume is mounted.
+    Volume(&'a LvRef),
+    /// Something else is mounted there.
+    Other,
+    Nothing,
+}
+
+/// The path as it is first; what stands behind a prefix counts where that is configured, or where all other labels name
+/// that very volume. Whenever two readings lead to two volumes, none is taken.
 fn by_mount_point(
     path: &str,
     label: &str,
-    others: bool,
+    others: &[&LvRef],
     config: &Config,
     inventory: &Inventory,
 ) -> Result<LvRef, Refusal> {
     let unknown = |why: String| Refusal::new(Code::UnknownTarget, format!("{label}: {why}"));
     let point: MountPoint = path.parse().map_err(|error| unknown(format!("{error}")))?;
-    if let Some(target) = config.targets.iter().find(|target| target.mount_point() == Some(&point)) {
-        return Ok(target.lv.clone());
+    let place = |point: &MountPoint| place(point, config, inventory);
+    let exact = place(&point);
+    let configured = &config.webhook.mount_point_prefixes;
+    let behind = configured.iter().filter_map(|prefix| point.below(prefix.as_str()));
+    let mut readings: Vec<Place<'_>> = behind.map(|point| place(&point)).collect();
+    if exact == Place::Nothing && !others.is_empty() {
+        readings.extend(USUAL_PREFIXES.iter().filter_map(|prefix| point.below(prefix)).map(|point| place(&point)));
     }
-    // One volume may be mounted at several places; the config names one of them and an alert may name another.
-    let mounted = inventory.mount_at(&point).and_then(|mount| inventory.lv_by_device(mount.device));
-    match mounted {
-        Some(lv) => Ok(lv.name.clone()),
-        None if others => {
+    readings.insert(0, exact);
+    let is_meant = |lv: &LvRef| others.iter().all(|other| *other == lv);
+    let mut meant: Vec<&LvRef> = readings
+        .iter()
+        .filter_map(|place| if let Place::Volume(lv) = place { Some(*lv) } else { None })
+        .filter(|lv| is_meant(lv))
+        .collect();
+    meant.dedup();
+    let prefixed = hint(&point, config).filter(|_| readings.first() == Some(&Place::Nothing)).unwrap_or_default();
+    match (readings.first(), meant.as_slice()) {
+        (Some(Place::Other), [lv]) if others.is_empty() => Err(Refusal::new(
+            Code::AmbiguousAlert,
+            format!("{label} {point}: something else than {lv} is mounted there, and {lv} behind the prefix"),
+        )),
+        (_, [lv]) => Ok((*lv).clone()),
+        (_, [first, .., last]) => Err(Refusal::new(
+            Code::AmbiguousAlert,
+            format!("{label} {point} means {first} or, behind a prefix, {last}: see webhook.mount_point_prefixes"),
+        )),
+        // A volume that the other labels do not name: said by whoever compares all of them.
+        (Some(Place::Volume(lv)), []) => Ok((*lv).clone()),
+        (_, []) if !others.is_empty() => {
             let sentence = format!(
-                "{label} {point} is not where a target of this host is mounted, the other labels name one that is"
+                "{label} {point} is not where a target of this host is mounted, the other labels name one that is{prefixed}"
             );
             Err(Refusal::new(Code::AmbiguousAlert, sentence))
         }
-        None => Err(unknown(format!("{point} is not the mount_point of any target"))),
+        (_, []) => Err(unknown(format!("{point} is not the mount_point of any target{prefixed}"))),
     }
+}
+
+fn place<'a>(point: &MountPoint, config: &'a Config, inventory: &'a Inventory) -> Place<'a> {
+    if let Some(target) = config.targets.iter().find(|target| target.mount_point() == Some(point)) {
+        return Place::Volume(&target.lv);
+    }
+    // One volume may be mounted at several places; the config names one of them and an alert may name another.
+    let Some(mount) = inventory.mount_at(point) else { return Place::Nothing };
+    inventory.lv_by_device(mount.device).map_or(Place::Other, |lv| Place::Volume(&lv.name))
+}
+
+/// The likely reason why a path means nothing here, if it ends like a target's.
+fn hint(point: &MountPoint, config: &Config) -> Option<String> {
+    let ends = |target: &MountPoint| match point.as_str().strip_suffix(target.as_str()) {
+        Some(prefix) if target.as_str() != "/" => (!prefix.is_empty()).then(|| prefix.to_owned()),
+        _ => USUAL_PREFIXES.iter().find(|prefix| point.below(prefix).as_ref() == Some(target)).map(ToString::to_string),
+    };
+    let targets = config.targets.iter().filter_map(|target| target.mount_point());
+    // The longest, so that /rootfs/srv/data is /srv/data and not /data.
+    let (target, prefix) =
+        targets.filter_map(|target| Some((target, ends(target)?))).max_by_key(|(target, _)| target.as_str().len())?;
+    Some(format!(
+        "; if a node_exporter in a container means {target}, start it with --path.rootfs={prefix}, or add {prefix} to \
+         webhook.mount_point_prefixes"
+    ))
 }
 
 #[cfg(test)]
@@ -229,6 +293,69 @@ mod tests {
         }
     }
 
+    /// A node_exporter in a container puts the folder in which it sees the host's root before each mount point.
+    #[test]
+    fn a_prefix_is_taken_away_only_where_nothing_else_can_be_meant() {
+        const HOST: &str = "monitor:\n  targets:\n    - { lv_path: /dev/vg/data, mount_point: /data }\n    \
+            - { lv_path: /dev/vg/root, mount_point: / }\n    - { lv_path: /dev/vg/deep, mount_point: /rootfs/deep }\n    \
+            - { lv_path: /dev/vg/both, mount_point: /both }\n    - { lv_path: /dev/vg/two, mount_point: /rootfs/both }\n    \
+            - { lv_path: /dev/vg/foreign, mount_point: /foreign }\n";
+        let mut inventory = Inventory::empty(Timestamp::UNIX_EPOCH);
+        let table = "33 1 8:1 / /rootfs/foreign rw - ext4 /dev/sda1 rw\n34 1 8:2 / /host/data rw - ext4 /dev/sda2 rw\n";
+        inventory.mounts = crate::inventory::mounts::parse(table.as_bytes()).0;
+        let ask = |prefixes: &str, point: &str, device: &str| {
+            let yaml = format!("{HOST}webhook: {{ mount_point_prefixes: [{prefixes}] }}\n");
+            let config = crate::config::parse(&yaml, "c.yaml".as_ref()).expect("valid");
+            let labels = [("instance", "db1"), ("mountpoint", point), ("device", device)];
+            let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+            resolve(&labels, &config, &OwnNames::new(["db1"]), &inventory).map(|lv| lv.to_string())
+        };
+        let meant = |prefixes: &str, point: &str, device: &str| match ask(prefixes, point, device) {
+            Ok(lv) => lv,
+            Err(refusal) => refusal.code.to_string(),
+        };
+        for (prefixes, point, device, expected) in [
+            // Not configured: only with the device, and only where the path is nothing here.
+            ("", "/rootfs/data", "", "unknown_target"),
+            ("", "/rootfs/data", "/dev/mapper/vg-data", "vg/data"),
+            ("", "/host/root/data", "/dev/mapper/vg-data", "vg/data"),
+            ("", "/rootfs", "/dev/mapper/vg-root", "vg/root"),
+            ("", "/rootfs", "", "unknown_target"),
+            ("", "/rootfs/data", "/dev/mapper/vg-root", "ambiguous_alert"),
+            ("", "/rootfs", "/dev/mapper/vg-data", "ambiguous_alert"),
+            ("", "/rootfsdata", "/dev/mapper/vg-data", "ambiguous_alert"),
+            ("", "/odd/data", "/dev/mapper/vg-data", "ambiguous_alert"),
+            ("", "/host/data", "/dev/mapper/vg-data", "ambiguous_alert"),
+            ("", "/rootfs/deep", "", "vg/deep"),
+            ("", "/rootfs/both", "/dev/mapper/vg-both", "ambiguous_alert"),
+            // Configured: without the device as well.
+            ("/rootfs", "/rootfs/data", "", "vg/data"),
+            ("/rootfs/", "/rootfs/", "", "vg/root"),
+            ("/rootfs", "/data", "", "vg/data"),
+            ("/odd", "/odd/data", "", "vg/data"),
+            ("/rootfs", "/rootfs/rootfs/deep", "", "vg/deep"),
+            ("/rootfs", "/rootfs/deep", "", "vg/deep"),
+            ("/rootfs", "/rootfsdata", "", "unknown_target"),
+            ("/rootfs", "/rootfs/nothing", "", "unknown_target"),
+            ("/rootfs", "/rootfs/data", "/dev/mapper/vg-root", "ambiguous_alert"),
+            // It may be either, unless the device says which.
+            ("/rootfs", "/rootfs/both", "", "ambiguous_alert"),
+            ("/rootfs", "/rootfs/both", "/dev/mapper/vg-both", "vg/both"),
+            ("/rootfs", "/rootfs/both", "/dev/mapper/vg-two", "vg/two"),
+            ("/rootfs", "/rootfs/foreign", "", "ambiguous_alert"),
+            ("/rootfs", "/rootfs/foreign", "/dev/mapper/vg-foreign", "vg/foreign"),
+            ("/host, /host/root", "/host/root/data", "", "vg/data"),
+        ] {
+            assert_eq!(meant(prefixes, point, device), expected, "[{prefixes}] {point} {device}");
+        }
+        let told = ask("", "/rootfs/data", "").expect_err("it may be anything").sentence;
+        assert!(told.contains("--path.rootfs=/rootfs, or add /rootfs to webhook.mount_point_prefixes"), "{told}");
+        let told = ask("", "/odd/data", "/dev/mapper/vg-data").expect_err("it may be anything").sentence;
+        assert!(told.contains("means /data, start it with --path.rootfs=/odd, or add /odd to"), "{told}");
+        let told = ask("", "/elsewhere", "").expect_err("it is nothing").sentence;
+        assert!(!told.contains("container"), "{told}");
+    }
+
     /// Bind mounts, a file system mounted twice, a mount in another namespace that leads here: one volume, one target.
     #[test]
     fn a_second_mount_of_a_volume_is_the_same_target() {
@@ -241,7 +368,7 @@ mod tests {
             31 1 253:7 / /second rw - ext4 /dev/mapper/vg--a-data rw\n\
             32 1 253:7 /sub /bound rw - ext4 /dev/mapper/vg--a-data rw\n\
             33 1 8:1 / /elsewhere rw - ext4 /dev/sda1 rw\n";
-        inventory.mounts = crate::inventory::mounts::parse(table).0;
+        inventory.mounts = crate::inventory::mounts::parse(table.as_bytes()).0;
         let ask = |point: &str| {
             let labels = [("instance", "db1"), ("mountpoint", point), ("device", "/dev/mapper/vg--a-data")];
             let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();

@@ -1,16 +1,16 @@
 //! What a reload reaches, and the reload itself: SIGHUP, or `POST /-/reload` on the control socket.
 //!
-//! A config is in force whole or not at all. One that is wrong, or that changes what only a start can change, leaves the
-//! one before in force; the reason is logged, answered, and seen in `lvm_autoscaler_config_last_reload_successful`.
+//! A config is in force whole or not at all. One that is wrong, or that changes what only a start can change, leaves
+//! the one before in force; the reason is logged, answered, and seen in `lvm_autoscaler_config_last_reload_successful`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::bail;
 
 use super::{DEFAULT_CONFIG, Options, UsageError, load_config};
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
 use crate::host::{Host, Sampler};
@@ -47,7 +47,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Reads the config again and puts it in force; what changed, in a sentence.
     pub(super) fn reload(&self) -> anyhow::Result<String> {
-        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = crate::locked(&self.one);
         match self.replace() {
             Ok(said) => {
                 self.metrics.config_read(Some(self.host.now()));
@@ -79,9 +79,10 @@ impl Daemon {
         self.access.admits(&new)?;
         // All that can fail comes before anything is in force.
         notify::verify(&new)?;
+        audit::verify(&new)?;
         let journal = match new.targets.is_empty() || self.engine.get().is_some() {
             true => None,
-            false => Some(Journal::own(&new.state_directory)?),
+            false => Some(Journal::own(&new.state_directory, &new.witness)?),
         };
         let new = Arc::new(new);
         self.in_force.replace(Arc::clone(&new));
@@ -106,7 +107,8 @@ impl Daemon {
 
     /// From here on things may grow.
     pub(super) fn start(&self) -> anyhow::Result<()> {
-        self.start_engine(Journal::own(&self.in_force.get().state_directory)?)
+        let config = self.in_force.get();
+        self.start_engine(Journal::own(&config.state_directory, &config.witness)?)
     }
 
     fn start_engine(&self, journal: Journal) -> anyhow::Result<()> {
@@ -130,6 +132,7 @@ impl Daemon {
             dry_run: self.options.dry_run,
             stopping: AtomicBool::new(false),
             sampler: Some(self.sampler.clone()),
+            standing: Default::default(),
         };
         self.engine.get_or_init(|| engine::start(Arc::new(shared)));
         Ok(())

@@ -1,7 +1,7 @@
 //! Reports of this host: made when somebody asks, and kept by themselves every `report.interval`.
 //!
-//! The schedule is a thread of its own that waits for nobody and for which nobody waits. It ends with the process: a report
-//! is written whole or not at all.
+//! The schedule is a thread of its own that waits for nobody and for which nobody waits. It ends with the process: a
+//! report is written whole or not at all.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

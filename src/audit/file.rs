@@ -1,29 +1,65 @@
 //! The file of the audit log: lines behind one another, put aside when it is large, mended when a crash tore its end.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::config::notify::Audit;
+use crate::files::{self, Folder};
 
 /// More than the lines of one batch, the last of which a crash may have torn.
 const TAIL: u64 = 4 << 20;
 
+/// How each of our lines begins, as its keys are in the order of the alphabet.
+const BEGINNINGS: [&[u8]; 2] = [b"{\"after_bytes\":", b"{\"at\":\""];
+
+/// Why a file is not used as an audit log. Nothing was written to it.
+#[derive(Debug, thiserror::Error)]
+#[error("audit.file: {} is not used", file.display())]
+pub struct AuditError {
+    file: PathBuf,
+    #[source]
+    why: io::Error,
+}
+
+/// What a file has that is somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its last line is no line of an audit log, so it may be another program's file: move it away, or name another file"
+)]
+struct Foreign;
+
 /// The record that a line is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Last {
     pub(super) seq: u64,
     pub(super) at: Timestamp,
+}
+
+/// A line of ours has these, whatever else it has.
+#[derive(Deserialize)]
+struct Line {
+    seq: u64,
+    at: Timestamp,
+    #[serde(rename = "host")]
+    _host: IgnoredAny,
+    #[serde(rename = "event")]
+    _event: IgnoredAny,
 }
 
 /// The file, open at its end.
 #[derive(Debug)]
 pub(super) struct LogFile {
     settings: Audit,
+    folder: Folder,
+    name: OsString,
     file: File,
     size: u64,
 }
@@ -31,9 +67,22 @@ pub(super) struct LogFile {
 impl LogFile {
     /// Opens the file or makes it; and what its last whole line is of.
     pub(super) fn open(settings: &Audit) -> io::Result<(LogFile, Option<Last>)> {
-        let mut file = open(&settings.file)?;
-        let (size, last) = mended(&mut file)?;
-        Ok((LogFile { settings: settings.clone(), file, size }, last))
+        if let Some(folder) = settings.file.parent() {
+            Folder::make(folder, 0o750)?;
+        }
+        let (folder, name) = Folder::of(&settings.file)?;
+        let mut file = open(&folder, &name)?;
+        let Found { whole, last, odd } = read(&mut file)?;
+        let size = file.metadata()?.len();
+        if odd > 0 {
+            let file = settings.file.display();
+            tracing::warn!(%file, lines = odd, "lines of the audit log cannot be read: they are kept and passed over");
+        }
+        if whole < size {
+            tracing::warn!(bytes = size - whole, "the end of the audit log was torn, it is written again");
+            file.set_len(whole)?;
+        }
+        Ok((LogFile { settings: settings.clone(), folder, name, file, size: whole }, last))
     }
 
     /// Whether the name still leads to this file: somebody may have moved or removed it.
@@ -59,69 +108,79 @@ impl LogFile {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the audit log is put aside by renaming")]
     fn put_aside(&mut self) -> io::Result<()> {
         for number in (1..self.settings.keep).rev() {
-            match std::fs::rename(aside(&self.settings.file, number), aside(&self.settings.file, number + 1)) {
+            match self.folder.rename(self.aside(number), self.aside(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        std::fs::rename(&self.settings.file, aside(&self.settings.file, 1))?;
-        self.file = open(&self.settings.file)?;
+        self.folder.rename(&self.name, self.aside(1))?;
+        self.file = open(&self.folder, &self.name)?;
         self.size = self.file.metadata()?.len();
         Ok(())
     }
-}
 
-fn aside(file: &Path, number: u32) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the audit log is made here, and nowhere else")]
-fn open(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        // Root follows no link that somebody put in the place of a log, and does not wait for the reader of a pipe.
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("is no regular file")),
+    fn aside(&self, number: u32) -> OsString {
+        let mut name = self.name.clone();
+        name.push(format!(".{number}"));
+        name
     }
 }
 
-/// Cuts off what is no whole line at the end; the size then, and the last line.
-fn mended(file: &mut File) -> io::Result<(u64, Option<Last>)> {
-    let size = file.metadata()?.len();
-    let begin = size.saturating_sub(TAIL);
+/// Whether a file can be an audit log, as far as that can be seen without writing. What may pass (a disk that is full,
+/// a folder that is not there) is no error here.
+pub(super) fn verify(file: &Path) -> Result<(), AuditError> {
+    let found = files::open_own(file, OFlags::RDONLY, 0).and_then(|mut file| read(&mut file));
+    match found {
+        // What the system says has a number, what we say of the file has none.
+        Err(why) if why.raw_os_error().is_none() => Err(AuditError { file: file.to_owned(), why }),
+        _ => Ok(()),
+    }
+}
+
+fn open(folder: &Folder, name: &OsString) -> io::Result<File> {
+    folder.open(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE, 0o640)
+}
+
+/// What a file has.
+struct Found {
+    /// The bytes up to the end of the last whole line.
+    whole: u64,
+    /// What that line is of.
+    last: Option<Last>,
+    /// How many lines before it cannot be read, of the last [`TAIL`] bytes.
+    odd: usize,
+}
+
+fn read(file: &mut File) -> io::Result<Found> {
+    let begin = file.metadata()?.len().saturating_sub(TAIL);
     file.seek(SeekFrom::Start(begin))?;
     let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
-    let (mut whole, mut last, mut skip) = (begin, None, begin > 0);
-    let mut at = begin;
-    for line in tail.split_inclusive(|byte| *byte == b'\n') {
-        at += line.len() as u64;
+    file.take(TAIL).read_to_end(&mut tail)?;
+    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) else {
+        let torn = begin == 0 && may_begin_a_line(&tail);
+        return if torn { Ok(Found { whole: 0, last: None, odd: 0 }) } else { Err(io::Error::other(Foreign)) };
+    };
+    let mut lines = tail[..end].split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>();
+    if begin > 0 {
         // The tail may begin in the middle of a line.
-        if std::mem::take(&mut skip) {
-            whole = at;
-            continue;
-        }
-        let read = line.ends_with(b"\n").then(|| serde_json::from_slice::<Last>(line).ok()).flatten();
-        let Some(read) = read else { break };
-        (whole, last) = (at, Some(read));
+        lines.remove(0);
     }
-    if whole < size {
-        tracing::warn!(bytes = size - whole, "the end of the audit log was torn, it is written again");
-        file.set_len(whole)?;
+    let mut odd = 0;
+    // After a power cut zeros may be where the disk was not reached; nobody writes such a line.
+    while lines.pop_if(|line| line.contains(&0)).is_some() {
+        odd += 1;
     }
-    Ok((whole, last))
+    let ours = |line: &[u8]| serde_json::from_slice::<Line>(line).ok();
+    let Some(Line { seq, at, .. }) = lines.pop().and_then(ours) else { return Err(io::Error::other(Foreign)) };
+    odd += lines.into_iter().filter(|line| ours(line).is_none()).count();
+    Ok(Found { whole: begin + end as u64, last: Some(Last { seq, at }), odd })
+}
+
+/// Whether this can be all that a crash left of the first line.
+fn may_begin_a_line(torn: &[u8]) -> bool {
+    let text = &torn[..torn.iter().position(|byte| *byte == 0).unwrap_or(torn.len())];
+    let zeros = torn[text.len()..].iter().all(|byte| *byte == 0);
+    zeros && BEGINNINGS.iter().any(|beginning| text.starts_with(beginning) || beginning.starts_with(text))
 }

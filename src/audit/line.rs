@@ -16,7 +16,8 @@ pub(super) fn line(record: &Record<'_>, host: &str) -> String {
     line.insert("host".to_owned(), json!(host));
     // What is not known is left out.
     line.extend(what.into_iter().filter(|(_, value)| !value.is_null()));
-    format!("{}\n", Value::Object(line))
+    // People read it on terminals as well.
+    crate::json(&line) + "\n"
 }
 
 /// Instead of records that the journal had overwritten before they could be read.
@@ -37,10 +38,10 @@ fn what(record: &Record<'_>) -> Value {
         Event::Checked { request, lv, source, guards } => json!({
             "event": "check", "request": request, "vg": lv.vg, "lv": lv.lv, "source": source, "guards": verdicts(guards),
         }),
-        Event::Refused { request, lv, source, refusal: Refusal { code, sentence } } => json!({
+        Event::Refused { request, lv, source, refusal: Refusal { code, sentence }, more } => json!({
             "event": "decision", "decision": "refused", "check": before.last_check, "request": request,
             "vg": lv.as_ref().map(|lv| &lv.vg), "lv": lv.as_ref().map(|lv| &lv.lv), "source": source,
-            "code": code, "sentence": sentence,
+            "code": code, "sentence": sentence, "more": (*more > 0).then_some(more),
         }),
         Event::Planned { id, request, plan, dry_run, recommend } => {
             planned(before, *id, *request, plan, *dry_run, *recommend)
@@ -51,13 +52,14 @@ fn what(record: &Record<'_>) -> Value {
             self::step(before, *id, *step, if ran { "done" } else { "already_done" })
         }
         Event::Overdue { id, step } => self::step(before, *id, *step, "overdue"),
-        Event::Finished { id, outcome, sentence, commands } => {
+        Event::Finished { id, outcome, account } => {
             let running = before.running.get(id);
             let lv = running.map(|running| &running.plan.lv);
             let took = running.map(|running| record.entry.at.at.duration_since(running.since).as_secs_f64());
             json!({
                 "event": "result", "operation": id, "vg": lv.map(|lv| &lv.vg), "lv": lv.map(|lv| &lv.lv),
-                "outcome": outcome, "sentence": sentence, "next": (!commands.is_empty()).then_some(commands),
+                "outcome": outcome, "sentence": account.to_string(),
+                "next": (!account.commands.is_empty()).then_some(&account.commands),
                 "seconds": took,
             })
         }

@@ -1,8 +1,8 @@
 //! The audit log: what was checked, decided and done, a JSON line for each record of the journal.
 //!
-//! It is a projection: the journal is the truth, and what the log misses (after a crash, while its disk is full, when it
-//! comes too fast) is read again from the journal by its number. So nothing here ever delays or fails an operation: the
-//! engine only puts a line into a bounded queue, and a thread of its own writes.
+//! It is a projection: the journal is the truth, and what the log misses (after a crash, while its disk is full, when
+//! it comes too fast) is read again from the journal by its number. So nothing here ever delays or fails an operation:
+//! the engine only puts a line into a bounded queue, and a thread of its own writes.
 
 mod file;
 mod line;
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::config::notify::Audit as Settings;
 use crate::journal::{Journal, Mark, Record};
 use crate::metrics::autoscaler::Metrics;
+pub use file::AuditError;
 use file::LogFile;
 
 /// So many lines wait in memory for a slow disk; those before them are read again from the journal.
@@ -47,6 +48,12 @@ struct Waiting {
     /// The file is to be opened anew, and what it misses read from the journal.
     reopen: bool,
     writing: bool,
+}
+
+/// Whether the file of a config can be an audit log, before anything is written to it: one of another program is
+/// refused.
+pub fn verify(config: &Config) -> Result<(), AuditError> {
+    config.audit.as_ref().map_or(Ok(()), |audit| file::verify(&audit.file))
 }
 
 impl Audit {
@@ -92,7 +99,7 @@ impl Audit {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.0.waiting)
     }
 }
 
@@ -170,7 +177,8 @@ impl Writer {
             match last {
                 Some(last) if number <= last => continue,
                 Some(before) if number > before + 1 => {
-                    // Some before it were pushed out of the queue. The journal has them, and this one and all behind it.
+                    // Some before it were pushed out of the queue. The journal has them, and this one and all behind
+                    // it.
                     self.append(&std::mem::take(&mut batch), last)?;
                     return self.catch_up(&folder);
                 }

@@ -11,8 +11,8 @@ use crate::relay::hosts::{Host, Hosts};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: lvm-autoscaler alertmanager-config --hosts=hosts.json\n\nWhat is printed is a whole file; take \
-                  its routes and receivers over into yours."
+    after_help = "Example: lvm-autoscaler alertmanager-config --hosts=hosts.json\n\nThe output is a whole file; copy its \
+                  routes and receivers into yours."
 )]
 pub(super) struct AlertmanagerConfig {
     /// The hosts, in the format of Prometheus' file_sd, or one per line.

@@ -1,16 +1,17 @@
 //! `check-config`
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
 
 use super::exit::Exit;
 use crate::app::UsageError;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::files::{self, Trust};
 use crate::http::Access;
-use crate::{app, config, notify};
+use crate::{app, audit, config, notify};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
@@ -21,15 +22,28 @@ pub(super) struct CheckConfig {
     /// Also check this web config, with the certificates that it names and together with the config.
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
-    /// Also send a test to everybody who is notified, and say how that ended.
+    /// Only report files that others could change, for a config that is not in its final place or on its host yet.
+    #[arg(long)]
+    ignore_ownership: bool,
+    /// Also send a test to each receiver of notifications, and print the results.
     #[arg(long)]
     send_test: bool,
 }
 
 impl CheckConfig {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = config::load(Path::new(&self.file))?;
+        // As a daemon would: it is root. For another user, who cannot own the files as root does, it is only reported.
+        let strict = nix::unistd::geteuid().is_root() && !self.ignore_ownership;
+        let trust = if strict { Trust::Required } else { Trust::Advised };
+        let config = config::load(&self.file, trust).map_err(|error| match error {
+            ConfigError::Untrusted(doubt) => {
+                UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership")).into()
+            }
+            error => anyhow::Error::new(error),
+        })?;
         let unreadable = notify::check(&config)?;
+        config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
+        audit::verify(&config)?;
         if let Some(web) = &self.web_config_file {
             // Where the daemon will listen is not known here.
             Access::load(Some(web), vec![], &config)?;
@@ -49,6 +63,10 @@ impl CheckConfig {
         let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
         for tool in missing {
             writeln!(out, "  on this host {}", app::missing(tool))?;
+        }
+        let named = [Some(self.file.as_path()), self.web_config_file.as_deref()].into_iter().flatten();
+        for doubt in named.chain(config.files()).filter_map(files::doubt) {
+            writeln!(out, "  on this host a daemon would refuse a file: {doubt}")?;
         }
         for receiver in &config.receivers {
             let on: Vec<&str> = receiver.on.iter().map(|on| on.as_str()).collect();

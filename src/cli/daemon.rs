@@ -8,8 +8,8 @@ use crate::app::UsageError;
 use crate::config::Config;
 use crate::http::client::{self, ClientError};
 
-/// Says so if a running daemon has another config in force than the one a plan was made with. One that cannot be asked, by
-/// this user or because it is of another version, is left alone: a plan needs none.
+/// Says so if a running daemon has another config in force than the one a plan was made with. One that cannot be asked,
+/// by this user or because it is of another version, is left alone: a plan needs none.
 pub(super) fn compare_config(config: &Config) -> std::io::Result<()> {
     let mut in_force = None;
     let asked = client::call(&config.control_socket(), "/-/config", String::new(), &mut |line| {

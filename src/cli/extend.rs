@@ -5,51 +5,44 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::daemon::{compare_config, tell};
 use super::exit::Exit;
 use super::plan::{document, render, select};
-use super::style::{mood, paint};
+use super::style::{Format, mood, paint, print_json};
 use crate::app;
 use crate::config::{Config, InForce, Target};
-use crate::engine::{self, Answer, Progress, Shared};
+use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
 use crate::host::{Focus, look};
 use crate::http::Extend as Wanted;
 use crate::journal::Journal;
-use crate::plan::{Wish, plan_for};
+use crate::plan::{Outcome, Wish, plan_for};
 use crate::units::Bytes;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler extend /data --by=10GiB\n\n\
-    All guards hold as for an alert, but for two things: a person need not wait until the threshold is passed, and is the \
-    one whom `mode: recommend` waits for. A running daemon does it; Ctrl-C then stops nothing that was begun.")]
+    The guards are those of an alert, with two exceptions: the target need not be over its threshold, and the request is \
+    itself the approval that `mode: recommend` waits for. A running daemon does the work; Ctrl-C then ends only the waiting.")]
 pub(super) struct Extend {
     /// VG/LV, the path of the volume, or its mount point.
     target: String,
-    /// By exactly this, or not at all, such as 10GiB; without it as an alert would.
+    /// Grow by exactly this size, such as 10GiB, or not at all [default: as for an alert].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     by: Option<Bytes>,
-    /// Show what would be done, and do nothing.
+    /// Show what would be done, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Config file.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Do it on the simulated host described in this file.
+    /// Run on the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
-    /// For people, or for programs.
+    /// Output format.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-/// What is printed on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
 }
 
 fn size(text: &str) -> Result<Bytes, String> {
@@ -103,8 +96,7 @@ impl Extend {
         match self.format {
             Format::Text => write!(out, "{}", render(target, &evaluation, true))?,
             Format::Json => {
-                serde_json::to_writer_pretty(&mut out, &document(target, &evaluation))?;
-                writeln!(out)?;
+                print_json(&mut out, &document(target, &evaluation))?;
             }
         }
         compare_config(config)?;
@@ -117,7 +109,7 @@ impl Extend {
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         signals.thread_block()?;
         let host = app::open_host(config, self.simulate.as_deref())?;
-        let journal = Journal::own(&config.state_directory)?;
+        let journal = Journal::own(&config.state_directory, &config.witness)?;
         if let Some(trouble) = journal.trouble() {
             anyhow::bail!("{trouble}");
         }
@@ -129,6 +121,7 @@ impl Extend {
             dry_run: false,
             stopping: AtomicBool::new(false),
             sampler: None,
+            standing: Default::default(),
         });
         let stopping = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -152,28 +145,29 @@ impl Extend {
     fn print(&self, answer: &Answer) -> anyhow::Result<Exit> {
         let mut out = std::io::stdout().lock();
         if self.format == Format::Json {
-            serde_json::to_writer_pretty(&mut out, answer)?;
-            writeln!(out)?;
+            print_json(&mut out, answer)?;
             return Ok(exit(answer));
         }
         let code = answer.code.map_or(String::new(), |code| format!("{code}: "));
-        let result = paint(&answer.result.replace('_', " "), mood(&answer.result));
+        let result = answer.result.as_str();
+        let result = paint(&result.replace('_', " "), mood(result));
         let id = answer.id.map_or(String::new(), |id| format!(" ({id})"));
-        writeln!(out, "{}: {result}{id}: {code}{}", answer.lv, answer.sentence)?;
+        writeln!(out, "{}: {result}{id}: {code}{}", answer.lv, crate::plain(&answer.sentence))?;
         if !answer.commands.is_empty() {
             writeln!(out, "what is left, in this order:")?;
         }
-        answer.commands.iter().try_for_each(|command| writeln!(out, "  {command}"))?;
+        answer.commands.iter().try_for_each(|command| writeln!(out, "  {}", crate::plain(command)))?;
         Ok(exit(answer))
     }
 }
 
 fn exit(answer: &Answer) -> Exit {
-    match answer.result.as_str() {
-        "grown" | "dry_run" => Exit::Done,
-        "refused" => Exit::Refused,
-        "needs_attention" => Exit::NeedsAttention,
-        _ => Exit::Unexpected,
+    match answer.result {
+        Answered::Ended(Outcome::Grown | Outcome::DryRun) => Exit::Done,
+        Answered::Ended(Outcome::NeedsAttention) => Exit::NeedsAttention,
+        Answered::Not(Unanswered::Refused) => Exit::Refused,
+        Answered::Ended(Outcome::Failed | Outcome::Recommended)
+        | Answered::Not(Unanswered::Interrupted | Unanswered::Error) => Exit::Unexpected,
     }
 }
 
@@ -208,7 +202,8 @@ impl Line {
 
     fn write(&mut self, text: &str) {
         if self.is_seen {
-            // A line that wraps could not be written over; every terminal has 80 columns. A closed one is nobody's loss.
+            // A line that wraps could not be written over, and every terminal has 80 columns. If standard error is
+            // closed nobody misses the line.
             let shown: String = text.chars().take(79).collect();
             let _ = write!(std::io::stderr(), "\r\x1b[2K{shown}");
             self.last = text.to_owned();

@@ -7,10 +7,10 @@ use crate::relay::hosts::Defaults;
 
 #[derive(Debug, Args)]
 pub(super) struct Reach {
-    /// How to reach a daemon, unless the label __scheme__ in the list says otherwise.
+    /// Scheme of the daemons' URLs, unless the label __scheme__ in the list sets one.
     #[arg(long, value_name = "SCHEME", default_value = "http")]
     scheme: Scheme,
-    /// The daemons' port, in place of the one in the list: so that the list can be the one for another exporter.
+    /// The daemons' port, in place of the ports in the list, which may be those of another exporter.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 }

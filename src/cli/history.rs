@@ -8,17 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::extend::Format;
-use super::style::{mood, paint};
+use super::style::{Format, mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::Config;
 use crate::journal::{Event, Journal, Past, Record};
 use crate::name::{LvRef, OperationId};
+use crate::plan::Outcome;
 use crate::units::Bytes;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler history /data --since=7d\n\n\
-    It goes back as far as the journal does: about ten thousand records, and the last hundred operations before those.")]
+    The history is that of the journal: about ten thousand records, and the last hundred operations before those.")]
 pub(super) struct History {
     /// VG/LV, the path of the volume, or its mount point; all volumes if none is given.
     target: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct History {
     /// The history of the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
-    /// For people, or for programs.
+    /// Output format.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -63,6 +63,12 @@ struct Row {
     sentence: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commands: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    more: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl History {
@@ -83,8 +89,7 @@ impl History {
         match self.format {
             Format::Text => print(&mut out, &rows)?,
             Format::Json => {
-                serde_json::to_writer_pretty(&mut out, &rows)?;
-                writeln!(out)?;
+                print_json(&mut out, &rows)?;
             }
         }
         Ok(Exit::Done)
@@ -117,8 +122,8 @@ fn rows(config: &Config) -> anyhow::Result<Vec<Row>> {
 }
 
 fn row_of_past(past: &Past) -> Row {
-    let Past { at, lv, result, sentence, commands } = past.clone();
-    Row { at, lv, result, id: None, grown_bytes: None, sentence, commands }
+    let Past { at, lv, result, sentence, commands, more } = past.clone();
+    Row { at, lv, result: result.to_string(), id: None, grown_bytes: None, sentence, commands, more }
 }
 
 fn row(record: Record<'_>) -> Option<Row> {
@@ -131,15 +136,18 @@ fn row(record: Record<'_>) -> Option<Row> {
         grown_bytes: None,
         sentence: sentence.to_owned(),
         commands: vec![],
+        more: 0,
     };
     let row = match &record.entry.event {
-        Event::Refused { lv, refusal, .. } => plain(lv, refusal.code.as_str(), &refusal.sentence),
-        Event::Finished { id, outcome, sentence, commands } => {
+        Event::Refused { lv, refusal, more, .. } => {
+            Row { more: *more, ..plain(lv, refusal.code.as_str(), &refusal.sentence) }
+        }
+        Event::Finished { id, outcome, account } => {
             let running = record.before.running.get(id)?;
-            let grown = (outcome.as_str() == "grown").then(|| running.plan.growth());
+            let grown = (*outcome == Outcome::Grown).then(|| running.plan.growth());
             let lv = Some(running.plan.lv.clone());
-            let row = plain(&lv, outcome.as_str(), sentence);
-            Row { id: Some(*id), grown_bytes: grown, commands: commands.clone(), ..row }
+            let row = plain(&lv, outcome.as_str(), &account.to_string());
+            Row { id: Some(*id), grown_bytes: grown, commands: account.commands.clone(), ..row }
         }
         Event::Cleared { lv } => plain(&Some(lv.clone()), "cleared", "what needed attention was finished by hand"),
         Event::Paused { lv } => plain(lv, "paused", "a person paused it"),
@@ -161,9 +169,11 @@ fn print(out: &mut impl Write, rows: &[Row]) -> std::io::Result<()> {
     for row in rows {
         let (at, lv) = (row.at.strftime("%Y-%m-%d %H:%M:%S").to_string(), volume(row));
         let padded = format!("{:<results$}", row.result);
-        let sentence = row.sentence.replace(['\n', '\r'], " ");
+        let more = if row.more > 0 { format!(" (and {} more like this)", row.more) } else { String::new() };
+        let sentence = crate::plain(&row.sentence.replace(['\n', '\r'], " ")) + &more;
         writeln!(out, "{at:<19}  {lv:<lvs$}  {}  {sentence}", paint(&padded, mood(&row.result)))?;
         for command in &row.commands {
+            let command = crate::plain(command);
             writeln!(out, "{:<19}  {:<lvs$}  {:<results$}  left to run: {command}", "", "", "")?;
         }
     }

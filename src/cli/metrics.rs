@@ -14,7 +14,7 @@ use crate::host::{Focus, look};
 use crate::inventory::Latest;
 use crate::journal::Journal;
 use crate::metrics::exposition::Shape;
-use crate::metrics::target::Targets;
+use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::Format;
 
 #[derive(Debug, Args)]
@@ -46,7 +46,9 @@ impl Metrics {
             true => None,
             false => {
                 let history = Journal::peek(&config.state_directory)?.history(false);
-                Some(Targets::new(&config, &latest.get().inventory, &history, &host.moment()))
+                // What a daemon was refused lately is in its memory alone.
+                let known = Knowledge { history: &history, dry_run: false, refused: &|_| None, now: host.moment() };
+                Some(Targets::new(&config, &latest.get(), &known))
             }
         };
         let exposition = app::exposition(self.collectors.selection(), &latest, host);

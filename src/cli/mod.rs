@@ -19,9 +19,10 @@ mod style;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::log;
 use exit::Exit;
 
-/// Prometheus exporter for LVM that grows file systems when Alertmanager says so, guarded.
+/// Prometheus exporter for LVM that grows volumes and file systems on alerts, behind guards.
 #[derive(Debug, Parser)]
 #[command(name = "lvm-autoscaler", version, max_term_width = 120, after_help = exit::HELP)]
 pub struct Cli {
@@ -33,34 +34,34 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon: metrics, webhook and the pipeline behind it.
+    /// Run the daemon: metrics, webhook and growth.
     Serve(serve::Serve),
     /// Print the metrics once, for node_exporter's textfile collector.
     Metrics(metrics::Metrics),
-    /// Check a config file and say what is wrong where.
+    /// Check a config file and print errors with line and column.
     CheckConfig(check_config::CheckConfig),
-    /// Hand the alerts of one webhook to the daemons of many hosts.
+    /// Forward the alerts of one webhook to the daemons of many hosts.
     Relay(relay::Relay),
     /// Print a receiver and a route for each host, for Alertmanagers before 0.31.
     AlertmanagerConfig(alertmanager_config::AlertmanagerConfig),
-    /// Show for every target what would be done now and why, without doing it.
+    /// Show what the daemon would do now for each target, and why; change nothing.
     Plan(plan::Plan),
-    /// Grow a target now, by hand: the same guards, the same steps.
+    /// Grow a target now, with the same guards and steps as for an alert.
     Extend(extend::Extend),
-    /// Show what was done and refused, and why.
+    /// Show past operations and refusals, with their reasons.
     History(history::History),
-    /// Report what there is, how fast it fills, what was done and what to do about it.
+    /// Report capacity, growth rates, past operations and what needs doing.
     Report(report::Report),
-    /// Stop acting on a target, or on all, until `resume`.
+    /// Pause a target, or all, until `resume`.
     #[command(after_help = "Example: lvm-autoscaler pause /data")]
     Pause(pause::Word),
-    /// Act again on a target, or on all.
+    /// Resume a paused target, or all.
     #[command(after_help = "Example: lvm-autoscaler resume /data")]
     Resume(pause::Word),
     /// Close the open breaker of a target, or of all.
     #[command(after_help = "Example: lvm-autoscaler reset /data")]
     Reset(pause::Word),
-    /// Have the running daemon read its config again.
+    /// Reload the config of the running daemon.
     Reload(reload::Reload),
 }
 
@@ -72,7 +73,7 @@ pub struct Log {
         long = "log.level",
         global = true,
         value_name = "LEVEL",
-        help = "Least severe messages to log [default: info; of all but serve and relay: error]"
+        help = "Least severe messages to log [default: info for serve and relay, error otherwise]"
     )]
     level: Option<Level>,
     /// Format of the log.
@@ -98,6 +99,7 @@ enum Format {
 impl Cli {
     /// Starts the log.
     pub fn start_log(&self) {
+        use tracing_subscriber::Layer as _;
         use tracing_subscriber::filter::LevelFilter;
         use tracing_subscriber::layer::SubscriberExt;
         use tracing_subscriber::util::SubscriberInitExt;
@@ -112,6 +114,7 @@ impl Cli {
             Level::Trace => LevelFilter::TRACE,
         };
         let registry = tracing_subscriber::registry().with(level);
+        log::summarise_by_and_by();
         // A second start, in tests, changes nothing.
         let _ = match self.log.format {
             Format::Json => {
@@ -119,11 +122,14 @@ impl Cli {
                     .json()
                     .flatten_event(true)
                     .with_target(false)
-                    .with_writer(std::io::stderr);
+                    .with_writer(|| style::Visible { json: true })
+                    .with_filter(log::Limited);
                 registry.with(layer).try_init()
             }
             Format::Logfmt => {
-                let layer = tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr);
+                let layer =
+                    tracing_logfmt::builder().with_target(false).layer().with_writer(|| style::Visible { json: false });
+                let layer = layer.with_filter(log::Limited);
                 registry.with(layer).try_init()
             }
         };

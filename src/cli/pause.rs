@@ -21,7 +21,7 @@ pub(super) struct Word {
     /// Config file.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Say it to the simulated host described in this file.
+    /// Use the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ impl Word {
         let name = lv.as_ref().map_or(String::new(), ToString::to_string);
         if !tell(&config, path, name, &mut |_| ())? {
             let host = app::open_host(&config, self.simulate.as_deref())?;
-            Journal::own(&config.state_directory)?.append(host.moment(), vec![event(lv)])?;
+            Journal::own(&config.state_directory, &config.witness)?.append(host.moment(), vec![event(lv)])?;
         }
         writeln!(std::io::stdout().lock(), "{whom}: {done}")?;
         Ok(Exit::Done)

@@ -10,8 +10,7 @@ use serde_json::json;
 
 use super::daemon::compare_config;
 use super::exit::Exit;
-use super::extend::Format;
-use super::style::{Mood, paint};
+use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
@@ -33,7 +32,7 @@ pub(super) struct Plan {
     /// Plan for the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
-    /// For people, or for programs.
+    /// Output format.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -55,8 +54,7 @@ impl Plan {
             }
         }
         if self.format == Format::Json {
-            serde_json::to_writer_pretty(&mut out, &documents)?;
-            writeln!(out)?;
+            print_json(&mut out, &documents)?;
         }
         compare_config(&config)?;
         Ok(Exit::Done)
@@ -103,7 +101,7 @@ pub(super) fn document(target: &Target, evaluation: &Evaluation) -> serde_json::
     let (plan, refusal) = (evaluation.decision.as_ref().ok(), evaluation.decision.as_ref().err());
     let commands: Vec<Vec<String>> = plan.map_or(vec![], |plan| {
         let words =
-            |command: crate::plan::Command| [vec![command.tool.as_str().to_owned()], command.arguments].concat();
+            |command: crate::command::Command| [vec![command.tool.as_str().to_owned()], command.arguments].concat();
         plan.steps.iter().filter_map(Step::command).map(words).collect()
     });
     json!({
@@ -115,7 +113,7 @@ pub(super) fn document(target: &Target, evaluation: &Evaluation) -> serde_json::
 /// What an operator reads before trusting the tool; `acts` if a recommendation is for nobody else.
 pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> String {
     let mut text = match target.mount_point() {
-        Some(point) => format!("{} at {point}\n", target.lv),
+        Some(point) => format!("{} at {}\n", target.lv, crate::plain(point.as_str())),
         None => format!("{}, a thin pool\n", target.lv),
     };
     for (code, verdict) in &evaluation.verdicts {
@@ -128,16 +126,16 @@ pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> St
     }
     if !evaluation.size.is_empty() {
         text.push_str("  size\n");
-        evaluation.size.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+        evaluation.size.iter().for_each(|line| text.push_str(&format!("    {}\n", crate::plain(line))));
     }
     match &evaluation.decision {
         Err(refusal) => text.push_str(&format!("  would do nothing: {refusal}\n")),
         Ok(plan) => {
             let verb = if target.mode == Mode::Recommend && !acts { "would recommend" } else { "would run" };
-            text.push_str(&format!("  {verb}, because {}\n", plan.reason));
+            text.push_str(&format!("  {verb}, because {}\n", crate::plain(&plan.reason)));
             for step in &plan.steps {
                 let command = step.command().map_or_else(|| format!("({step})"), |command| command.to_string());
-                text.push_str(&format!("    {command}\n"));
+                text.push_str(&format!("    {}\n", crate::plain(&command)));
             }
         }
     }

@@ -15,25 +15,25 @@ use crate::relay;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler relay --targets-file=/etc/lvm-autoscaler/hosts.json")]
 pub(super) struct Relay {
-    /// The hosts, in the format of Prometheus' file_sd; read again when it changed. No other host is ever called.
+    /// The hosts, in the format of Prometheus' file_sd; read again when it changes. No other host is ever called.
     #[arg(long, value_name = "FILE")]
     targets_file: PathBuf,
     #[command(flatten)]
     reach: Reach,
-    /// How to call the daemons: credentials and TLS, as Prometheus' http_config.
+    /// Credentials and TLS for calling the daemons, in the format of Prometheus' http_config.
     #[arg(long = "http.config.file", value_name = "FILE")]
     http_config_file: Option<PathBuf>,
     /// The label that names the host of an alert.
     #[arg(long, value_name = "LABEL", default_value = "instance")]
     instance_label: String,
-    /// How long a daemon may take to accept. Alertmanager gives up on a flush after 10 s at the earliest.
+    /// How long to wait for a daemon's answer. Alertmanager gives up after 10 s at the earliest.
     #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19846")]
     listen: Vec<ListenAddress>,
-    /// TLS, client certificates, users and headers, in the format of Prometheus' exporter-toolkit. Needed to listen on
-    /// anything but this host: users or client certificates must be asked for there.
+    /// TLS, client certificates, users and headers, in the format of Prometheus' exporter-toolkit. To listen on other
+    /// addresses than those of this host it must require users or client certificates.
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
 }

@@ -12,12 +12,12 @@ use crate::app;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler reload\n\n\
-    The daemon reads the file it was started with. A wrong one leaves the config before it in force and is exit code 2.")]
+    The daemon reads the file it was started with. If it has an error, the previous config stays in force and the exit code is 2.")]
 pub(super) struct Reload {
     /// Config file, to find the daemon by its state directory.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Say it to the daemon that simulates the host described in this file.
+    /// Reload the daemon that simulates the host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! `report`: what there is, how fast it fills, what was done and what to do about it; from the running daemon, or without
-//! one from a fresh look and its journal.
+//! `report`: what there is, how fast it fills, what was done and what to do about it; from the running daemon, or
+//! without one from a fresh look and its journal.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,21 +12,22 @@ use super::daemon::tell;
 use super::exit::Exit;
 use crate::app::{self, reports};
 use crate::config::ReportFormat;
-use crate::report::store::write_atomically;
+use crate::files;
 use crate::report::{Wish, point};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler report --since=7d --format=html --output=/var/www/storage.html\n\n\
-    Growth is counted since an earlier report in report.directory: the last that is at least an hour old, or the last that is\n\
-    not younger than --since. With report.interval in the config the daemon writes them by itself.")]
+    Growth is computed since an earlier report in report.directory: the newest that is at least an hour old, or with --since \
+    the newest that is at least that old. With report.interval in the config the daemon writes reports by itself.")]
 pub(super) struct Report {
     /// html, markdown or json.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "markdown")]
     format: ReportFormat,
-    /// Write it to this file, whole or not at all; standard output if none is given.
+    /// Write the report to this file, completely or not at all [default: standard output].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Compare with the last report that is not younger: a time span such as 7d, or a time such as 2026-01-31T08:00:00Z.
+    /// Compare with the newest report that is at least this old: a time span such as 7d, or a time such as
+    /// 2026-01-31T08:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Config file.
@@ -54,7 +55,7 @@ impl Report {
         }
         match self.output {
             None => std::io::stdout().lock().write_all(report.as_bytes())?,
-            Some(file) => write_atomically(&file, report.as_bytes())
+            Some(file) => files::replace(&file, report.as_bytes())
                 .with_context(|| format!("{} cannot be written", file.display()))?,
         }
         Ok(Exit::Done)

@@ -18,7 +18,7 @@ pub(super) struct Serve {
     /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19845")]
     listen: Vec<ListenAddress>,
-    /// Use the sockets that systemd opened, instead of listening by ourselves.
+    /// Use the sockets that systemd opened, instead of opening its own.
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
     systemd_socket: bool,
     /// TLS, client certificates, users and headers, in the format of Prometheus' exporter-toolkit.
@@ -27,7 +27,7 @@ pub(super) struct Serve {
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
     telemetry_path: String,
-    /// Do everything but the commands that change something, and log those.
+    /// Log the commands that change something instead of running them.
     #[arg(long)]
     dry_run: bool,
     /// Run on the simulated host described in this file.

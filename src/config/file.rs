@@ -1,10 +1,12 @@
 //! Any file of ours: read within bounds, turned into its form, and checked; what is wrong is said with line and column.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
 use super::locate::{Step, locate, show};
+use crate::files::{self, Doubt, Trust};
 
 /// Larger files are refused: a config is a page or two, and YAML's nesting is quadratic to read.
 const MAX_FILE: u64 = 256 << 10;
@@ -21,6 +23,9 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// Others could have changed it.
+    #[error("a file is not used")]
+    Untrusted(#[from] Doubt),
     /// The file is too large.
     #[error("{}: is {size} bytes, expected at most {MAX_FILE}", file.display())]
     TooLarge {
@@ -48,17 +53,22 @@ fn shown(file: &Path, place: Option<(usize, usize)>, message: &str) -> String {
     }
 }
 
-/// Reads and checks any file of ours.
+/// Reads and checks any file of ours, also one that can be read only once (`<(...)`).
 pub(super) fn read<R: Default + DeserializeOwned, T>(
     file: &Path,
+    trust: Trust,
     validate: impl FnOnce(R) -> Result<T, Wrong>,
 ) -> Result<T, ConfigError> {
     let read = |source| ConfigError::Read { file: file.to_owned(), source };
-    let size = std::fs::metadata(file).map_err(read)?.len();
-    if size > MAX_FILE {
-        return Err(ConfigError::TooLarge { file: file.to_owned(), size });
+    let (open, doubt) = files::open(file).map_err(read)?;
+    trust.judge(doubt)?;
+    let size = open.metadata().map_err(read)?.len();
+    let mut text = String::new();
+    open.take(MAX_FILE + 1).read_to_string(&mut text).map_err(read)?;
+    match size.max(text.len() as u64) {
+        size if size > MAX_FILE => Err(ConfigError::TooLarge { file: file.to_owned(), size }),
+        _ => read_yaml(&text, file, validate),
     }
-    read_yaml(&std::fs::read_to_string(file).map_err(read)?, file, validate)
 }
 
 /// Text to the form as it is written, and that to what it means.

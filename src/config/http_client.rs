@@ -6,6 +6,7 @@ use super::credentials::Authorization;
 use super::file::{self, ConfigError, Wrong, wrong};
 use super::load::check_absolute;
 use super::locate::Step;
+use crate::files::Trust;
 
 /// What is shown to the other side, and how it is recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +21,16 @@ pub struct HttpClient {
 
 /// Reads and checks a file.
 pub fn load_http_client(path: &Path) -> Result<HttpClient, ConfigError> {
-    file::read(path, validate)
+    file::read(path, Trust::Required, validate)
+}
+
+impl HttpClient {
+    /// The files it needs.
+    pub fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let files = identity.chain(&self.ca_file).map(PathBuf::as_path);
+        files.chain(self.authorization.iter().map(Authorization::file)).collect()
+    }
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -1,4 +1,5 @@
-//! The config that is in force. A reload replaces it whole; who began something with the old one ends it with the old one.
+//! The config that is in force. A reload replaces it whole; who began something with the old one ends it with the old
+//! one.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +15,8 @@ impl InForce {
         Arc::new(InForce(RwLock::new(config.into())))
     }
 
-    /// The config as it is now. Take it once for one piece of work, so that this is not done half by one and half by another.
+    /// The config as it is now. Take it once for one piece of work, so that this is not done half by one and half by
+    /// another.
     pub fn get(&self) -> Arc<Config> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -32,8 +32,8 @@ pub enum Offline {
     Allow,
 }
 
-/// Whether `e2fsck` runs before an ext4 grows that is mounted nowhere. On one that is mounted it never runs: what it says
-/// there means little.
+/// Whether `e2fsck` runs before an ext4 grows that is mounted nowhere. On one that is mounted it never runs: what it
+/// says there means little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemCheck {

@@ -7,6 +7,7 @@ use super::file::{self, ConfigError, Wrong, wrong};
 use super::limits::{Budget, LONGEST_BUDGET, MOST_EXTENSIONS, PoolLimits, Window};
 use super::locate::Step;
 use super::{Config, FileSystem, Reports, Target, ToolPaths, VolumeGroup, What, credentials, notify, raw, webhook};
+use crate::files::Trust;
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
@@ -14,8 +15,9 @@ use crate::units::{Amount, Bytes, Percent};
 const SHORTEST_REPORT: Duration = Duration::from_secs(60);
 
 /// Reads and checks a file.
-pub fn load(file: &Path) -> Result<Config, ConfigError> {
-    file::read(file, validate)
+pub fn load(file: &Path, trust: Trust) -> Result<Config, ConfigError> {
+    let config = file::read(file, trust, validate)?;
+    Ok(Config { trust, ..config })
 }
 
 /// Checks a text; `file` only names it in errors.
@@ -66,6 +68,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         external_url: notify::external_url(file.external_url)?,
         receivers: notify::receivers(file.notify)?,
         audit: notify::audit(file.audit)?,
+        witness: super::beside(&state_directory, "witness"),
         state_directory,
         backups_kept: file.backup.keep.unwrap_or(unset.backups_kept),
         report: reports(file.report, unset.report)?,
@@ -73,6 +76,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         inventory_timeout: at_least_a_second(file.inventory.timeout, unset.inventory_timeout, &at("timeout"))?,
         tools: tools(file.tools)?,
         time_zone: unset.time_zone,
+        trust: unset.trust,
     })
 }
 
@@ -305,14 +309,14 @@ pub(super) fn check_absolute(path: &Path, at: &[Step]) -> Result<(), Wrong> {
 }
 
 fn tools(raw: raw::Tools) -> Result<ToolPaths, Wrong> {
-    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io } = raw;
+    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir } = raw;
     let of_all = [("lvm", &lvm), ("blkid", &blkid), ("resize2fs", &resize2fs), ("e2fsck", &e2fsck), ("btrfs", &btrfs)];
-    for (key, path) in of_all.into_iter().chain([("xfs_growfs", &xfs_growfs), ("xfs_io", &xfs_io)]) {
+    for (key, path) in of_all.into_iter().chain([("xfs_growfs", &xfs_growfs), ("xfs_io", &xfs_io), ("rmdir", &rmdir)]) {
         if let Some(path) = path {
             check_absolute(path, &[Step::Key("tools"), Step::Key(key)])?;
         }
     }
-    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io })
+    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Matchers as Alertmanager writes them: `severity=~"warning|critical"`, also several with commas between, in braces or not.
+//! Matchers as Alertmanager writes them: `severity=~"warning|critical"`, also several with commas between, in braces or
+//! not.
 //!
-//! Both of Alertmanager's parsers are followed where they agree, and the newer one where they differ: names may be quoted
-//! and then hold any text. Regular expressions are anchored; a label that is missing is the empty text.
+//! Both of Alertmanager's parsers are followed where they agree, and the newer one where they differ: names may be
+//! quoted and then hold any text. Regular expressions are anchored; a label that is missing is the empty text.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;

@@ -25,6 +25,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::files::Trust;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
@@ -62,6 +63,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
+    /// Where the number of the journal's last record is: beside the state directory, so that it is not lost with it.
+    pub witness: PathBuf,
     /// How many metadata backups of a volume group are kept.
     pub backups_kept: u32,
     /// Reports that are written by themselves.
@@ -75,6 +78,9 @@ pub struct Config {
     /// Windows are in this zone's time: the host's.
     #[serde(skip)]
     pub time_zone: TimeZone,
+    /// What is done where others could change its files.
+    #[serde(skip)]
+    pub trust: Trust,
 }
 
 /// One file system on one logical volume, or one thin pool, that may grow.
@@ -131,7 +137,7 @@ pub struct FileSystem {
     pub offline: Offline,
     /// Whether `e2fsck` runs before an ext4 grows that is mounted nowhere.
     pub check: FilesystemCheck,
-    /// Let an XFS grow to more than 100 times its first size.
+    /// Let an XFS grow to more than 4,000 allocation groups.
     pub allow_large_xfs_growth: bool,
     /// If the volume is thin: what its pool must be able to carry.
     pub pool: PoolLimits,
@@ -159,6 +165,7 @@ pub struct ToolPaths {
     pub e2fsck: Option<PathBuf>,
     pub btrfs: Option<PathBuf>,
     pub xfs_io: Option<PathBuf>,
+    pub rmdir: Option<PathBuf>,
 }
 
 /// Unless the config says otherwise a percentage step is at least this large: smaller ones cost an LVM transaction each
@@ -205,6 +212,14 @@ impl Target {
     }
 }
 
+/// The path of what stands beside a folder: its name with something behind it.
+pub(crate) fn beside(folder: &Path, what: &str) -> PathBuf {
+    // Without the slash that may be at the end.
+    let mut name = folder.components().as_path().as_os_str().to_owned();
+    name.push(format!(".{what}"));
+    PathBuf::from(name)
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -218,17 +233,28 @@ impl Default for Config {
             credentials: Credentials::default(),
             webhook: Webhook::default(),
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
+            witness: beside(Path::new("/var/lib/lvm-autoscaler"), "witness"),
             backups_kept: 10,
             report: Reports::default(),
             inventory_interval: Duration::from_secs(15),
             inventory_timeout: Duration::from_secs(30),
             tools: ToolPaths::default(),
             time_zone: TimeZone::system(),
+            trust: Trust::default(),
         }
     }
 }
 
 impl Config {
+    /// The files that it names and that must not be others' to change: secrets, what comes with them, and programs.
+    pub fn files(&self) -> Vec<&Path> {
+        let ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir } = &self.tools;
+        let tools = [lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir].into_iter().flatten();
+        let secrets = tools.chain(&self.webhook.grafana_hmac_secret_file).map(PathBuf::as_path);
+        let secrets = secrets.chain(self.credentials.authorization.iter().map(Authorization::file));
+        secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
+    }
+
     /// How many targets there are, in words.
     pub fn counted(&self) -> String {
         match self.targets.len() {
@@ -237,7 +263,8 @@ impl Config {
         }
     }
 
-    /// Where metadata backups go, and where they go when there is no room: in memory, so that a full disk stops nothing.
+    /// Where metadata backups go, and where they go when there is no room: in memory, so that a full disk stops
+    /// nothing.
     pub fn backup_folders(&self) -> [PathBuf; 2] {
         [self.state_directory.join("backup"), PathBuf::from("/run/lvm-autoscaler/backup")]
     }

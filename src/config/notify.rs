@@ -1,7 +1,7 @@
 //! Who is told of what, and where it is written down for auditors: `notify` and `audit` of the config file.
 //!
-//! Secrets stand in files that are named here and read when they are needed; a password never goes over the network in the
-//! clear.
+//! Secrets stand in files that are named here and read when they are needed; a password never goes over the network in
+//! the clear.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -260,7 +260,15 @@ fn webhook(raw: raw::NotifyWebhook, at: &[Step]) -> Result<Receiver, Wrong> {
 fn email(raw: raw::Email, at: &[Step]) -> Result<Receiver, Wrong> {
     let key = |key| [at, &[Step::Key(key)]].concat();
     let Some((host, port)) = raw.smarthost.as_deref().and_then(host_and_port) else {
-        let found = raw.smarthost.map_or("is missing".to_owned(), |found| format!("{found:?} is no server"));
+        // People who know URLs put user and password in front of the host, and errors end up in logs and tickets.
+        let found = match raw.smarthost {
+            None => "is missing".to_owned(),
+            Some(found) if found.contains('@') => {
+                let belongs = "a user and a password belong in auth_username and auth_password_file";
+                return wrong(key("smarthost"), format!("expected HOST:PORT such as mail.example.com:587; {belongs}"));
+            }
+            Some(found) => format!("{found:?} is not a server"),
+        };
         return wrong(key("smarthost"), format!("{found}, expected HOST:PORT such as mail.example.com:587"));
     };
     let Some(from) = raw.from else { return wrong(at, "from is missing, expected an address such as lvm@example.com") };

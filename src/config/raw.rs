@@ -146,6 +146,7 @@ pub(super) struct Webhook {
     pub client_certificate: Option<ClientCertificate>,
     pub instances: Option<Vec<String>>,
     pub labels: Labels,
+    pub mount_point_prefixes: Vec<MountPoint>,
     pub r#match: Vec<Matchers>,
     #[serde(deserialize_with = "optional_queue")]
     pub queue: Option<usize>,
@@ -303,6 +304,7 @@ pub(super) struct Tools {
     pub e2fsck: Option<PathBuf>,
     pub btrfs: Option<PathBuf>,
     pub xfs_io: Option<PathBuf>,
+    pub rmdir: Option<PathBuf>,
 }
 
 /// Reads one scalar: what was expected, and a function each for text and for numbers.

@@ -16,6 +16,7 @@ use super::file::{self, ConfigError, Wrong, wrong};
 use super::hidden::{Hidden, HiddenText};
 use super::locate::Step;
 use super::secret::Secret;
+use crate::files::Trust;
 
 /// A dearer hash takes a minute and more to check, and who sends passwords could keep the host busy with it.
 const DEAREST_BCRYPT: u32 = 18;
@@ -121,8 +122,8 @@ pub struct BcryptHash {
 }
 
 /// Reads and checks a file. Relative paths in it are relative to the file.
-pub fn load(path: &Path) -> Result<Web, ConfigError> {
-    file::read(path, |raw: File| validate(raw, path))
+pub fn load(path: &Path, trust: Trust) -> Result<Web, ConfigError> {
+    file::read(path, trust, |raw: File| validate(raw, path))
 }
 
 /// Checks a text; `path` names it in errors, and relative paths begin there.

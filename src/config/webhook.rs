@@ -9,12 +9,15 @@ use super::load::check_absolute;
 use super::locate::Step;
 use super::matcher::Matcher;
 use super::raw;
+use crate::name::MountPoint;
 
 /// What the webhook wants of an alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Webhook {
     /// The labels that name host and volume.
     pub labels: LabelNames,
+    /// What may stand before the mount points in alerts: where a node_exporter in a container sees the host's root.
+    pub mount_point_prefixes: Vec<MountPoint>,
     /// An alert that one of these does not match is passed over.
     #[serde(rename = "match")]
     pub matchers: Vec<Matcher>,
@@ -71,6 +74,7 @@ impl Default for Webhook {
     fn default() -> Webhook {
         Webhook {
             labels: LabelNames::default(),
+            mount_point_prefixes: Vec::new(),
             matchers: Vec::new(),
             queue: 1000,
             grafana_hmac_secret_file: None,
@@ -98,6 +102,10 @@ pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
             return wrong([key("labels"), vec![Step::Key(what)]].concat(), format!("is {name:?} like that of {other}"));
         }
     }
+    if let Some(index) = raw.mount_point_prefixes.iter().position(|prefix| prefix.as_str() == "/") {
+        let at = [key("mount_point_prefixes"), vec![Step::Item(index)]].concat();
+        return wrong(at, "is /, which stands before every mount point: give a folder such as /rootfs");
+    }
     if let Some(path) = &raw.grafana_hmac_secret_file {
         check_absolute(path, &key("grafana_hmac_secret_file"))?;
     }
@@ -106,6 +114,7 @@ pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
     }
     Ok(Webhook {
         labels,
+        mount_point_prefixes: raw.mount_point_prefixes.clone(),
         matchers: raw.r#match.iter().flat_map(|item| item.0.clone()).collect(),
         queue: raw.queue.unwrap_or(unset.queue),
         grafana_hmac_secret_file: raw.grafana_hmac_secret_file.clone(),

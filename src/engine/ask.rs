@@ -1,8 +1,8 @@
 //! What a person asks for by hand, and what is told about it while it is done.
 //!
-//! It goes through the same queue, guards and pipeline as an alert, and ends with or without its listener: only a wish that
-//! nobody waits for any more before it was begun is dropped. It is not kept over a restart, for the person would not expect
-//! it to be done then; what was begun is, like everything.
+//! It goes through the same queue, guards and pipeline as an alert, and ends with or without its listener: only a wish
+//! that nobody waits for any more before it was begun is dropped. It is not kept over a restart, for the person would
+//! not expect it to be done then; what was begun is, like everything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -55,8 +55,8 @@ pub enum Progress {
 pub struct Answer {
     /// The volume.
     pub lv: LvRef,
-    /// In a word: `grown`, `failed`, `needs_attention`, `dry_run`, `refused`, `interrupted`, `error`.
-    pub result: String,
+    /// In a word.
+    pub result: Answered,
     /// Why it was refused.
     #[serde(default)]
     pub code: Option<Code>,
@@ -68,6 +68,40 @@ pub struct Answer {
     /// What a person runs now, in this order.
     #[serde(default)]
     pub commands: Vec<String>,
+}
+
+/// How a wish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answered {
+    /// It became an operation.
+    Ended(Outcome),
+    /// It did not, or nobody knows yet.
+    Not(Unanswered),
+}
+
+/// What a wish can end with beside an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unanswered {
+    /// A guard refused it.
+    Refused,
+    /// The daemon stopped on the way.
+    Interrupted,
+    /// The journal, or the daemon, failed.
+    Error,
+}
+
+impl Answered {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Answered::Ended(outcome) => outcome.as_str(),
+            Answered::Not(Unanswered::Refused) => "refused",
+            Answered::Not(Unanswered::Interrupted) => "interrupted",
+            Answered::Not(Unanswered::Error) => "error",
+        }
+    }
 }
 
 /// A wish in the queue. Whoever asked holds the other end of both.
@@ -90,8 +124,8 @@ impl Asked {
 }
 
 impl Handle {
-    /// Asks for a target to grow now, and tells how that goes until it ended or `tell` says that nobody listens any more;
-    /// with nothing to tell it is called to ask just that.
+    /// Asks for a target to grow now, and tells how that goes until it ended or `tell` says that nobody listens any
+    /// more; with nothing to tell it is called to ask just that.
     pub fn ask(&self, lv: &LvRef, by: Option<Bytes>, tell: &mut dyn FnMut(Option<Progress>) -> bool) {
         let (answer, ended) = mpsc::channel();
         let begun = Arc::new(AtomicBool::new(false));
@@ -111,9 +145,9 @@ impl Handle {
             }
             let answer = match ended {
                 Ok(Ok(ended)) => answer_of(&shared, lv, ended),
-                Ok(Err(why)) => answer_without(lv, "error", why),
+                Ok(Err(why)) => answer_without(lv, Unanswered::Error, why),
                 Err(RecvTimeoutError::Disconnected) => {
-                    answer_without(lv, "error", "it ended unexpectedly, see the log".to_owned())
+                    answer_without(lv, Unanswered::Error, "it ended unexpectedly, see the log".to_owned())
                 }
                 // A daemon that stops leaves what waits where it is.
                 Err(RecvTimeoutError::Timeout) if shared.is_stopping() && !begun.load(Ordering::Acquire) => {
@@ -174,16 +208,16 @@ fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Answer {
         Ended::Refused(refusal) => {
             let state = shared.state();
             let parked = state.parked.get(lv).filter(|_| refusal.code == Code::OperationInProgress);
-            let commands = parked.map_or_else(Vec::new, |parked| parked.commands.clone());
+            let commands = parked.map_or_else(Vec::new, |parked| parked.account.commands.clone());
             let (code, sentence) = (Some(refusal.code), refusal.sentence);
-            Answer { code, commands, ..answer_without(lv, "refused", sentence) }
+            Answer { code, commands, ..answer_without(lv, Unanswered::Refused, sentence) }
         }
         Ended::Operation(id, outcome) => {
             let state = shared.state();
             let past = state.past.iter().rev().find(|past| past.lv.as_ref() == Some(lv));
             let (sentence, commands) =
                 past.map(|past| (past.sentence.clone(), past.commands.clone())).unwrap_or_default();
-            Answer { id: Some(id), commands, ..answer_without(lv, Outcome::as_str(outcome), sentence) }
+            Answer { lv: lv.clone(), result: Answered::Ended(outcome), code: None, id: Some(id), sentence, commands }
         }
         Ended::Interrupted => interrupted(lv),
     }
@@ -191,11 +225,11 @@ fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Answer {
 
 fn interrupted(lv: &LvRef) -> Answer {
     let sentence = "stopped on the way; what was begun is finished at the next start, see `lvm-autoscaler history`";
-    answer_without(lv, "interrupted", sentence.to_owned())
+    answer_without(lv, Unanswered::Interrupted, sentence.to_owned())
 }
 
-fn answer_without(lv: &LvRef, result: &str, sentence: String) -> Answer {
-    Answer { lv: lv.clone(), result: result.to_owned(), code: None, id: None, sentence, commands: vec![] }
+fn answer_without(lv: &LvRef, result: Unanswered, sentence: String) -> Answer {
+    Answer { lv: lv.clone(), result: Answered::Not(result), code: None, id: None, sentence, commands: vec![] }
 }
 
 #[cfg(test)]

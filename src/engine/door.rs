@@ -1,27 +1,32 @@
 //! The door: which requests get in, and what makes "accepted" true.
 //!
-//! A request is accepted when it is in the journal on disk, and not before anybody is told so. Deliveries that come at the
-//! same time are written together and share one `fsync`: whoever comes while one is under way waits for the next.
+//! A request is accepted when it is in the journal on disk, and not before anybody is told so. Deliveries that come at
+//! the same time are written together and share one `fsync`: whoever comes while one is under way waits for the next.
 //!
-//! What does not fit is not accepted, and its sender sends all of it again. That ends even where a delivery is larger than
-//! the queue: what was accepted of it is remembered for a while, and adds nothing when it comes again; and where there is
-//! not room for all, those who were taken in longest ago are first.
+//! What does not fit is not accepted, and its sender sends all of it again. That ends even where a delivery is larger
+//! than the queue: what was accepted of it is remembered for a while, and adds nothing when it comes again; and where
+//! there is not room for all, those who were taken in longest ago are first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::queue::{Handle, Waiting, Work};
 use crate::journal::{Event, JournalError, Source};
 use crate::name::LvRef;
-use crate::plan::Moment;
+use crate::plan::{Code, Moment};
+use crate::rate::{Limit, Rate};
 
 /// Refusals that are written down in one go; the others are only counted. More are not remembered anyway, and strangers
 /// must not be able to fill the journal.
 const MOST_REFUSALS: usize = 100;
 
-/// For how long a delivery that was accepted in part is remembered. Alertmanager sends it again for `group_interval`, five
-/// minutes unless it is told otherwise.
+/// Of refusals that name no target so many with one code are written down: all of what one wrong rule causes, and then
+/// one a minute, so that in days of a flood neither the journal nor the audit log goes round. The others are counted.
+const UNNAMED: Limit = Limit { burst: 20, each: Duration::from_secs(60) };
+
+/// For how long a delivery that was accepted in part is remembered. Alertmanager sends it again for `group_interval`,
+/// five minutes unless it is told otherwise.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// How many of them. There are as many as there are senders at a time.
 const REMEMBERED: usize = 64;
@@ -81,6 +86,8 @@ type Ticket = Arc<OnceLock<Result<(), Arc<JournalError>>>>;
 struct Batch {
     requests: Vec<Request>,
     refusals: Vec<Event>,
+    /// Somebody is told that something is accepted, if only that it was so before.
+    promises: bool,
     ticket: Ticket,
 }
 
@@ -94,6 +101,8 @@ pub(super) struct Door {
     /// When a volume was last taken in, counted in such events.
     turns: BTreeMap<LvRef, u64>,
     turn: u64,
+    /// By code how many refusals may be written down, and the last that was not.
+    unnamed: BTreeMap<Code, (Rate, Option<Event>)>,
     in_part: VecDeque<InPart>,
 }
 
@@ -133,8 +142,12 @@ impl Handle {
                 tickets.push(Arc::clone(ticket));
             }
         }
-        let left = MOST_REFUSALS.saturating_sub(waiting.door.gathering.refusals.len());
-        waiting.door.gathering.refusals.extend(refusals.into_iter().take(left));
+        for refusal in refusals {
+            if !waiting.door.note(refusal) {
+                shared.metrics.refusals_only_counted.inc();
+            }
+        }
+        waiting.door.gathering.promises |= answers.iter().any(|answer| *answer != Accepted::NoRoom);
         tickets.push(Arc::clone(&waiting.door.gathering.ticket));
         let mut waiting = self.settled(waiting, &tickets, now)?;
         if let Some(digest) = digest {
@@ -142,6 +155,18 @@ impl Handle {
             waiting.door.remember(digest, now, in_part.then(|| before.into_iter().chain(admitted).collect()));
         }
         Ok(answers)
+    }
+
+    /// Writes down how many refusals were only counted, as far as it is their turn, or at the end all.
+    pub(super) fn write_what_was_counted(&self, all: bool) {
+        let events = self.waiting().door.counted(all);
+        let shared = self.shared();
+        if !events.is_empty()
+            && let Err(error) =
+                shared.journal().writer_soon().and_then(|mut journal| journal.append(shared.host.moment(), events))
+        {
+            tracing::warn!("how many alerts were refused could not be written down: {}", crate::chain(&error));
+        }
     }
 
     /// Waits until all tickets are settled, and writes where nobody else does.
@@ -170,9 +195,9 @@ impl Handle {
             }
             // One ticket is open and nobody writes, so it is that of the batch that gathers.
             waiting.door.writing = true;
-            let Batch { requests, refusals, ticket } = std::mem::take(&mut waiting.door.gathering);
+            let Batch { requests, refusals, promises, ticket } = std::mem::take(&mut waiting.door.gathering);
             drop(waiting);
-            let result = self.write(&requests, refusals, now);
+            let result = self.write(&requests, refusals, promises, now);
             waiting = self.waiting();
             waiting.door.writing = false;
             waiting.door.unwritten.retain(|_, other| !Arc::ptr_eq(other, &ticket));
@@ -196,7 +221,13 @@ impl Handle {
     }
 
     /// Writes a batch down; its requests as work, with the numbers that the journal gave them.
-    fn write(&self, requests: &[Request], refusals: Vec<Event>, now: Moment) -> Result<Vec<Work>, JournalError> {
+    fn write(
+        &self,
+        requests: &[Request],
+        refusals: Vec<Event>,
+        promises: bool,
+        now: Moment,
+    ) -> Result<Vec<Work>, JournalError> {
         let mut journal = self.shared().journal().writer_soon()?;
         let (mut works, mut events) = (vec![], vec![]);
         let mut next = journal.next_number();
@@ -212,6 +243,8 @@ impl Handle {
         events.extend(refusals);
         if !events.is_empty() {
             journal.append(now, events)?;
+        } else if promises {
+            journal.attest()?;
         }
         Ok(works)
     }
@@ -261,6 +294,41 @@ impl Waiting {
 }
 
 impl Door {
+    /// Has a refusal written down with the next batch; false: it is only counted.
+    fn note(&mut self, event: Event) -> bool {
+        let Event::Refused { request, lv, source, refusal, .. } = event else { return false };
+        let now = Instant::now();
+        let (rate, last) = self.unnamed.entry(refusal.code).or_insert_with(|| (Rate::new(UNNAMED, now), None));
+        let has_room = self.gathering.refusals.len() < MOST_REFUSALS;
+        if has_room && rate.take(now) {
+            *last = None;
+            let more = rate.settle();
+            self.gathering.refusals.push(Event::Refused { request, lv, source, refusal, more });
+            return true;
+        }
+        if !has_room {
+            rate.hold_back();
+        }
+        *last = Some(Event::Refused { request, lv, source, refusal, more: 0 });
+        false
+    }
+
+    /// The last of each kind that was only counted, with the number of those before it.
+    fn counted(&mut self, all: bool) -> Vec<Event> {
+        let now = Instant::now();
+        let mut counted = Vec::new();
+        for (rate, last) in self.unnamed.values_mut() {
+            if (all || rate.wait(now).is_zero())
+                && let Some(Event::Refused { request, lv, source, refusal, .. }) = last.take()
+            {
+                let more = rate.settle().saturating_sub(1);
+                let _ = rate.take(now);
+                counted.push(Event::Refused { request, lv, source, refusal, more });
+            }
+        }
+        counted
+    }
+
     fn accepted_before(&self, digest: &[u8; 32], now: Moment) -> BTreeSet<LvRef> {
         let known = self.in_part.iter().find(|known| &known.digest == digest);
         let lately = known.filter(|known| now.since(&known.at) < REMEMBERED_FOR);

@@ -1,73 +1,76 @@
-//! What an operation came to, in the words that the journal keeps and people read, and with the commands that are left for them.
+//! What an operation came to, as the journal keeps it, with the commands that are left for a person.
 
 use super::Shared;
 use crate::host::{Focus, look};
 use crate::inventory::{FileSystem, Inventory, Lv};
+use crate::journal::{Account, Next};
 use crate::name::OperationId;
 use crate::plan::{Outcome, Plan, Step};
 use crate::units::Bytes;
 
-pub(super) fn recommendation(plan: &Plan) -> String {
-    format!(
+pub(super) fn recommendation(plan: &Plan) -> Account {
+    Account::of(format!(
         "would grow by {}, because {}; the mode is recommend, so a person runs: {}",
         plan.growth(),
         plan.reason,
         commands(plan).join("; ")
-    )
+    ))
 }
 
 fn commands(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect()
 }
 
-pub(super) fn dry_run(id: OperationId, plan: &Plan) -> String {
+pub(super) fn dry_run(id: OperationId, plan: &Plan) -> Account {
     let commands = commands(plan);
     for command in &commands {
         tracing::info!(operation = %id, lv = %plan.lv, command, "would run");
     }
-    format!("dry run, nothing was changed; would have run: {}", commands.join("; "))
+    Account::of(format!("dry run, nothing was changed; would have run: {}", commands.join("; ")))
 }
 
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
-pub(super) fn after_obstacle(
-    shared: &Shared,
-    id: OperationId,
-    plan: &Plan,
-    sentence: &str,
-) -> (Outcome, String, Vec<String>) {
+pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str) -> (Outcome, Account) {
     let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
     let volume = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
     let before = plan.before.bytes(plan.extent_size);
     let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
     let extends = plan.growth() > Bytes::ZERO;
+    let failed = |what: &str| (Outcome::Failed, Account::of(format!("{sentence}; {what}")));
     let unknown = match volume {
-        Some((lv, _)) if lv.uuid != plan.lv_uuid => {
-            return (Outcome::Failed, format!("{sentence}; nothing was changed on it"), vec![]);
-        }
+        Some((lv, _)) if lv.uuid != plan.lv_uuid => return failed("nothing was changed on it"),
         Some((lv, size)) if size <= before && extends && same_metadata(lv) && !is_half_checked(shared, id) => {
-            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
+            return failed("nothing was changed");
         }
         Some(_) => String::new(),
-        None if !may_have_changed(shared, id) => {
-            return (Outcome::Failed, format!("{sentence}; nothing was changed"), vec![]);
-        }
+        None if !may_have_changed(shared, id) => return failed("nothing was changed"),
         None if seen.as_ref().is_some_and(|inventory| inventory.vg(&plan.lv.vg).is_none()) => {
             // Its disks may be back in a moment, and nobody knows what was written to them last.
-            let commands = plan.left_for_a_person(None);
-            let then = format!("; if it comes back, run: {}", commands.join("; "));
-            return (Outcome::NeedsAttention, format!("{sentence}{}{then}", gone(shared, id)), commands);
+            let account = Account::of(format!("{sentence}{}", gone(shared, id)));
+            let account = account.with(Next::WhenBack, plan.left_for_a_person(None));
+            return (Outcome::NeedsAttention, account.noting(backup_in_memory(shared, plan)));
         }
         None if seen.is_some() => gone(shared, id),
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };
-    let unknown = unknown + outdated_copies(plan, seen.as_ref());
+    let unknown = unknown + outdated_copies(plan, seen.as_ref()) + cause(plan, seen.as_ref());
     let left = plan.left_for_a_person(seen.as_ref());
-    let next = match (left.as_slice(), seen.as_ref().and_then(|inventory| plan.after_it_is_back(inventory))) {
-        ([], Some(then)) => format!("; {then}"),
-        ([], None) => String::new(),
-        (commands, _) => format!("; when that is mended, run: {}", commands.join("; ")),
-    };
-    (Outcome::NeedsAttention, format!("{sentence}{unknown}{next}"), left)
+    // The plan's own commands failed once; others come first because they mend what is in the way.
+    let next = if plan.are_its_own(&left) { Next::WhenMended } else { Next::Now };
+    let then = seen.as_ref().filter(|_| left.is_empty()).and_then(|inventory| plan.after_it_is_back(inventory));
+    let account = Account::of(format!("{sentence}{unknown}")).with(next, left);
+    (Outcome::NeedsAttention, account.noting(then).noting(backup_in_memory(shared, plan)))
+}
+
+/// The state in which a step left the volume, where that tells why its commands differ from what was planned.
+fn cause(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
+    match seen {
+        Some(seen) if plan.is_refused_by_kernel(seen) => {
+            "; LVM has recorded the new size, the kernel did not take it and keeps the old one, so nothing is in the new extents"
+        }
+        Some(seen) if plan.is_too_coarse(seen) => "; nothing is in the new extents, so they can be given back",
+        _ => "",
+    }
 }
 
 /// What somebody must know who is about to repair something.
@@ -77,7 +80,7 @@ fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
         return "";
     }
     "; the copies of its superblock have the old size, which xfs_repair would go by and delete files: not before they are mended \
-     (troubleshooting.md, 18), as any further growth does too"
+     (docs/lvm/troubleshooting.md, 18), as any further growth does too"
 }
 
 /// What to do about a volume that is gone half-way.
@@ -110,16 +113,21 @@ fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
 }
 
 /// What a person must know of a backup that could not be where it should be.
-pub(super) fn backup_in_memory(shared: &Shared, plan: &Plan) -> String {
+fn backup_in_memory(shared: &Shared, plan: &Plan) -> Option<String> {
     let [_, in_memory] = shared.config().backup_folders();
-    let Some(file) = plan.backup().filter(|file| file.starts_with(in_memory)) else { return String::new() };
-    format!("; the metadata backup {} is gone after a reboot, copy it", file.display())
+    let file = plan.backup().filter(|file| file.starts_with(in_memory))?;
+    Some(format!("the metadata backup {} is gone after a reboot, copy it", file.display()))
 }
 
-pub(super) fn grown(plan: &Plan, inventory: &Inventory) -> String {
+pub(super) fn grown(shared: &Shared, plan: &Plan, inventory: &Inventory) -> Account {
     let lv = inventory.lv(&plan.lv).filter(|lv| lv.uuid == plan.lv_uuid);
     let now = lv.and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size));
-    let mut sentence = format!("{} grew from {} to {now}", plan.lv, plan.before.bytes(plan.extent_size));
+    let before = plan.before.bytes(plan.extent_size);
+    // Where only the file system had to catch up it is the file system that grew.
+    let mut sentence = match plan.growth() {
+        Bytes::ZERO => format!("the file system on {} ({now}) grew", plan.lv),
+        _ => format!("{} grew from {before} to {now}", plan.lv),
+    };
     if let Some(metadata) = plan.metadata {
         let now = lv.and_then(|lv| lv.metadata_size).unwrap_or(metadata.after);
         sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
@@ -134,5 +142,5 @@ pub(super) fn grown(plan: &Plan, inventory: &Inventory) -> String {
             None => format!(", and so did the file system for {point}; how full it is shows when it is mounted"),
         });
     }
-    sentence
+    Account::of(sentence).noting(backup_in_memory(shared, plan))
 }

@@ -1,23 +1,27 @@
 //! The daemon's own look at its targets: with `monitor.interval_seconds`, what is over its threshold enters the same
 //! pipeline that alerts enter.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Handle, Pipeline, Request, Shared};
+use super::{Handle, Pipeline, Request, Shared, is_due};
 use crate::config::{Mode, Offline, Target, What};
 use crate::host::{Focus, look};
 use crate::inventory::mounts;
 use crate::journal::Source;
-use crate::name::MountPoint;
+use crate::name::{LvRef, MountPoint};
+use crate::plan::Moment;
 use crate::units::Percent;
 
 /// Looks at all targets once per interval until the daemon stops, or the config no longer asks for it.
 pub(super) fn watch(handle: &Handle) {
     let shared = Arc::clone(handle.shared());
+    let mut silent = Silent::default();
     while handle.goes_on_watching() {
         let config = shared.config();
-        let over: Vec<Request> = config.targets.iter().filter(|target| is_over(&shared, target)).map(request).collect();
+        let over = config.targets.iter().filter(|target| is_over(&shared, target, &mut silent));
+        let over: Vec<Request> = over.map(request).collect();
         if !over.is_empty()
             && let Err(error) = handle.submit(over)
         {
@@ -45,8 +49,8 @@ fn wait(shared: &Shared) {
 const ATTEND: Duration = Duration::from_secs(30);
 const SLICE: Duration = Duration::from_millis(200);
 
-/// Notices what a person finished by hand, until the daemon stops. Counts real time, also on a simulated host: a second clock
-/// that moves the simulated one would be in everybody's way.
+/// Notices what a person finished by hand, until the daemon stops. Counts real time, also on a simulated host: a second
+/// clock that moves the simulated one would be in everybody's way.
 pub(super) fn attend(shared: &Arc<Shared>) {
     let pipeline = Pipeline(Arc::clone(shared));
     let mut waited = Duration::ZERO;
@@ -63,8 +67,12 @@ pub(super) fn attend(shared: &Arc<Shared>) {
     }
 }
 
-/// A cheap first look: one `statvfs`, or one report about a pool. Whether it is the right thing is for the guards to see.
-fn is_over(shared: &Shared, target: &Target) -> bool {
+/// When it was last logged that a target does not say how full it is.
+type Silent = BTreeMap<LvRef, Moment>;
+
+/// A cheap first look: one `statvfs`, or one report about a pool. Whether it is the right thing is for the guards to
+/// see.
+fn is_over(shared: &Shared, target: &Target, silent: &mut Silent) -> bool {
     if target.mode == Mode::Off {
         return false;
     }
@@ -79,10 +87,19 @@ fn is_over(shared: &Shared, target: &Target) -> bool {
         }
         What::FileSystem(fs) => match shared.host.usage(&fs.mount_point) {
             Ok((usage, _)) => {
+                silent.remove(&target.lv);
                 over(Some(usage.percent()), target.threshold) || over(usage.inode_percent(), fs.inode_threshold)
             }
             Err(error) => {
-                tracing::debug!(lv = %target.lv, mount_point = %fs.mount_point, "usage cannot be read: {error}");
+                let now = shared.host.moment();
+                if is_due(silent.get(&target.lv).copied(), now) {
+                    silent.insert(target.lv.clone(), now);
+                    tracing::warn!(
+                        lv = %target.lv,
+                        mount_point = %fs.mount_point,
+                        "its usage cannot be read, so whether it should grow is not known: {error}"
+                    );
+                }
                 false
             }
         },

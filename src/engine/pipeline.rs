@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, execute};
+use crate::command::Tool;
 use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, look};
-use crate::inventory::{Inventory, Mount};
+use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
-use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Tool, Wish, plan_for};
+use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Wish, plan_for};
 use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-/// How often to look again, and after how long, while a file system does not say how large it is: on a busy disk it may take
-/// longer once, and an alert that was accepted and is refused then does not come again for hours.
+/// How often to look again, and after how long, while a file system does not say how large it is, or is frozen: on a
+/// busy disk it may take longer once, and an alert that was accepted and is refused then does not come again for hours.
 const USAGE_LOOKS: usize = 3;
 const USAGE_AGAIN: Duration = Duration::from_secs(2);
 
@@ -36,7 +37,8 @@ pub enum Ended {
 }
 
 impl Pipeline {
-    /// Decides about a request, and carries the decision out. `request` is its number if the journal has it as received.
+    /// Decides about a request, and carries the decision out. `request` is its number if the journal has it as
+    /// received.
     pub fn request(&self, request: Option<u64>, lv: &LvRef, source: Source) -> Result<Ended, JournalError> {
         self.decide_and_do(request, lv, source, Wish::Usage)
     }
@@ -131,6 +133,7 @@ impl Pipeline {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
                 Err(format!("{}{place} would be decided now", now.after))
             }
+            Ok(now) if takes(&now) != takes(plan) => Err("other disks would be taken now".to_owned()),
             Ok(_) => Ok(()),
         }
     }
@@ -150,8 +153,9 @@ impl Pipeline {
         seen: Inventory,
     ) -> Result<Ended, JournalError> {
         let shared = &self.0;
-        tracing::info!(lv = %plan.lv, before = %plan.before, after = %plan.after, reason = plan.reason, "planned");
-        plan.warnings.iter().for_each(|warning| tracing::warn!(lv = %plan.lv, "{warning}"));
+        let (lv, before, after, reason) = (plan.lv.clone(), plan.before, plan.after, plan.reason.clone());
+        let warnings = plan.warnings.clone();
+        shared.standing.ends(&plan.lv);
         let id = {
             let mut journal = shared.journal().writer();
             let id = OperationId(journal.next_number());
@@ -159,11 +163,14 @@ impl Pipeline {
             journal.append(shared.host.moment(), vec![checked, planned])?;
             id
         };
+        tracing::info!(operation = %id, %lv, %before, %after, reason, "planned");
+        warnings.iter().for_each(|warning| tracing::warn!(operation = %id, %lv, "{warning}"));
         Ok(execute::execute(shared, id, Some(seen))?
             .map_or(Ended::Interrupted, |outcome| Ended::Operation(id, outcome)))
     }
 
-    /// Writes a refusal down, unless it is only the daemon's own look seeing what it saw before.
+    /// Writes a refusal down, unless it is only the daemon's own look seeing what it saw before; that is logged again
+    /// once in a while.
     fn refuse(
         &self,
         request: Option<u64>,
@@ -175,25 +182,32 @@ impl Pipeline {
         let shared = &self.0;
         // A volume that is no target any more has no series.
         shared.metrics.refused(shared.config().target(lv).map(|target| &target.lv), refusal.code);
+        let now = shared.host.moment();
+        shared.standing.refused(lv, &refusal, now);
         let seen_before = shared.journal().state().last_refusal.get(lv).is_some_and(|last| last.code == refusal.code);
-        if source == Source::Monitor && seen_before {
+        let only_again = source == Source::Monitor && seen_before;
+        // Asked in any case, for it also notes that it is logged.
+        if shared.standing.is_to_be_logged(lv, now) || !only_again {
+            tracing::warn!(%lv, code = refusal.code.as_str(), ?source, "refused: {}", refusal.sentence);
+        }
+        if only_again {
             return Ok(Ended::Refused(refusal));
         }
-        tracing::warn!(%lv, code = refusal.code.as_str(), ?source, "refused: {}", refusal.sentence);
-        let refused = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone() };
-        shared.journal().append(shared.host.moment(), checked.into_iter().chain([refused]).collect())?;
+        let refused = Event::Refused { request, lv: Some(lv.clone()), source, refusal: refusal.clone(), more: 0 };
+        shared.journal().append(now, checked.into_iter().chain([refused]).collect())?;
         Ok(Ended::Refused(refusal))
     }
 
-    /// Looks at the volume, however often it takes: a request that was accepted is not lost because LVM did not answer once.
+    /// Looks at the volume, however often it takes: a request that was accepted is not lost because LVM did not answer
+    /// once.
     fn look(&self, lv: &LvRef) -> Option<Inventory> {
         let shared = &self.0;
         let mut silent = 0;
         while !shared.is_stopping() {
             match look(shared.host.as_ref(), Focus::Volume(lv)) {
-                Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(|fs| fs.usage.is_none()) => {
+                Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(is_not_itself) => {
                     silent += 1;
-                    tracing::warn!(%lv, "its file system does not answer, looking again");
+                    tracing::warn!(%lv, "its file system does not answer or is frozen, looking again");
                     shared.pause(USAGE_AGAIN);
                     continue;
                 }
@@ -207,7 +221,8 @@ impl Pipeline {
         None
     }
 
-    /// Looks at all that needs attention, so that what a person finished by hand does not need another alert to be noticed.
+    /// Looks at all that needs attention, so that what a person finished by hand does not need another alert to be
+    /// noticed.
     pub fn clear_what_is_mended(&self) -> Result<(), JournalError> {
         let shared = &self.0;
         for (lv, parked) in &shared.state().parked {
@@ -218,8 +233,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A person finished by hand what needed attention: the target is open again. `id` was parked before the look: what was since
-    /// then it says nothing about, and a clock that is set must not decide which came first.
+    /// A person finished by hand what needed attention: the target is open again. `id` was parked before the look: what
+    /// was since then it says nothing about, and a clock that is set must not decide which came first.
     fn clear_if_mended(&self, lv: &LvRef, id: OperationId, inventory: &Inventory) -> Result<(), JournalError> {
         let shared = &self.0;
         // Nothing else may be parked in between.
@@ -237,9 +252,23 @@ impl Pipeline {
     }
 }
 
-/// The file system is sound and fills its volume. How large that is does not matter: a person may have decided otherwise,
-/// and if the volume was never extended nothing is half-done. Neither is a pool: its data and metadata do not depend on one
-/// another. Nor is anything left of a volume in whose place there is another one now, or of a file system.
+/// A busy disk and a backup program that freezes a file system for a snapshot are over in a moment.
+fn is_not_itself(fs: &FileSystem) -> bool {
+    fs.usage.is_none() || fs.frozen == Some(true)
+}
+
+/// The PVs that a plan names: after a boot another disk may have the name of one.
+fn takes(plan: &Plan) -> Option<&[String]> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::ExtendLv { pvs, .. } => Some(pvs.as_slice()),
+        _ => None,
+    })
+}
+
+/// The file system is sound and fills its volume. How large that is does not matter: a person may have decided
+/// otherwise, and if the volume was never extended nothing is half-done. Neither is a pool: its data and metadata do
+/// not depend on one another. Nor is anything left of a volume in whose place there is another one now, or of a file
+/// system.
 fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
     let plan = &parked.plan;
     if inventory.lv(&plan.lv).is_some_and(|lv| lv.uuid != plan.lv_uuid) || plan.is_overwritten(inventory) {

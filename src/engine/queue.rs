@@ -8,16 +8,22 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ask::Asked;
 use super::door::Door;
-use super::{Pipeline, Shared};
+use super::{Ended, Pipeline, Shared};
 use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
+use crate::rate::{Limit, Rate};
 
 /// How long to wait before a journal that cannot be written is tried again.
 const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
+
+/// So often an alert may have a volume looked at in vain: as often as a few rules on several Alertmanagers do, and then
+/// once a minute. What comes meanwhile adds nothing to the one that waits, so that an alert that is sent without end
+/// neither fills journal and audit log with its refusals nor keeps LVM busy.
+const IN_VAIN: Limit = Limit { burst: 20, each: Duration::from_secs(60) };
 
 /// Something for a worker.
 pub(super) enum Work {
@@ -31,8 +37,11 @@ pub(super) struct Waiting {
     by_group: BTreeMap<VgName, VecDeque<Work>>,
     /// One request each.
     pub(super) volumes: BTreeSet<LvRef>,
-    /// Those of them that only our own look asks for, which is not in the journal: an alert adds to it, and takes its place.
+    /// Those of them that only our own look asks for, which is not in the journal: an alert adds to it, and takes its
+    /// place.
     pub(super) only_looks: BTreeSet<LvRef>,
+    /// How often alerts for a volume were refused lately.
+    in_vain: BTreeMap<LvRef, Rate>,
     pub(super) draining: bool,
     pub(super) door: Door,
 }
@@ -64,8 +73,8 @@ pub fn start(shared: Arc<Shared>) -> Handle {
     handle
 }
 
-/// Starts the engine for one wish of a person: what a crash interrupted is finished first, what else waits is left to the
-/// daemon.
+/// Starts the engine for one wish of a person: what a crash interrupted is finished first, what else waits is left to
+/// the daemon.
 pub fn start_for_one(shared: Arc<Shared>) -> Handle {
     let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
     let (changed, written) = (Condvar::new(), Condvar::new());
@@ -75,8 +84,8 @@ pub fn start_for_one(shared: Arc<Shared>) -> Handle {
 }
 
 impl Handle {
-    /// Queues the operations that the journal has open. One that is worked on already may be queued a second time: who takes
-    /// it up then sees in the journal that it is over. The same is true of requests.
+    /// Queues the operations that the journal has open. One that is worked on already may be queued a second time: who
+    /// takes it up then sees in the journal that it is over. The same is true of requests.
     fn take_up_operations(&self) {
         let mut waiting = self.waiting();
         for (id, running) in &self.0.shared.state().running {
@@ -94,10 +103,14 @@ impl Handle {
         }
     }
 
-    /// Waits a while for trouble with the journal; when there is some, tries again until it is over, and takes up what was
-    /// interrupted. `false` when the daemon is stopping.
+    /// Waits a while for trouble with the journal; when there is some, tries again until it is over, and takes up what
+    /// was interrupted. `false` when the daemon is stopping.
     fn keep_journal(&self) -> bool {
         let shared = &self.0.shared;
+        // Also while nothing is written, so that what became of the journal is seen before the next alert comes. What
+        // is wrong is a trouble of the journal from then on.
+        let _ = shared.journal().attest();
+        self.write_what_was_counted(false);
         if shared.journal().wait_for_trouble(Duration::from_secs(1)) {
             shared.pause(JOURNAL_AGAIN);
             match shared.journal().retry() {
@@ -135,7 +148,7 @@ impl Handle {
 
     /// Has the targets looked at by ourselves if the config asks for it; to be called again when that was replaced.
     pub fn watch(&self) {
-        let mut watching = self.0.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watching = crate::locked(&self.0.watching);
         if !*watching && self.shared().config().interval.is_some() {
             *watching = true;
             let watched = self.clone();
@@ -145,7 +158,7 @@ impl Handle {
 
     /// Whether the thread that looks should go on; if not, the next [`Handle::watch`] starts another.
     pub(super) fn goes_on_watching(&self) -> bool {
-        let mut watching = self.0.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watching = crate::locked(&self.0.watching);
         *watching = self.shared().config().interval.is_some() && !self.shared().is_stopping();
         *watching
     }
@@ -155,7 +168,8 @@ impl Handle {
         self.0.shared.stopping.store(true, Ordering::Relaxed);
         self.waiting().draining = true;
         self.0.changed.notify_all();
-        let workers = std::mem::take(&mut *self.0.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        let workers = std::mem::take(&mut *crate::locked(&self.0.workers));
+        self.write_what_was_counted(true);
         for (vg, worker) in workers {
             if worker.join().is_err() {
                 tracing::error!(%vg, "the worker of this volume group ended by a panic");
@@ -164,7 +178,7 @@ impl Handle {
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.0.waiting)
     }
 
     /// Gives work to the worker of its group, who is there from the first work on.
@@ -173,7 +187,7 @@ impl Handle {
             Work::Request { lv, .. } | Work::Asked { lv, .. } | Work::Resume { lv, .. } => lv.vg.clone(),
         };
         waiting.by_group.entry(vg.clone()).or_default().push_back(work);
-        let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = crate::locked(&self.0.workers);
         workers.entry(vg.clone()).or_insert_with(|| {
             let handle = self.clone();
             std::thread::spawn(move || handle.work(&vg))
@@ -187,12 +201,16 @@ impl Handle {
         let pipeline = Pipeline(Arc::clone(&self.0.shared));
         while let Some(work) = self.next(vg) {
             // One bug in one operation must not leave the group without a worker while alerts are still accepted.
+            let alert = if let Work::Request { number: Some(_), lv, .. } = &work { Some(lv.clone()) } else { None };
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run(&pipeline, work)));
-            match ended {
-                Ok(Ok(())) => {}
+            match (ended, alert) {
+                (Ok(Ok(Some(Ended::Refused(_)))), Some(lv)) => self.waiting().was_in_vain(lv),
+                (Ok(Ok(_)), _) => {}
                 // It is taken up again when the journal can be written.
-                Ok(Err(error)) => tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error)),
-                Err(_) => tracing::error!(%vg, "an operation ended by a panic, it stays open until the next start"),
+                (Ok(Err(error)), _) => tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error)),
+                (Err(_), _) => {
+                    tracing::error!(%vg, "an operation ended by a panic, it stays open until the next start")
+                }
             }
         }
     }
@@ -203,7 +221,8 @@ impl Handle {
             if waiting.draining {
                 return None;
             }
-            if let Some(work) = waiting.by_group.get_mut(vg).and_then(VecDeque::pop_front) {
+            let (due, later) = waiting.due(vg);
+            if let Some(work) = due {
                 // From here on an alert for this volume is a new request: it may have come after our look.
                 if let Work::Request { number, lv, .. } = &work {
                     // An alert took the place of our own look.
@@ -214,25 +233,55 @@ impl Handle {
                 }
                 return Some(work);
             }
-            waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = match later {
+                None => self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(later) => self.0.changed.wait_timeout(waiting, later).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
     }
 }
 
-fn run(pipeline: &Pipeline, work: Work) -> Result<(), JournalError> {
+impl Waiting {
+    /// The first work of a group whose turn it is; if there is none and some waits for its turn, how long that is.
+    fn due(&mut self, vg: &VgName) -> (Option<Work>, Option<Duration>) {
+        let Some(queue) = self.by_group.get_mut(vg) else { return (None, None) };
+        let now = Instant::now();
+        let mut soonest = None;
+        for (place, work) in queue.iter().enumerate() {
+            let wait = match work {
+                Work::Request { number: Some(_), lv, .. } => self.in_vain.get_mut(lv).map(|rate| rate.wait(now)),
+                _ => None,
+            };
+            match wait.filter(|wait| !wait.is_zero()) {
+                None => return (queue.remove(place), None),
+                Some(wait) => soonest = Some(soonest.map_or(wait, |other: Duration| other.min(wait))),
+            }
+        }
+        (None, soonest)
+    }
+
+    fn was_in_vain(&mut self, lv: LvRef) {
+        let now = Instant::now();
+        let _ = self.in_vain.entry(lv).or_insert_with(|| Rate::new(IN_VAIN, now)).take(now);
+        self.in_vain.retain(|_, rate| !rate.is_unused(now));
+    }
+}
+
+/// What came of it, if it was a request.
+fn run(pipeline: &Pipeline, work: Work) -> Result<Option<Ended>, JournalError> {
     match work {
-        Work::Resume { id, .. } => pipeline.resume(id),
+        Work::Resume { id, .. } => pipeline.resume(id).map(|()| None),
         // Queued twice, and decided about meanwhile.
-        Work::Request { number: Some(number), .. } if !pipeline.0.state().pending.contains_key(&number) => Ok(()),
-        Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(drop),
+        Work::Request { number: Some(number), .. } if !pipeline.0.state().pending.contains_key(&number) => Ok(None),
+        Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(Some),
         Work::Asked { lv, asked } if !asked.begin() => {
             tracing::info!(%lv, "who asked for it went away before it was begun: nothing is done");
-            Ok(())
+            Ok(None)
         }
         Work::Asked { lv, asked } => {
             let ended = pipeline.ask(&lv, asked.by);
             asked.answer(ended.as_ref().map(Clone::clone).map_err(|error| crate::chain(error)));
-            ended.map(drop)
+            ended.map(Some)
         }
     }
 }

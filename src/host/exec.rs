@@ -1,8 +1,8 @@
 //! Runs a program: absolute path, no shell, an environment of three variables, nothing inherited.
 //!
-//! Output goes into memory files, not pipes: a reader that dies with a pipe would take the writer with it (`SIGPIPE`), and
-//! `lvextend` must not die between suspending and resuming a device because this daemon was killed. For the same reason
-//! a program gets a process group of its own, out of reach of a Ctrl-C at our terminal.
+//! Output goes into memory files, not pipes: a reader that dies with a pipe would take the writer with it (`SIGPIPE`),
+//! and `lvextend` must not die between suspending and resuming a device because this daemon was killed. For the same
+//! reason a program gets a process group of its own, out of reach of a Ctrl-C at our terminal.
 
 #![expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
 
@@ -31,8 +31,8 @@ const MAX_ERRORS: u64 = 4 << 20;
 /// Enough of an error for a person.
 const MAX_COMPLAINT: usize = 2048;
 
-/// So many reports that do not die may be left behind. A process that waits for a device in the kernel outlives SIGKILL, and
-/// each further one that asks the same device would hang beside it until the host has no processes left.
+/// So many reports that do not die may be left behind. A process that waits for a device in the kernel outlives
+/// SIGKILL, and each further one that asks the same device would hang beside it until the host has no processes left.
 const MOST_LEFT: usize = 4;
 
 /// The reports that were killed and have not ended.
@@ -122,8 +122,8 @@ struct Run {
 impl Run {
     fn start(program: &Path, arguments: &[String]) -> io::Result<Run> {
         let (stdout, stderr) = (memory(MAX_OUTPUT)?, memory(MAX_ERRORS)?);
-        // No `current_dir`: linked statically the program would then be forked, page tables and all, instead of spawned. All
-        // paths are absolute, and the service's folder is / anyway.
+        // No `current_dir`: linked statically the program would then be forked, page tables and all, instead of
+        // spawned. All paths are absolute, and the service's folder is / anyway.
         let child = std::process::Command::new(program)
             .args(arguments)
             .env_clear()
@@ -166,7 +166,8 @@ impl Run {
     /// With all that it started: `lvm` may be somebody's script. A process in an uninterruptible sleep outlives SIGKILL
     /// for a while; nobody waits for it here.
     fn kill_and_leave(self, left: &LeftBehind) {
-        // The group is its own and still there, for its leader was not waited for. If it cannot be killed it is there still.
+        // The group is its own and still there, for its leader was not waited for. If it cannot be killed it is there
+        // still.
         if let Ok(group) = i32::try_from(self.child.id()).map(Pid::from_raw) {
             let _ = killpg(group, Signal::SIGKILL);
         }
@@ -174,8 +175,9 @@ impl Run {
     }
 }
 
-/// A file in memory that cannot grow beyond its limit: a write beyond it fails, however fast the writer and however late we
-/// look. Without that a program gone wild fills the host's memory, which nobody is charged for and nobody frees.
+/// A file in memory that cannot grow beyond its limit: a write beyond it fails, however fast the writer and however
+/// late we look. Without that a program gone wild fills the host's memory, which nobody is charged for and nobody
+/// frees.
 fn memory(limit: u64) -> io::Result<File> {
     let file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     file.set_len(limit)?;

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,24 +21,30 @@ use super::bounded::Bounded;
 use super::exec::{self, Ended, LeftBehind, MAX_OUTPUT};
 use super::settings::{self, Settings};
 use super::{Host, Output, RunError};
+use crate::command::{Command, Tool};
 use crate::config::ToolPaths;
-use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, mounts, superblock};
+use crate::files;
+use crate::filesystem;
+use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage, mounts};
 use crate::name::MountPoint;
-use crate::plan::{Command, Moment, Tool};
+use crate::plan::Moment;
 use crate::units::Bytes;
 
 /// Where programs are looked for, in this order; never in `PATH`, which is not ours.
 const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
 /// A `statvfs` that takes longer hangs.
 const STAT_DEADLINE: Duration = Duration::from_millis(300);
+/// A file system that lets nothing be written for so long is frozen, or so busy that nothing should be added now.
+const FROZEN_DEADLINE: Duration = Duration::from_secs(5);
 /// And a few reads from a disk that is busy.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A change that takes longer is worth a warning. What only writes metadata takes seconds, unless another LVM command holds
-/// the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all of them.
+/// A change that takes longer is worth a warning. What only writes metadata takes seconds, unless another LVM command
+/// holds the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all
+/// of them.
 fn expected(tool: Tool) -> Duration {
     let minutes = match tool {
-        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs | Tool::XfsIo => 1,
+        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs | Tool::XfsIo | Tool::Rmdir => 1,
         Tool::Resize2fs => 5,
         Tool::E2fsck => 30,
     };
@@ -51,6 +58,8 @@ pub struct Linux {
     settings: Option<Settings>,
     report_deadline: Duration,
     left_behind: LeftBehind,
+    /// Those that were to tell whether a file system is frozen.
+    frozen: LeftBehind,
     state_directory: PathBuf,
     bounded: Bounded,
     /// For what is read once in an operation, after a boot perhaps, when everything is slow. Nobody else waits for it.
@@ -68,17 +77,25 @@ impl Linux {
             Tool::E2fsck => paths.e2fsck.as_ref(),
             Tool::Btrfs => paths.btrfs.as_ref(),
             Tool::XfsIo => paths.xfs_io.as_ref(),
+            Tool::Rmdir => paths.rmdir.as_ref(),
         };
         let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+        let is_ours = |path: &PathBuf| {
+            is_program(path)
+                && files::doubt(path)
+                    .map(|doubt| tracing::warn!("a program is passed over that others could have changed: {doubt}"))
+                    .is_none()
+        };
         let find = |tool: Tool| match configured(tool) {
             Some(path) => Some(path.clone()).filter(is_program),
-            None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(is_program),
+            None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(is_ours),
         };
-        let tools = Tool::ALL.into_iter().filter_map(|tool| Some((tool, find(tool)?))).collect();
+        let tools = Tool::ALL.iter().copied().filter_map(|tool| Some((tool, find(tool)?))).collect();
         let (bounded, patient) = (Bounded::new(STAT_DEADLINE), Bounded::new(READ_DEADLINE));
         let settings = paths.lvm.is_none().then(Settings::new);
-        let (left_behind, state_directory) = (LeftBehind::default(), state_directory.to_owned());
-        Linux { tools, settings, report_deadline, left_behind, state_directory, bounded, patient }
+        let (left_behind, frozen) = (LeftBehind::default(), LeftBehind::default());
+        let state_directory = state_directory.to_owned();
+        Linux { tools, settings, report_deadline, left_behind, frozen, state_directory, bounded, patient }
     }
 }
 
@@ -101,33 +118,33 @@ impl Host for Linux {
     }
 
     fn own_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        if let Ok(host) = nix::unistd::gethostname() {
-            let host = host.to_string_lossy().into_owned();
-            names.extend(qualified(&host, &std::fs::read_to_string("/etc/hosts").unwrap_or_default()));
-            names.push(host);
+        own_names()
+    }
+
+    fn resolved(&self, command: &Command) -> Command {
+        match &self.settings {
+            Some(settings) if command.tool == Tool::Lvm => settings.shortened(command),
+            _ => command.clone(),
         }
-        // A host that was never given a name has the one that all of them have.
-        names.retain(|name| name != "localhost" && !name.starts_with("localhost."));
-        names.extend(addresses());
-        names
     }
 
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
         let tool = command.tool;
         let program = self.tools.get(&tool).ok_or(RunError::Missing { tool })?;
         let failed = |source| RunError::Io { tool, source };
-        let arguments = match &self.settings {
-            Some(settings) if tool == Tool::Lvm => settings.shortened(command),
-            _ => command.arguments.clone(),
-        };
+        // What changes something was resolved by who logged it.
         if command.mutates {
-            return exec::mutating(program, &arguments, expected(tool), overdue).map_err(failed);
+            return exec::mutating(program, &command.arguments, expected(tool), overdue).map_err(failed);
         }
-        if let Some(count) = self.left_behind.too_many() {
+        let arguments = self.resolved(command).arguments;
+        // What waits for a frozen file system must not keep LVM's reports from being asked.
+        let (deadline, left) = match tool {
+            Tool::Rmdir => (FROZEN_DEADLINE, &self.frozen),
+            _ => (self.report_deadline, &self.left_behind),
+        };
+        if let Some(count) = left.too_many() {
             return Err(RunError::Stuck { command: command.name().to_owned(), count });
         }
-        let (deadline, left) = (self.report_deadline, &self.left_behind);
         match exec::report(program, &arguments, deadline, left).map_err(failed)? {
             Ended::Exited(output) => Ok(output),
             Ended::TimedOut => Err(RunError::TimedOut { command: command.name().to_owned(), after: deadline }),
@@ -136,7 +153,7 @@ impl Host for Linux {
     }
 
     fn is_running(&self, command: &Command) -> bool {
-        let variants = [command.arguments.clone(), settings::without_settings(command)];
+        let variants = [command.arguments.clone(), settings::without_settings(command).arguments];
         self.tools.get(&command.tool).is_some_and(|program| super::process::runs(program, &variants))
     }
 
@@ -157,29 +174,34 @@ impl Host for Linux {
         }
     }
 
-    fn mountinfo(&self) -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo")?).into_owned())
+    fn mountinfo(&self) -> io::Result<Vec<u8>> {
+        std::fs::read("/proc/self/mountinfo")
     }
 
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
-        self.bounded.call_all(vec![mount_point.to_string()], statvfs_of).remove(0)
+        let place = mount_point.as_path().to_owned();
+        self.bounded.call(&key(mount_point), move || statvfs_of(&place))
     }
 
     fn usages(&self, mount_points: &[MountPoint]) -> Vec<io::Result<(Usage, DeviceNumber)>> {
-        self.bounded.call_all(mount_points.iter().map(ToString::to_string).collect(), statvfs_of)
+        let asked = mount_points.iter().map(|point| (key(point), point.as_path().to_owned())).collect();
+        self.bounded.call_all(asked, |place: PathBuf| statvfs_of(&place))
+    }
+
+    fn device_path(&self, device: DeviceNumber) -> PathBuf {
+        names(device).into_iter().find(|name| leads_to(name, device)).unwrap_or_else(|| by_number(device))
     }
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
-        let path = node(device);
         self.bounded.call(&format!("device {device}"), move || {
-            let mut head = vec![0; superblock::LENGTH];
-            let device = File::open(&path)?;
+            let mut head = vec![0; filesystem::LENGTH];
+            let device = open_device(device, OFlag::empty())?;
             device.read_exact_at(&mut head, 0)?;
-            if superblock::parse(&head).is_none() {
+            if filesystem::parse(&head).is_none() {
                 // Perhaps a btrfs; a device too small for that is none.
-                head.resize(superblock::LONG, 0);
+                head.resize(filesystem::LONG, 0);
                 if device.read_exact_at(&mut head, 0).is_err() {
-                    head.truncate(superblock::LENGTH);
+                    head.truncate(filesystem::LENGTH);
                 }
             }
             Ok(head)
@@ -187,20 +209,18 @@ impl Host for Linux {
     }
 
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>> {
-        let path = node(device);
         self.patient.call(&format!("device {device}"), move || {
-            let device = File::options().read(true).custom_flags(OFlag::O_DIRECT.bits()).open(&path)?;
-            let mut memory = vec![0; 2 * superblock::LENGTH];
-            let start = memory.as_ptr().align_offset(superblock::LENGTH);
-            let block = memory.get_mut(start..start + superblock::LENGTH).ok_or(io::ErrorKind::OutOfMemory)?;
+            let device = open_device(device, OFlag::O_DIRECT)?;
+            let mut memory = vec![0; 2 * filesystem::LENGTH];
+            let start = memory.as_ptr().align_offset(filesystem::LENGTH);
+            let block = memory.get_mut(start..start + filesystem::LENGTH).ok_or(io::ErrorKind::OutOfMemory)?;
             let read = |place: &u64| device.read_at(block, *place).map(|length| block[..length].to_vec());
             places.iter().map(read).collect()
         })
     }
 
     fn flush(&self, device: DeviceNumber) -> io::Result<()> {
-        let path = node(device);
-        self.patient.call(&format!("device {device}"), move || File::open(&path)?.sync_all())
+        self.patient.call(&format!("device {device}"), move || open_device(device, OFlag::empty())?.sync_all())
     }
 
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
@@ -227,11 +247,49 @@ impl Host for Linux {
     fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped> {
         let read = |file: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{file}"));
         let is_set = |file: &str| read(file).map(|text| text.trim() != "0");
-        // In sectors of 512 bytes whatever the device's own are.
-        let sectors: u64 = read("size")?.trim().parse().map_err(io::Error::other)?;
-        let size = Bytes(sectors.saturating_mul(512));
+        let size = sectors(Path::new(&format!("/sys/dev/block/{device}")))?;
         let uuid = read("dm/uuid")?.trim().to_owned();
-        Ok(Mapped { uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")? })
+        let block_size = logical_block_size(device)?;
+        Ok(Mapped { uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")?, block_size })
+    }
+
+    fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
+        let folder = PathBuf::from(format!("/sys/dev/block/{device}"));
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned());
+        let uuid = read("dm/uuid").unwrap_or_default();
+        let paths = if uuid.starts_with("mpath-") { slaves(&folder)? } else { vec![] };
+        // A path whose array does not answer on it now shows no size, and takes no I/O either.
+        let sizes: Vec<Bytes> = paths.iter().map(|path| sectors(path)).collect::<io::Result<_>>()?;
+        let shortest = sizes.into_iter().filter(|size| *size > Bytes::ZERO).min();
+        let own = sectors(&folder)?;
+        Ok(Disk {
+            size: shortest.map_or(own, |path| path.min(own)),
+            block_size: logical_block_size(device)?,
+            read_only: read("ro")? != "0",
+            suspended: read("dm/suspended").is_ok_and(|text| text != "0"),
+            volume: uuid.starts_with("LVM-").then(|| read("dm/name")).transpose()?,
+        })
+    }
+
+    fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        let slaves = slaves(&PathBuf::from(format!("/sys/dev/block/{device}"))).unwrap_or_default();
+        let number = |slave: PathBuf| std::fs::read_to_string(slave.join("dev")).ok()?.trim().parse().ok();
+        slaves.into_iter().filter_map(number).collect()
+    }
+
+    fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
+        match std::fs::read_to_string(format!("/sys/fs/btrfs/{fsid}/exclusive_operation")) {
+            Ok(text) => Ok(text.trim().to_owned()),
+            // Kernels before 5.10 do not show it; theirs is found out by `btrfs`, which waits.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("none".to_owned()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn missing_capabilities(&self) -> Vec<Capability> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let namespace = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        missing_capabilities(&status, &namespace)
     }
 
     fn state_usage(&self) -> Option<Usage> {
@@ -239,14 +297,13 @@ impl Host for Linux {
         let usage = self.bounded.call("the state directory", move || {
             // Before the first start it is not there; what is above it has the same room.
             let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-            statvfs_of(&there.to_string_lossy())
+            statvfs_of(there)
         });
         usage.ok().map(|(usage, _)| usage)
     }
 
     fn make_private_folder(&self, folder: &Path) -> io::Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        files::Folder::own(folder).map(drop)
     }
 
     fn files_in(&self, folder: &Path) -> Vec<PathBuf> {
@@ -263,13 +320,88 @@ impl Host for Linux {
     }
 
     fn missing_tools(&self) -> Vec<Tool> {
-        Tool::ALL.into_iter().filter(|tool| !self.tools.contains_key(tool)).collect()
+        Tool::ALL.iter().copied().filter(|tool| !self.tools.contains_key(tool)).collect()
     }
 }
 
-/// /dev/block/MAJOR:MINOR is udev's; it cannot point to another device as a name in /dev/mapper could.
-fn node(device: DeviceNumber) -> PathBuf {
+/// The names and addresses of this host as they are now.
+pub fn own_names() -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(host) = nix::unistd::gethostname() {
+        let host = host.to_string_lossy().into_owned();
+        names.extend(qualified(&host, &std::fs::read_to_string("/etc/hosts").unwrap_or_default()));
+        names.push(host);
+    }
+    // A host that was never given a name has the one that all of them have.
+    names.retain(|name| name != "localhost" && !name.starts_with("localhost."));
+    names.extend(addresses());
+    names
+}
+
+/// udev's name for a device, which is not there without udev.
+fn by_number(device: DeviceNumber) -> PathBuf {
     PathBuf::from(format!("/dev/block/{device}"))
+}
+
+/// In sectors of 512 bytes whatever the device's own are.
+fn sectors(folder: &Path) -> io::Result<Bytes> {
+    let text = std::fs::read_to_string(folder.join("size"))?;
+    let sectors: u64 = text.trim().parse().map_err(io::Error::other)?;
+    Ok(Bytes(sectors.saturating_mul(512)))
+}
+
+/// A partition has the queue of its disk, whose folder it lies in.
+fn logical_block_size(device: DeviceNumber) -> io::Result<Bytes> {
+    let read = |queue: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{queue}/logical_block_size"));
+    let text = read("queue").or_else(|_| read("../queue"))?;
+    text.trim().parse().map(Bytes).map_err(io::Error::other)
+}
+
+/// The folders of the devices that one is made of.
+fn slaves(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(folder.join("slaves"))?.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// From `/proc/self/status` and `/proc/self/uid_map`. The kernel asks for these in the first user namespace, where all
+/// user IDs are their own; in any other nobody has them.
+fn missing_capabilities(status: &str, uid_map: &str) -> Vec<Capability> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let is_first = uid_map.split_whitespace().eq(["0", "0", "4294967295"]);
+    let has = |capability: &Capability| is_first && effective & (1 << capability.bit()) != 0;
+    Capability::ALL.into_iter().filter(|capability| !has(capability)).collect()
+}
+
+/// The names under which a device may be found: udev's, the kernel's in devtmpfs, and device-mapper's, which LVM makes
+/// itself where there is no udev. Each may lead to another device, so whoever uses one looks what it leads to.
+fn names(device: DeviceNumber) -> Vec<PathBuf> {
+    let read = |file: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{file}")).ok();
+    let kernel = read("uevent").and_then(|text| {
+        let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+        (!name.split('/').any(|part| part == "..")).then(|| Path::new("/dev").join(name))
+    });
+    let mapper = read("dm/name").map(|name| Path::new("/dev/mapper").join(name.trim().replace('/', "!")));
+    [Some(by_number(device)), kernel, mapper].into_iter().flatten().collect()
+}
+
+fn leads_to(name: &Path, device: DeviceNumber) -> bool {
+    std::fs::metadata(name).is_ok_and(|meta| is_device(&meta, device))
+}
+
+fn is_device(meta: &std::fs::Metadata, device: DeviceNumber) -> bool {
+    meta.file_type().is_block_device() && device_number(meta.rdev()) == device
+}
+
+/// Opens a device to be read. A name that leads elsewhere by the time it is opened is none of it.
+fn open_device(device: DeviceNumber, flags: OFlag) -> io::Result<File> {
+    for name in names(device).iter().filter(|name| leads_to(name, device)) {
+        let file = File::options().read(true).custom_flags(flags.bits()).open(name)?;
+        if is_device(&file.metadata()?, device) {
+            return Ok(file);
+        }
+    }
+    let names: Vec<String> = names(device).iter().map(|name| name.display().to_string()).collect();
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("none of {} is the device {device}", names.join(", "))))
 }
 
 /// What device-mapper or the driver calls it, and what it is where that is known.
@@ -293,7 +425,12 @@ fn is_swap(proc_swaps: &str, device: DeviceNumber) -> bool {
         .any(|meta| meta.rdev() != 0 && device_number(meta.rdev()) == device)
 }
 
-fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {
+/// What [`Bounded`] knows a mount point by. Two that are not UTF-8 may look alike as text.
+fn key(mount_point: &MountPoint) -> String {
+    mount_point.as_path().as_os_str().as_bytes().escape_ascii().to_string()
+}
+
+fn statvfs_of(path: &Path) -> io::Result<(Usage, DeviceNumber)> {
     let vfs = statvfs(path)?;
     let seen = device_number(std::fs::metadata(path)?.dev());
     // Each subvolume of a btrfs has an anonymous number of its own; only its mount says which file system it is.
@@ -312,11 +449,11 @@ fn statvfs_of(path: &str) -> io::Result<(Usage, DeviceNumber)> {
 }
 
 /// The number in mountinfo of the mount that a path leads to.
-fn number_of_mount(path: &str) -> Option<DeviceNumber> {
+fn number_of_mount(path: &Path) -> Option<DeviceNumber> {
     let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd())).ok()?;
     let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().to_owned();
-    mounts::number_of(&String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo").ok()?), &id)
+    mounts::number_of(&std::fs::read("/proc/self/mountinfo").ok()?, &id)
 }
 
 fn device_number(dev: u64) -> DeviceNumber {
@@ -346,7 +483,8 @@ fn addresses() -> Vec<String> {
     ips.map(|ip| ip.to_string()).collect()
 }
 
-/// Loopback, link-local addresses, and what container and machine runtimes give their bridges: many hosts have the same.
+/// Loopback, link-local addresses, and what container and machine runtimes give their bridges: many hosts have the
+/// same.
 fn is_everywhere(interface: &str, ip: IpAddr) -> bool {
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
@@ -359,6 +497,18 @@ fn is_everywhere(interface: &str, ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_count_in_the_first_user_namespace_only() {
+        let first = "         0          0 4294967295\n";
+        let status = |bits: &str| format!("Name:\tx\nCapPrm:\tffffffffffffffff\nCapEff:\t{bits}\n");
+        let all = status("000001ffffffffff");
+        assert_eq!(missing_capabilities(&all, first), []);
+        assert_eq!(missing_capabilities(&all, "0 100000 65536\n"), Capability::ALL);
+        assert_eq!(missing_capabilities(&status("000001fffeffffff"), first), [Capability::CapSysResource]);
+        assert_eq!(missing_capabilities(&status("000001ffffdfffff"), first), [Capability::CapSysAdmin]);
+        assert_eq!(missing_capabilities("", first), Capability::ALL);
+    }
 
     #[test]
     fn the_domain_comes_from_etc_hosts() {
@@ -390,10 +540,30 @@ mod tests {
     #[test]
     fn this_machine_answers() {
         let host = Linux::new(&ToolPaths::default(), Duration::from_secs(5), Path::new("/"));
-        assert!(host.mountinfo().expect("Linux").contains(" / "));
+        assert!(host.mountinfo().expect("Linux").windows(3).any(|part| part == b" / "));
         let (usage, _) = host.usage(&"/".parse().expect("a path")).expect("the root");
         assert!(usage.size.0 > 0);
         assert!(!host.own_names().iter().any(|name| name.starts_with("127.")));
+    }
+
+    /// Whatever block devices this machine has, by the number that sysfs gives them: not every one has udev's link.
+    #[test]
+    fn a_device_is_found_by_its_number_with_and_without_udev() {
+        let listed = std::fs::read_dir("/sys/dev/block").into_iter().flatten().flatten();
+        let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<DeviceNumber>().ok());
+        for device in numbers {
+            let without_udev = names(device).into_iter().skip(1).find(|name| leads_to(name, device));
+            if let Some(name) = without_udev {
+                assert!(name.starts_with("/dev") && !name.starts_with("/dev/block"), "{}", name.display());
+                let host = Linux::new(&ToolPaths::default(), Duration::from_secs(5), Path::new("/"));
+                assert!(leads_to(&host.device_path(device), device), "{device}");
+            }
+        }
+        // Of none by that number no name is opened.
+        let nothing = DeviceNumber { major: 4095, minor: 1_048_575 };
+        let error = open_device(nothing, OFlag::empty()).expect_err("there is none");
+        assert!(error.to_string().contains("/dev/block/4095:1048575 is the device"), "{error}");
+        assert!(!leads_to(Path::new("/dev/null"), DeviceNumber { major: 1, minor: 3 }), "a character device");
     }
 
     #[test]

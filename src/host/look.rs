@@ -1,16 +1,22 @@
 //! A fresh look at a host: asks it everything and puts the answers into one [`Inventory`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Host, Output, RunError};
+use crate::command::{Command, Tool};
+use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
-use crate::inventory::{DeviceNumber, FileSystem, Inventory, Mount, Superblock, Unmounted, mounts, superblock};
+use crate::inventory::{DeviceNumber, FileSystem, Inventory, Lv, Mount, Pv, Unmounted, mounts};
 use crate::name::LvRef;
-use crate::plan::{Command, FsKind, Tool};
+use crate::units::Bytes;
 
 /// `EINVALID_CMD_LINE` of lvm(8).
 const INVALID_COMMAND_LINE: i32 = 3;
+
+/// So many layers of device-mapper are looked through; more than a few nobody has, and a circle the kernel does not
+/// allow.
+const DEEPEST: usize = 8;
 
 /// How much to look at.
 #[derive(Debug, Clone, Copy)]
@@ -41,14 +47,20 @@ pub enum LookError {
 /// Looks.
 pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     let (mut inventory, probed) = report(host, focus)?;
+    for pv in &mut inventory.pvs {
+        pv.disk = host.block_device(Path::new(&pv.name)).and_then(|device| host.disk(device).ok());
+    }
     let (all, odd) = mounts::parse(&host.mountinfo().map_err(LookError::Mountinfo)?);
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
     }
     inventory.mounts = on_devices(host, all, |device| inventory.lv_by_device(device).is_some());
-    inventory.missing_tools = host.missing_tools().iter().map(|tool| tool.as_str().to_owned()).collect();
+    inventory.missing_tools = host.missing_tools();
     match focus {
-        Focus::Everything => inventory.filesystems = filesystems(host, &inventory, None, |_| None),
+        Focus::Everything => {
+            inventory.filesystems = filesystems(host, &inventory, None, |_| None);
+            inventory.above = above(host, &inventory);
+        }
         Focus::Volume(lv) => {
             // Whoever reads from a suspended device waits, and cannot even be killed.
             let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true));
@@ -56,10 +68,16 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             let signature = |device| match &probed {
                 Some(probed) if probed.device == device => probed.signature.clone(),
                 _ if suspended => None,
-                _ => signature(host.run(&blkid(device), &|| ())),
+                _ => signature(host.run(&blkid(host, device), &|| ())),
             };
             inventory.filesystems = filesystems(host, &inventory, Some(lv), |mount| signature(mount.device));
             inventory.unmounted = unmounted(host, &inventory, lv, signature);
+            let frozen = is_frozen(host, &inventory, suspended);
+            for fs in &mut inventory.filesystems {
+                fs.frozen = frozen;
+                let shown_as = fs.superblock.as_ref().and_then(|superblock| superblock.facts().shows_operations_as());
+                fs.exclusive_operation = shown_as.and_then(|name| host.exclusive_operation(name).ok());
+            }
             // They all are of one device. A project quota makes it look smaller through a bind mount.
             let whole = inventory.filesystems.iter().max_by_key(|fs| fs.size()).filter(|_| !suspended);
             let outdated = whole.and_then(|fs| outdated_copies(host, fs));
@@ -71,9 +89,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     Ok(inventory)
 }
 
-/// A quick look at one volume after `last`: what the kernel shows of its device, the mounts, and its file systems; all else
-/// as it was. LVM, which takes longer to answer than most steps take, is not asked. When that is enough is decided in
-/// `engine::execute`. `None`: the kernel has something else there, and only a whole look can tell.
+/// A quick look at one volume after `last`: what the kernel shows of its device, the mounts, and its file systems; all
+/// else as it was. LVM, which takes longer to answer than most steps take, is not asked. When that is enough is decided
+/// in `engine::execute`. `None`: the kernel has something else there, and only a whole look can tell.
 pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Inventory> {
     let device = last.lv(name)?.device?;
     let mapped = host.mapped(device).ok()?;
@@ -83,12 +101,16 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
         return None;
     }
     (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
+    inventory.mapped = Some(mapped);
     let mounts = mounts::parse(&host.mountinfo().ok()?).0;
     inventory.mounts = on_devices(host, mounts, |device| inventory.lv_by_device(device).is_some());
     let known = |mount: &Mount| last.filesystems.iter().find(|fs| &fs.mount == mount);
     inventory.filesystems = filesystems(host, &inventory, Some(name), |mount| known(mount)?.signature.clone());
     for fs in &mut inventory.filesystems {
-        fs.outdated_copies = known(&fs.mount).and_then(|fs| fs.outdated_copies.clone());
+        let Some(known) = known(&fs.mount) else { continue };
+        fs.outdated_copies.clone_from(&known.outdated_copies);
+        fs.exclusive_operation.clone_from(&known.exclusive_operation);
+        fs.frozen = known.frozen;
     }
     let known = |_| last.unmounted.as_ref().filter(|found| &found.lv == name)?.signature.clone();
     inventory.unmounted = unmounted(host, &inventory, name, known);
@@ -96,9 +118,12 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
     Some(inventory)
 }
 
-/// A btrfs is mounted under a number of its own: the device of its source is put in the place of that, if it is a volume's.
+/// A btrfs is mounted under a number of its own: the device of its source is put in the place of that, if it is a
+/// volume's.
 fn on_devices(host: &dyn Host, mut mounts: Vec<Mount>, is_volume: impl Fn(DeviceNumber) -> bool) -> Vec<Mount> {
-    for mount in mounts.iter_mut().filter(|mount| mount.fs_type == "btrfs") {
+    let has_own =
+        |mount: &&mut Mount| FsKind::from_name(&mount.fs_type).is_some_and(|kind| kind.about().has_own_numbers);
+    for mount in mounts.iter_mut().filter(has_own) {
         let device = host.block_device(Path::new(&mount.source));
         mount.device = device.filter(|device| is_volume(*device)).unwrap_or(mount.number);
     }
@@ -117,7 +142,7 @@ fn unmounted(
     if inventory.mounts.iter().any(|mount| mount.device == device) {
         return None;
     }
-    let superblock = host.superblock(device).ok().and_then(|head| superblock::parse(&head));
+    let superblock = host.superblock(device).ok().and_then(|head| filesystem::parse(&head));
     let stray_name = stray(host, device, name.dm_path());
     Some(Unmounted { lv: name.clone(), superblock, signature: signature(device), stray_name })
 }
@@ -132,13 +157,14 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed
             let needed = command(Some(&lv.vg), Columns::Needed);
             let output = match mounted_device(host, lv) {
                 Some(device) => {
-                    let (output, found) = host.run_both(&needed, &blkid(device));
+                    let (output, found) = host.run_both(&needed, &blkid(host, device));
                     probed = Some(Probed { device, signature: signature(found) });
                     output?
                 }
                 None => host.run(&needed, &|| ())?,
             };
-            // A group that is not there makes the report fail, like much else; the report of all groups tells them apart.
+            // A group that is not there makes the report fail, like much else; the report of all groups tells them
+            // apart.
             if output.succeeded() { output } else { ask(None, Columns::Needed)? }
         }
         // A version that lacks a column refuses the command line.
@@ -150,7 +176,40 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed
     if !output.succeeded() {
         return Err(LookError::Failed(output.complaint()));
     }
-    Ok((lvm::parse(&output.stdout, host.now())?, probed))
+    let mut inventory = lvm::parse(&output.stdout, host.now())?;
+    inventory.pvs.extend(duplicates(host, &output));
+    Ok((inventory, probed))
+}
+
+/// The PVs that LVM found on a further device. It reports them only if it is asked for them alone, which would double
+/// the cost of each look; but it warns about them in any report, newer versions among what they print.
+fn duplicates(host: &dyn Host, output: &Output) -> Vec<Pv> {
+    const WARNING: &[u8] = b"Not using device";
+    if output.stderr.is_empty() && !output.stdout.windows(WARNING.len()).any(|part| part == WARNING) {
+        return vec![];
+    }
+    let asked = host.run(&Command::report(Tool::Lvm, lvm::duplicates_arguments()), &|| ());
+    let report = asked.ok().filter(Output::succeeded).and_then(|said| lvm::parse(&said.stdout, host.now()).ok());
+    report.map_or(vec![], |report| report.pvs)
+}
+
+/// Whether the file systems of the volume that was looked at take no writes; all of its mounts are of one. `None`: not
+/// known.
+fn is_frozen(host: &dyn Host, inventory: &Inventory, suspended: bool) -> Option<bool> {
+    // Not one that another file system is mounted over.
+    let is_seen = |fs: &&FileSystem| !fs.mount.read_only && fs.usage_device == Some(fs.mount.number);
+    let mount = &inventory.filesystems.iter().find(is_seen)?.mount;
+    // What waits for a suspended device, or for one that never answers, would be left behind.
+    if suspended {
+        return None;
+    }
+    match host.run(&Command::asks_whether_frozen(&mount.mount_point)?, &|| ()) {
+        // It says "File name too long", with the C library musl "Filename too long". Anything else, as "Permission
+        // denied", it says before it would have waited.
+        Ok(output) => output.stderr.trim_end().ends_with("name too long").then_some(false),
+        Err(RunError::TimedOut { .. } | RunError::Stuck { .. }) => Some(true),
+        Err(_) => None,
+    }
 }
 
 /// What `blkid` found on a device.
@@ -159,8 +218,8 @@ struct Probed {
     signature: Option<String>,
 }
 
-/// The device that has a volume's name, if it is mounted and can be read. One that is not is probed after LVM's report, which would count
-/// `blkid` among those who have it open.
+/// The device that has a volume's name, if it is mounted and can be read. One that is not is probed after LVM's report,
+/// which would count `blkid` among those who have it open.
 fn mounted_device(host: &dyn Host, lv: &LvRef) -> Option<DeviceNumber> {
     let device = host.block_device(&lv.dm_path())?;
     if host.mapped(device).is_ok_and(|mapped| mapped.suspended) {
@@ -175,10 +234,43 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     let Some(lv) = inventory.lv(name) else { return };
     let (device, is_pool) = (lv.device, lv.is_layout("pool"));
     let has_owner = inventory.vg(&name.vg).is_some_and(|vg| !vg.system_id.is_empty());
+    let clings = inventory.vg(&name.vg).is_some_and(|vg| vg.policy_of(lv) == "cling");
     inventory.state_usage = host.state_usage();
     inventory.users = device.and_then(|device| host.users(device).ok());
+    inventory.mapped = device.filter(|_| !is_pool).and_then(|device| host.mapped(device).ok());
+    inventory.missing_capabilities = host.missing_capabilities();
+    inventory.bears_otherwise = if is_pool {
+        bears_of_pool(host, inventory, name)
+    } else {
+        inventory.mapped.as_ref().map(|mapped| mapped.block_size)
+    };
+    inventory.cling_tags = if clings { cling_tags(host) } else { vec![] };
     inventory.system_id = has_owner.then(|| system_id(host)).flatten();
     inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();
+}
+
+/// A pool has the block size of its data, and so has each of its volumes.
+fn bears_of_pool(host: &dyn Host, inventory: &Inventory, name: &LvRef) -> Option<Bytes> {
+    let pool = inventory.lv(name)?;
+    let disks = inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(&name.vg)).filter_map(|pv| pv.disk.as_ref());
+    let sizes: BTreeSet<Bytes> = disks.map(|disk| disk.block_size).collect();
+    // Where all disks are alike nothing can change, and a pool may have hundreds of volumes.
+    if sizes.len() <= 1 {
+        return sizes.first().copied();
+    }
+    let own = host.mapped(pool.device?).ok()?.block_size;
+    let of = |lv: &Lv| {
+        let head = lv.device.and_then(|device| host.superblock(device).ok());
+        head.and_then(|head| filesystem::parse(&head)).map_or(own, |superblock| superblock.facts().bears())
+    };
+    Some(inventory.volumes_of(pool).map(of).min().unwrap_or(own))
+}
+
+/// `cling_tag_list=["@fast","@slow"]`; `"@*"` is any tag. What cannot be read allows nothing.
+fn cling_tags(host: &dyn Host) -> Vec<String> {
+    let setting = ask_lvm(host, "lvmconfig", &["--typeconfig", "full", "allocation/cling_tag_list"]);
+    let list = setting.as_deref().and_then(|text| text.split_once('=')).map_or("", |(_, list)| list);
+    list.split('"').skip(1).step_by(2).filter_map(|tag| tag.strip_prefix('@')).map(str::to_owned).collect()
 }
 
 fn ask_lvm(host: &dyn Host, command: &str, arguments: &[&str]) -> Option<String> {
@@ -194,8 +286,8 @@ fn system_id(host: &dyn Host) -> Option<String> {
     said.split_once(':').map(|(_, id)| id.trim().to_owned())
 }
 
-/// Above how many percent dmeventd extends pools; 100 is off, and so is a pool that it does not watch. What cannot be read is
-/// taken for the most eager setting there is.
+/// Above how many percent dmeventd extends pools; 100 is off, and so is a pool that it does not watch. What cannot be
+/// read is taken for the most eager setting there is.
 fn autoextends(host: &dyn Host, pool: &LvRef) -> Option<u64> {
     const MOST_EAGER: u64 = 50;
     let setting = ask_lvm(host, "lvmconfig", &["--typeconfig", "full", "activation/thin_pool_autoextend_threshold"]);
@@ -220,29 +312,70 @@ fn filesystems(
         }
         let superblock = superblocks
             .entry(mount.device)
-            .or_insert_with(|| host.superblock(mount.device).ok().and_then(|head| superblock::parse(&head)));
-        let usage = host.usage(&mount.mount_point).ok();
+            .or_insert_with(|| host.superblock(mount.device).ok().and_then(|head| filesystem::parse(&head)));
         found.push(FileSystem {
-            mount: mount.clone(),
-            usage: usage.map(|(usage, _)| usage),
-            usage_device: usage.map(|(_, device)| device),
             superblock: superblock.clone(),
-            errors: host.ext4_errors(mount.device),
             signature: signature(mount),
-            outdated_copies: None,
             stray_name: wanted.and_then(|name| stray_name(host, inventory, mount, name)),
+            ..file_system(host, mount)
         });
     }
     found
 }
 
-/// The kernel goes on showing the name by which a volume was mounted when it is renamed, and `xfs_growfs` takes the size of
-/// whatever has that name now, or, of several mounts at one place, of the first: it can make a file system smaller that way.
-/// `resize2fs`, which is given the volume's own name, looks for the mount by the other and else finds the device busy.
+/// What everybody can see of a mounted file system.
+fn file_system(host: &dyn Host, mount: &Mount) -> FileSystem {
+    let usage = host.usage(&mount.mount_point).ok();
+    FileSystem {
+        mount: mount.clone(),
+        usage: usage.map(|(usage, _)| usage),
+        usage_device: usage.map(|(_, device)| device),
+        superblock: None,
+        errors: host.ext4_errors(mount.device),
+        signature: None,
+        outdated_copies: None,
+        frozen: None,
+        exclusive_operation: None,
+        stray_name: None,
+    }
+}
+
+/// File systems on what lies on a volume: dm-crypt, a partition of it, another target of device-mapper.
+fn above(host: &dyn Host, inventory: &Inventory) -> Vec<(LvRef, FileSystem)> {
+    let volumes = inventory.lvs_by_device();
+    let below = |device: DeviceNumber| {
+        let mut device = device;
+        for _ in 0..DEEPEST {
+            // What is on several devices is on none of them.
+            let Ok([next]) = <[DeviceNumber; 1]>::try_from(host.below(device)) else { return None };
+            if let Some(lv) = volumes.get(&next).copied().flatten() {
+                return Some(lv.name.clone());
+            }
+            device = next;
+        }
+        None
+    };
+    let mut known = BTreeMap::new();
+    let mut on = |mount: &Mount| {
+        if volumes.contains_key(&mount.device) {
+            return None;
+        }
+        // A btrfs has a number of its own.
+        let device = host.block_device(Path::new(&mount.source)).unwrap_or(mount.device);
+        known.entry(device).or_insert_with(|| below(device)).clone()
+    };
+    inventory.mounts.iter().filter_map(|mount| Some((on(mount)?, file_system(host, mount)))).collect()
+}
+
+/// The kernel goes on showing the name by which a volume was mounted when it is renamed, and `xfs_growfs` takes the
+/// size of whatever has that name now, or, of several mounts at one place, of the first: it can make a file system
+/// smaller that way. `resize2fs`, which is given the volume's own name, looks for the mount by the other and else finds
+/// the device busy.
 fn stray_name(host: &dyn Host, inventory: &Inventory, mount: &Mount, name: &LvRef) -> Option<String> {
     let first = |other: &&Mount| other.mount_point == mount.mount_point && other.fs_type == mount.fs_type;
     let first = inventory.mounts.iter().find(first).unwrap_or(mount);
-    let own = (mount.fs_type == FsKind::Ext4.as_str()).then(|| name.dm_path());
+    let is_given = FsKind::from_name(&mount.fs_type).is_some_and(|kind| kind.about().is_given_device);
+    let own = is_given.then(|| name.dm_path());
     let names = [PathBuf::from(&first.source)].into_iter().chain(own);
     names.into_iter().find_map(|name| stray(host, mount.device, name))
 }
@@ -251,28 +384,30 @@ fn stray(host: &dyn Host, device: DeviceNumber, name: PathBuf) -> Option<String>
     (host.block_device(&name) != Some(device)).then(|| name.to_string_lossy().into_owned())
 }
 
-/// See [`FileSystem::outdated_copies`]. How large it is `statvfs` says; its first superblock on disk may be older than the copies.
+/// See [`FileSystem::outdated_copies`]. How large it is `statvfs` says; its first superblock on disk may be older than
+/// the copies.
 fn outdated_copies(host: &dyn Host, fs: &FileSystem) -> Option<String> {
-    let (Some(Superblock::Xfs(xfs)), Some(size)) = (&fs.superblock, fs.size()) else { return None };
-    let read = host.on_disk(fs.mount.device, [vec![0], xfs.copies()].concat());
+    let (Some(superblock), Some(size)) = (&fs.superblock, fs.size()) else { return None };
+    superblock.kind().about().rewrite_copies?;
+    let read = host.on_disk(fs.mount.device, [vec![0], superblock.facts().copies()].concat());
     let failed = |error: &std::io::Error| {
         let point = &fs.mount.mount_point;
         tracing::warn!(mount_point = %point, "the copies of the superblock cannot be read, so they pass for current: {error}");
     };
     let heads = read.inspect_err(failed).ok()?;
-    let mut superblocks = heads.iter().map(|head| match superblock::parse(head) {
-        Some(Superblock::Xfs(xfs)) => Some(xfs),
-        _ => None,
+    let mut said = heads.iter().map(|head| {
+        let copy = filesystem::parse(head).filter(|copy| copy.kind() == superblock.kind())?;
+        copy.facts().says().map(|(size, label)| (size, label.to_owned()))
     });
-    let first = superblocks.next()??;
-    let outdated = superblocks.flatten().any(|copy| copy.size().0.saturating_add(fs.slack().0) < size.0);
-    outdated.then_some(first.label)
+    let (_, label) = said.next()??;
+    let outdated = said.flatten().any(|(copy, _)| copy.0.saturating_add(fs.slack().0) < size.0);
+    outdated.then_some(label)
 }
 
 /// Has `blkid` look at the device, by probing it (`-p`), not from its cache.
-fn blkid(device: DeviceNumber) -> Command {
-    let device = format!("/dev/block/{device}");
-    Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device])
+fn blkid(host: &dyn Host, device: DeviceNumber) -> Command {
+    let device = host.device_path(device);
+    Command::report(Tool::Blkid, ["-p", "-o", "value", "-s", "TYPE", "--", &device.to_string_lossy()])
 }
 
 fn signature(said: Result<Output, RunError>) -> Option<String> {

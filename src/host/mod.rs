@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage};
+use crate::command::{Command, Tool};
+use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
-use crate::plan::{Command, Moment, Tool};
+use crate::plan::Moment;
+pub use linux::own_names;
 pub use look::{Focus, LookError, glance, look};
 pub use sampler::{Hold, Sampler};
 
@@ -37,6 +39,11 @@ pub trait Host: Send + Sync {
     /// The names and addresses of this host, for the label `instance`.
     fn own_names(&self) -> Vec<String>;
 
+    /// The command as it will be run: settings of LVM that are in force anyway are left out.
+    fn resolved(&self, command: &Command) -> Command {
+        command.clone()
+    }
+
     /// Runs a command to its end. A report is killed at its deadline; a command that changes something never is, and
     /// `overdue` is called once when it takes longer than it should.
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError>;
@@ -49,12 +56,12 @@ pub trait Host: Send + Sync {
     /// Finds out what makes later commands faster. It may run one itself, so it is called when nobody waits.
     fn prepare(&self) {}
 
-    /// Whether a process that this one did not start runs this command: a daemon that was killed leaves the one behind that
-    /// it waited for.
+    /// Whether a process that this one did not start runs this command: a daemon that was killed leaves the one behind
+    /// that it waited for.
     fn is_running(&self, command: &Command) -> bool;
 
-    /// The text of `/proc/self/mountinfo`.
-    fn mountinfo(&self) -> io::Result<String>;
+    /// `/proc/self/mountinfo`; paths in it need not be UTF-8.
+    fn mountinfo(&self) -> io::Result<Vec<u8>>;
 
     /// `statvfs`, and the device that the path leads to. Ends within a deadline even if the mount hangs.
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)>;
@@ -64,11 +71,14 @@ pub trait Host: Send + Sync {
         mount_points.iter().map(|mount_point| self.usage(mount_point)).collect()
     }
 
+    /// A path that leads to a block device, for programs that are given one.
+    fn device_path(&self, device: DeviceNumber) -> PathBuf;
+
     /// The first bytes of a block device. Ends within a deadline even if the device hangs.
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;
 
-    /// What stands at these places of a block device, a block each, read past the kernel's caches: XFS writes past that of the
-    /// device. What is behind its end is empty. Ends within a deadline even if the device hangs.
+    /// What stands at these places of a block device, a block each, read past the kernel's caches: XFS writes past that
+    /// of the device. What is behind its end is empty. Ends within a deadline even if the device hangs.
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>>;
 
     /// Has a block device write down what is in its own cache.
@@ -85,6 +95,18 @@ pub trait Host: Send + Sync {
 
     /// What device-mapper has behind a device number, as the kernel shows it.
     fn mapped(&self, device: DeviceNumber) -> io::Result<Mapped>;
+
+    /// What the kernel shows of a block device. Nothing is read from the device itself, so this never hangs.
+    fn disk(&self, device: DeviceNumber) -> io::Result<Disk>;
+
+    /// The devices that a device-mapper device lies on; none for any other.
+    fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber>;
+
+    /// What a btrfs does that excludes a resize, `none` for nothing, by its UUID.
+    fn exclusive_operation(&self, fsid: &str) -> io::Result<String>;
+
+    /// Capabilities that this process lacks, and with it the programs it runs.
+    fn missing_capabilities(&self) -> Vec<Capability>;
 
     /// How full the file system is on which the daemon keeps its state; `None` if it does not answer.
     fn state_usage(&self) -> Option<Usage>;

@@ -10,30 +10,39 @@ use procfs::process::{LimitValue, Process};
 use crate::inventory::ProcessUsage;
 
 /// Closes what the starter left open beside standard input, output and error; the programs that this one starts would
-/// inherit it (LVM complains, and a lock or a pipe of somebody else's would stay held). Called first of all, when nothing
-/// that is open is ours. What systemd passes on purpose (`LISTEN_FDS`, from 3 on) stays: http::Listeners marks it close-on-exec.
+/// inherit it (LVM complains, and a lock or a pipe of somebody else's would stay held). Called first of all, when
+/// nothing that is open is ours. What systemd passes on purpose (`LISTEN_FDS`, from 3 on) stays: http::Listeners marks
+/// it close-on-exec. So does what the command line names (`check-config <(cat FILE)`): whoever names it there means it
+/// to be used.
 pub fn close_inherited() {
     let is_ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
     let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_ours).and_then(|count| count.parse().ok());
     let first = 3 + passed.unwrap_or(0).max(0);
+    let named: Vec<RawFd> = std::env::args_os().filter_map(|argument| number_in(&argument.to_string_lossy())).collect();
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let open: Vec<RawFd> = numbers.filter(|number: &RawFd| *number >= first).collect();
+    let open: Vec<RawFd> = numbers.filter(|number: &RawFd| *number >= first && !named.contains(number)).collect();
     for number in open {
         // One of them was the folder's own and is closed by now; nothing can be done about one that cannot be closed.
         let _ = nix::unistd::close(number);
     }
 }
 
-/// Whether any process is this program with these arguments, by whatever path and interpreter it was started; or with those,
-/// where the same is said in several ways.
+/// The number in `/dev/fd/63`, `/proc/self/fd/63` or `--config.file=/dev/fd/63`, as shells write `<(...)`.
+fn number_in(argument: &str) -> Option<RawFd> {
+    let path = argument.split_once('=').map_or(argument, |(_, path)| path);
+    path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok()
+}
+
+/// Whether any process is this program with these arguments, by whatever path and interpreter it was started; or with
+/// those, where the same is said in several ways.
 pub(super) fn runs(program: &Path, variants: &[Vec<String>]) -> bool {
     let is_it = |line: &[String]| {
         let names = variants.iter().filter_map(|arguments| line.strip_suffix(&arguments[..])?.last().map(Path::new));
         names.into_iter().any(|name| name.file_name() == program.file_name())
     };
-    // Who ended while we look, or may not be looked at, is none that this daemon left behind. The arguments of a process that hangs
-    // in a page fault cannot be read either, without hanging; the kernel's own name of it can.
+    // Who ended while we look, or may not be looked at, is none that this daemon left behind. The arguments of a
+    // process that hangs in a page fault cannot be read either, without hanging; the kernel's own name of it can.
     let processes = procfs::process::all_processes().into_iter().flatten().flatten();
     let called_so = processes.filter(|process| is_called(process.pid, program));
     called_so.filter_map(|process| process.cmdline().ok()).any(|line| is_it(&line))

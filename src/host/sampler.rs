@@ -5,10 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Focus, Host, look};
-use crate::inventory::Latest;
+use crate::inventory::{Inventory, Latest};
 
-/// So long a look waits while an operation is carried out: longer than most take, and no longer than a reader of metrics
-/// would notice.
+/// So long a look waits while an operation is carried out: longer than most take, and no longer than a reader of
+/// metrics would notice.
 const MOST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks for a look at once. Dropping the last one ends the thread.
@@ -18,8 +18,8 @@ pub struct Sampler {
     held: Arc<Held>,
 }
 
-/// While one of these is there no look begins, for a while: LVM's lock and a processor are left to who has it, whose own
-/// uevents would otherwise set off a report in the middle of an operation.
+/// While one of these is there no look begins, for a while: LVM's lock and a processor are left to who has it, whose
+/// own uevents would otherwise set off a report in the middle of an operation.
 pub struct Hold(Arc<Held>);
 
 #[derive(Default)]
@@ -29,11 +29,13 @@ struct Held {
 }
 
 impl Sampler {
-    /// Starts the thread; it looks at once and then once per interval, which is asked for anew each time.
+    /// Starts the thread; it looks at once and then once per interval, which is asked for anew each time. `seen` is
+    /// told of each inventory.
     pub fn start(
         host: Arc<dyn Host>,
         latest: Arc<Latest>,
         interval: impl Fn() -> Duration + Send + 'static,
+        mut seen: impl FnMut(&Inventory) + Send + 'static,
     ) -> Sampler {
         // One waiting wish is enough: it is answered by a look that begins after it was made.
         let (sender, wishes) = mpsc::sync_channel(1);
@@ -53,6 +55,7 @@ impl Sampler {
                     _ => {}
                 }
                 failing = looked.is_err();
+                looked.iter().for_each(&mut seen);
                 latest.set(looked.ok(), started.elapsed());
                 host.prepare();
                 if wishes.recv_timeout(interval()) == Err(RecvTimeoutError::Disconnected) {
@@ -84,7 +87,7 @@ impl Drop for Hold {
 
 impl Held {
     fn count(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.count)
     }
 
     fn wait(&self) {

@@ -1,25 +1,26 @@
 //! Whether LVM must be told its settings on the command line, or the host's own configuration says the same.
 //!
-//! Every command line of ours brings the settings with it that its output or its success depends on (`--config`). That has a price:
-//! LVM reads its configuration, and makes all that depends on it, a second time, a fifth to a third of what a command takes.
-//! So where lvm.conf says the same anyway, `--config` is left out when the command is run.
+//! Every command line of ours brings the settings with it that its output or its success depends on (`--config`). That
+//! has a price: LVM reads its configuration, and makes all that depends on it, a second time, a fifth to a third of
+//! what a command takes. So where lvm.conf says the same anyway, `--config` is left out when the command is run.
 //!
-//! LVM itself is asked what it would use; this never reads lvm.conf. What it said holds as long as not one of the files is
-//! another or was changed, which is looked at before each command. In any doubt `--config` stays.
+//! LVM itself is asked what it would use; this never reads lvm.conf. What it said holds as long as not one of the files
+//! is another or was changed, which is looked at before each command. In any doubt `--config` stays.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::Output;
+use crate::command::{Command, Tool};
 use crate::inventory::lvm;
-use crate::plan::{Command, Tool, WAIT};
+use crate::plan::WAIT;
 
 /// Where LVM reads its configuration, unless its environment says otherwise, and ours does not.
 const FOLDER: &str = "/etc/lvm";
-/// The files that may be there. Further ones (`lvm_TAG.conf`) are read or not depending on the host's name and tags, which no look at
-/// files shows.
+/// The files that may be there. Further ones (`lvm_TAG.conf`) are read or not depending on the host's name and tags,
+/// which no look at files shows.
 const FILES: [&str; 2] = ["lvm.conf", "lvmlocal.conf"];
 
 /// What is known of the host's configuration of LVM.
@@ -42,12 +43,13 @@ impl Settings {
         Settings { folder: FOLDER.into(), known: Mutex::new(None) }
     }
 
-    /// The arguments to run a command with: its own, without settings that are in force anyway.
-    pub(super) fn shortened(&self, command: &Command) -> Vec<String> {
-        if self.agree() { without_settings(command) } else { command.arguments.clone() }
+    /// The command without settings that are in force anyway.
+    pub(super) fn shortened(&self, command: &Command) -> Command {
+        if self.agree() { without_settings(command) } else { command.clone() }
     }
 
-    /// Asks LVM what it would use if that is not known of the files as they are now. `ask` runs a report; `None`: it did not end.
+    /// Asks LVM what it would use if that is not known of the files as they are now. `ask` runs a report; `None`: it
+    /// did not end.
     pub(super) fn learn(&self, ask: impl FnOnce(&Command) -> Option<Output>) {
         let Some(files) = files(&self.folder) else { return };
         if self.known().as_ref().is_some_and(|known| known.files == files) {
@@ -69,20 +71,20 @@ impl Settings {
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.known)
     }
 }
 
-/// A command's arguments without `--config`; all of them if that is not one of the two that say what [`lvm::SETTINGS`] say.
-pub(super) fn without_settings(command: &Command) -> Vec<String> {
+/// A command without `--config`; as it is if that is not one of the two that say what [`lvm::SETTINGS`] say.
+pub(super) fn without_settings(command: &Command) -> Command {
     let settings = lvm::settings();
     let is_ours = |value: &str| value == settings || value == WAIT;
     let at = command.arguments.windows(2).position(|pair| pair[0] == "--config" && is_ours(&pair[1]));
-    let mut arguments = command.arguments.clone();
+    let mut short = command.clone();
     if let Some(at) = at.filter(|_| command.tool == Tool::Lvm) {
-        arguments.drain(at..at + 2);
+        short.arguments.drain(at..at + 2);
     }
-    arguments
+    short
 }
 
 /// The files as they are; `None` if what LVM reads cannot be told from them.
@@ -120,7 +122,7 @@ mod tests {
     }
 
     fn is_shortened(settings: &Settings) -> bool {
-        match settings.shortened(&command()).join(" ").as_str() {
+        match settings.shortened(&command()).arguments.join(" ").as_str() {
             "lvextend -A n -l 9 -- vg/lv" => true,
             "lvextend -A n --config global/wait_for_locks=1 -l 9 -- vg/lv" => false,
             other => panic!("{other}"),
@@ -187,9 +189,9 @@ mod tests {
     #[test]
     fn only_what_is_ours_is_left_out() {
         let other = Command::report(Tool::Lvm, ["lvs", "--config", "global/umask=1", "--", "vg"]);
-        assert_eq!(without_settings(&other), other.arguments);
+        assert_eq!(without_settings(&other), other);
         let settings = lvm::settings();
         let report = Command::report(Tool::Lvm, ["systemid", "--config", &settings]);
-        assert_eq!(without_settings(&report), ["systemid"]);
+        assert_eq!(without_settings(&report).arguments, ["systemid"]);
     }
 }

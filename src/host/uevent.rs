@@ -1,7 +1,7 @@
 //! The kernel's uevents: what was done to block devices by hand is seen at once, not at the next interval.
 //!
-//! They come over a netlink socket (`NETLINK_KOBJECT_UEVENT`, group 1) that anybody may open. Where none arrive, as in a
-//! container, the interval is what is left.
+//! They come over a netlink socket (`NETLINK_KOBJECT_UEVENT`, group 1) that anybody may open. Where none arrive, as in
+//! a container, the interval is what is left.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

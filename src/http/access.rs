@@ -1,27 +1,37 @@
 //! Who may ask for what. Every request passes through [`Access::check`], whatever its path and listener.
 //!
-//! Two layers. The web config is that of exporter-toolkit and covers every path alike. The webhook, which alone can make
-//! something grow, may ask for credentials of its own: as a request has one `Authorization` header, what the config says
-//! for the webhook stands there in place of the web config's users. Certificates of clients count in both layers.
+//! Two layers. The web config is that of exporter-toolkit and covers every path alike. The webhook, which alone can
+//! make something grow, may ask for credentials of its own: as a request has one `Authorization` header, what the
+//! config says for the webhook stands there in place of the web config's users. Certificates of clients count in both
+//! layers.
 //!
 //! Files are read again when they changed. A web config that is wrong, or would leave the webhook open, leaves the one
 //! before in force; a token that cannot be read lets nobody in, and is asked for again.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Request, StatusCode};
-use tokio_rustls::rustls::{ServerConfig, ServerConnection};
+use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::basic::{self, Answered, Verdicts};
+use super::gate::Gate;
 use super::listen::ListenAddress;
+use super::places::{Doing, Seat, Seldom};
 use super::route::{Answer, text};
 use super::tls::{self, TlsError};
+use super::turns::Source;
 use crate::config::web::{self, BcryptHash, ClientAuth, Pem};
 use crate::config::{Authorization, Config, ConfigError, FileMark, Secret, SecretError, is_world_readable};
+use crate::files::{self, Doubt, Trust};
+use crate::metrics::edge::Limit;
 
 /// Files are looked at this often at most: a certificate or token that was replaced is in use a second later.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +42,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub enum AccessError {
     #[error(transparent)]
     Web(#[from] ConfigError),
+    #[error("a file is not used")]
+    Untrusted(#[from] Doubt),
     #[error("{}: tls_server_config", file.display())]
     Tls {
         file: PathBuf,
@@ -45,20 +57,54 @@ pub enum AccessError {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// The names in its certificate, if there was one and it was verified.
-    names: Option<Vec<String>>,
+    /// From where.
+    pub(super) source: Source,
+    /// Through a listener that only this host can reach over TCP: a browser on this host can, whatever page it shows.
+    pub(super) is_loopback: bool,
+    /// The place of the connection.
+    pub(super) seat: Arc<Seat>,
+    /// What all connections share.
+    pub(super) gate: Arc<Gate>,
+    /// The certificates that were shown, its own first.
+    chain: Vec<CertificateDer<'static>>,
+    /// When they were last verified, and by which web config.
+    verified: Mutex<Option<(Instant, Weak<Web>)>>,
 }
 
 impl Peer {
-    pub(super) fn of(connection: &ServerConnection, verified: bool) -> Peer {
-        let certificate = connection.peer_certificates().and_then(<[_]>::first).filter(|_| verified);
-        Peer { names: certificate.map(|certificate| tls::names(certificate)) }
+    pub(super) fn new(source: Source, is_loopback: bool, seat: Arc<Seat>, gate: Arc<Gate>) -> Peer {
+        Peer { source, is_loopback, seat, gate, chain: vec![], verified: Mutex::default() }
     }
 
-    fn has_one_of(&self, allowed: &[String]) -> bool {
-        self.names.iter().flatten().any(|name| allowed.contains(name))
+    pub(super) fn has_shown(&mut self, connection: &ServerConnection) {
+        let shown = connection.peer_certificates().unwrap_or_default();
+        self.chain = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    }
+
+    /// Whether a connection that is kept could be made anew: a CA that was taken back, or a certificate that expired,
+    /// ends with the next request.
+    fn is_still_verified(&self, web: &Arc<Web>) -> bool {
+        let Some(tls) = &web.tls else { return true };
+        let mut verified = crate::locked(&self.verified);
+        let is_known = verified
+            .as_ref()
+            .is_some_and(|(at, by)| at.elapsed() < LOOK_AGAIN && std::ptr::eq(by.as_ptr(), Arc::as_ptr(web)));
+        if is_known || !tls.verifier.offer_client_auth() {
+            return true;
+        }
+        let holds = match self.chain.split_first() {
+            Some((own, others)) => tls.verifier.verify_client_cert(own, others, UnixTime::now()).is_ok(),
+            None => !tls.verifier.client_auth_mandatory(),
+        };
+        *verified = holds.then(|| (Instant::now(), Arc::downgrade(web)));
+        holds
+    }
+
+    /// A certificate that nobody verified has no name.
+    fn has_one_of(&self, web: &Web, allowed: &[String]) -> bool {
+        let own = self.chain.first().filter(|_| web.client_auth.verifies());
+        own.is_some_and(|own| tls::names(own).iter().any(|name| allowed.contains(name)))
     }
 }
 
@@ -71,6 +117,7 @@ pub struct Access {
     web: Mutex<Seen<Arc<Web>>>,
     secret: Mutex<Seen<Option<(PathBuf, Secret)>>>,
     verdicts: Verdicts,
+    failures: Seldom,
     bucket: Mutex<Option<(Instant, f64)>>,
 }
 
@@ -120,14 +167,10 @@ fn marks(files: impl IntoIterator<Item = PathBuf>) -> Vec<Mark> {
     files.into_iter().map(|file| (file.clone(), FileMark::of(&file))).collect()
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The web config, ready to be used.
 #[derive(Default)]
 pub(super) struct Web {
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<tls::Speaks>,
     pub(super) client_auth: ClientAuth,
     headers: Vec<(HeaderName, HeaderValue)>,
     users: Vec<(String, BcryptHash)>,
@@ -148,16 +191,16 @@ impl Access {
     fn of(of: Of, file: Option<&Path>, listeners: Vec<ListenAddress>, config: &Config) -> Result<Access, AccessError> {
         let access = Access { file: file.map(Path::to_owned), listeners, of, ..Access::default() };
         if let Some(file) = file {
-            *held(&access.web) = read_web(file)?;
+            *crate::locked(&access.web) = read_web(file, config.trust)?;
         }
         access.admits(config)?;
         Ok(access)
     }
 
-    /// Whether a config may be in force here. Who can reach the webhook can make volumes grow, so where another host can,
-    /// credentials must be asked for.
+    /// Whether a config may be in force here. Who can reach the webhook can make volumes grow, so where another host
+    /// can, credentials must be asked for.
     pub fn admits(&self, config: &Config) -> Result<(), AccessError> {
-        let web = Arc::clone(&held(&self.web).made);
+        let web = Arc::clone(&crate::locked(&self.web).made);
         self.rule(&web, config)?;
         if let Some(authorization) = &config.credentials.authorization {
             Secret::read(authorization.file())?;
@@ -209,7 +252,7 @@ impl Access {
     /// The web config as it is now.
     pub(super) async fn web(self: &Arc<Self>, config: &Arc<Config>) -> Arc<Web> {
         let (file, is_due) = {
-            let mut seen = held(&self.web);
+            let mut seen = crate::locked(&self.web);
             (self.file.clone(), self.file.is_some() && seen.is_due())
         };
         if let (Some(file), true) = (file, is_due) {
@@ -217,26 +260,26 @@ impl Access {
             // Files may be on a disk that is busy.
             let _ = tokio::task::spawn_blocking(move || access.read_web_again(&file, &config)).await;
         }
-        Arc::clone(&held(&self.web).made)
+        Arc::clone(&crate::locked(&self.web).made)
     }
 
     fn read_web_again(&self, file: &Path, config: &Config) {
         // No lock is held while a disk is waited for.
         let (files, failed, had_tls) = {
-            let seen = held(&self.web);
+            let seen = crate::locked(&self.web);
             (seen.files.clone(), seen.failed.clone(), seen.made.tls.is_some())
         };
         if failed.is_none() && !changed(&files) {
             return;
         }
-        let read = read_web(file).and_then(|new| {
+        let read = read_web(file, config.trust).and_then(|new| {
             if new.made.tls.is_some() != had_tls {
                 return Err(AccessError::Open("TLS can be turned on or off only by a restart".to_owned()));
             }
             self.rule(&new.made, config)?;
             Ok(new)
         });
-        let mut seen = held(&self.web);
+        let mut seen = crate::locked(&self.web);
         match read {
             Ok(new) => {
                 tracing::info!(file = %file.display(), "the web config or a certificate changed and was read again");
@@ -255,7 +298,7 @@ impl Access {
 
     /// Whether the web config in force is the one on disk, as far as is known.
     pub fn is_current(&self) -> bool {
-        held(&self.web).failed.is_none()
+        crate::locked(&self.web).failed.is_none()
     }
 
     /// Whether this request may be looked at, or what it is answered instead.
@@ -266,21 +309,32 @@ impl Access {
         request: &Request<B>,
     ) -> Result<(), Answer> {
         let web = self.web(config).await;
-        let is_webhook = is_webhook(request.uri().path());
-        // Alertmanager does not come again after a 429.
-        if !is_webhook && !self.takes_one(web.rate_limit) {
-            return Err(text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"));
+        if !peer.is_still_verified(&web) {
+            let says = "the certificate that this connection began with is not accepted any more, connect again\n";
+            return Err(last(text(StatusCode::FORBIDDEN, says)));
         }
+        let is_webhook = is_webhook(request.uri().path());
         // More than one is for whoever wants the next proxy to read another one than we do.
         let mut headers = request.headers().get_all(AUTHORIZATION).iter();
         let header = headers.next().filter(|_| headers.next().is_none());
         let own = config.credentials.authorization.as_ref().filter(|_| is_webhook);
-        match own {
-            Some(authorization) => self.check_webhook(authorization, header).await?,
-            None => self.check_user(&web, header).await?,
+        let checked = match own {
+            Some(authorization) => self.check_webhook(authorization, header).await,
+            None => self.check_user(&web, peer, header).await,
+        };
+        if let Err(answer) = checked {
+            // Without any, a browser asks before it asks its user.
+            if answer.status() == StatusCode::UNAUTHORIZED && request.headers().contains_key(AUTHORIZATION) {
+                self.has_failed(peer);
+            }
+            return Err(answer);
+        }
+        // Only those who may ask use it up. Alertmanager does not come again after a 429.
+        if !is_webhook && !self.takes_one(web.rate_limit) {
+            return Err(text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"));
         }
         match &config.credentials.allowed_sans {
-            Some(allowed) if is_webhook && !peer.has_one_of(allowed) => Err(text(
+            Some(allowed) if is_webhook && !peer.has_one_of(&web, allowed) => Err(text(
                 StatusCode::FORBIDDEN,
                 "the webhook is for clients with a certificate that webhook.client_certificate names\n",
             )),
@@ -288,15 +342,33 @@ impl Access {
         }
     }
 
-    async fn check_user(&self, web: &Web, header: Option<&HeaderValue>) -> Result<(), Answer> {
+    /// Neither user nor password is logged: people type one where the other belongs.
+    fn has_failed(&self, peer: &Peer) {
+        peer.gate.edge.login_failed(peer.seat.listener());
+        if let Some(failures) = self.failures.due() {
+            let (listener, source) = (peer.seat.listener(), peer.source);
+            tracing::warn!(listener, %source, failures, "requests with wrong credentials were refused");
+        }
+    }
+
+    async fn check_user(&self, web: &Web, peer: &Peer, header: Option<&HeaderValue>) -> Result<(), Answer> {
         if web.users.is_empty() {
             return Ok(());
         }
         let Some((user, password)) = header.and_then(basic::read) else { return Err(unauthorized("Basic")) };
-        match self.verdicts.check(&web.users, &user, &password).await {
-            Answered::Right => Ok(()),
+        if self.verdicts.are_known(&web.users, &user, &password) {
+            return Ok(());
+        }
+        // Others may have its place meanwhile.
+        peer.seat.does(Doing::Asking);
+        match self.verdicts.check(&web.users, peer.source, &user, &password).await {
+            Answered::Right => {
+                peer.seat.does(Doing::Working);
+                Ok(())
+            }
             Answered::Wrong => Err(unauthorized("Basic")),
             Answered::Busy => {
+                peer.gate.edge.hit(Limit::Passwords);
                 Err(text(StatusCode::SERVICE_UNAVAILABLE, "too many passwords are being checked, try again\n"))
             }
         }
@@ -334,7 +406,7 @@ impl Access {
 
     /// The secret, if it need not be read again.
     fn known_secret(&self, file: &Path) -> Option<Secret> {
-        let mut seen = held(&self.secret);
+        let mut seen = crate::locked(&self.secret);
         match &seen.made {
             Some((of, secret)) if of == file => {
                 let secret = secret.clone();
@@ -346,7 +418,7 @@ impl Access {
 
     fn secret_of(&self, file: &Path) -> Option<Secret> {
         let (known, files, failed) = {
-            let seen = held(&self.secret);
+            let seen = crate::locked(&self.secret);
             let known = seen.made.as_ref().filter(|(of, _)| of == file).map(|(_, secret)| secret.clone());
             (known, seen.files.clone(), seen.failed.clone())
         };
@@ -355,7 +427,7 @@ impl Access {
         }
         let files = marks([file.to_owned()]);
         let read = Secret::read(file);
-        let mut seen = held(&self.secret);
+        let mut seen = crate::locked(&self.secret);
         match read {
             Ok(secret) => {
                 let made = Some((file.to_owned(), secret.clone()));
@@ -377,7 +449,7 @@ impl Access {
     fn takes_one(&self, limit: Option<(Duration, u32)>) -> bool {
         let Some((interval, burst)) = limit else { return true };
         let now = Instant::now();
-        let mut bucket = held(&self.bucket);
+        let mut bucket = crate::locked(&self.bucket);
         let full = f64::from(burst);
         let tokens = bucket.map_or(full, |(since, tokens)| {
             (tokens + now.duration_since(since).as_secs_f64() / interval.as_secs_f64()).min(full)
@@ -387,9 +459,11 @@ impl Access {
         takes
     }
 
-    /// Adds the headers that every answer has.
+    /// Adds the headers that every answer has; the web config may say otherwise.
     pub(super) fn dress(&self, headers: &mut HeaderMap) {
-        let web = Arc::clone(&held(&self.web).made);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let web = Arc::clone(&crate::locked(&self.web).made);
         web.headers.iter().for_each(|(name, value)| drop(headers.insert(name, value.clone())));
     }
 }
@@ -397,6 +471,12 @@ impl Access {
 /// All paths that can make something grow.
 fn is_webhook(path: &str) -> bool {
     path.starts_with("/webhook/")
+}
+
+/// Ends the connection.
+pub(super) fn last(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn unauthorized(scheme: &str) -> Answer {
@@ -407,16 +487,17 @@ fn unauthorized(scheme: &str) -> Answer {
     answer
 }
 
-fn read_web(file: &Path) -> Result<Seen<Arc<Web>>, AccessError> {
-    let mut files = marks([file.to_owned()]);
-    let read = web::load(file)?;
+fn read_web(file: &Path, trust: Trust) -> Result<Seen<Arc<Web>>, AccessError> {
+    let mut named = marks([file.to_owned()]);
+    let read = web::load(file, trust)?;
     let (mut tls, mut client_auth) = (None, ClientAuth::NoClientCert);
     if let Some(wanted) = &read.tls {
-        let named = [Some(&wanted.certificate), Some(&wanted.key), wanted.client_ca.as_ref()];
-        files.extend(marks(named.into_iter().flatten().filter_map(|pem| match pem {
+        let pems = [Some(&wanted.certificate), Some(&wanted.key), wanted.client_ca.as_ref()];
+        named.extend(marks(pems.into_iter().flatten().filter_map(|pem| match pem {
             Pem::File(file) => Some(file.clone()),
             Pem::Inline(_) => None,
         })));
+        named.iter().try_for_each(|(file, _)| trust.judge(files::doubt(file)))?;
         if wanted.allowed_sans.is_some() && wanted.client_auth == ClientAuth::NoClientCert {
             tracing::warn!("client_allowed_sans has no effect without a client_auth_type that asks for certificates");
         }
@@ -427,5 +508,5 @@ fn read_web(file: &Path) -> Result<Seen<Arc<Web>>, AccessError> {
         |(name, value): (String, String)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?));
     let headers = read.headers.into_iter().filter_map(header).collect();
     let made = Web { tls, client_auth, headers, users: read.users, rate_limit: read.rate_limit };
-    Ok(Seen { made: Arc::new(made), files, looked: Some(Instant::now()), failed: None })
+    Ok(Seen { made: Arc::new(made), files: named, looked: Some(Instant::now()), failed: None })
 }

@@ -52,8 +52,14 @@ pub fn call(socket: &Path, path: &str, body: String, line: &mut dyn FnMut(&str))
     runtime.block_on(async {
         let stream = match UnixStream::connect(socket).await {
             Ok(stream) => stream,
-            // Nobody listens: no daemon, or one that was killed and left its socket behind.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            // Nobody listens: no daemon, one that was killed and left its socket behind, or no folder where a socket
+            // could be.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused
+                ) =>
+            {
                 return Ok(None);
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {

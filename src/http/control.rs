@@ -2,13 +2,13 @@
 //! connects must be root or the daemon's own user; there is no other door to these paths.
 //!
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
-//! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for each
-//! [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with the report;
-//! `POST /-/config`, answered with the fingerprint of the config in force.
+//! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for
+//! each [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with
+//! the report; `POST /-/config`, answered with the fingerprint of the config in force.
 
 use std::convert::Infallible;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
@@ -29,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::route::text;
 use crate::config::InForce;
 use crate::engine::{Handle, Progress};
+use crate::files::Folder;
 use crate::journal::Event;
 use crate::name::LvRef;
 use crate::report::{Make, Wish};
@@ -51,17 +52,36 @@ pub struct Extend {
     pub by: Option<u64>,
 }
 
+/// The socket, and the file by which it is reached.
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+}
+
+impl ControlSocket {
+    /// Whether its name still leads to it: its folder may have been removed or replaced.
+    pub fn is_there(&self) -> bool {
+        file(&self.path).is_ok_and(|file| file == self.file)
+    }
+}
+
+fn file(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
 /// Binds the socket. One that is there already was left behind: the caller holds the daemon's lock.
-#[expect(clippy::disallowed_methods, reason = "a socket that a killed daemon left behind cannot be bound again")]
-pub fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
+pub fn bind_control(path: &Path) -> std::io::Result<ControlSocket> {
+    let (folder, name) = Folder::of(path)?;
+    match folder.remove(&name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
     // Whatever the umask and whoever made the folder: only root connects.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let listener = folder.bind(&name, 0o600)?;
+    listener.set_nonblocking(true)?;
+    Ok(ControlSocket { listener: UnixListener::from_std(listener)?, path: path.to_owned(), file: file(path)? })
 }
 
 /// What a person reaches through the socket.
@@ -76,12 +96,11 @@ pub struct Control {
     pub in_force: Arc<InForce>,
 }
 
-/// Serves until the runtime ends.
-pub async fn serve_control(listener: UnixListener, control: Control) {
-    let control = Arc::new(control);
+/// Serves until it is dropped; who is connected by then is answered all the same.
+pub async fn serve_control(socket: &ControlSocket, control: &Arc<Control>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if may(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(&control)))),
+        match socket.listener.accept().await {
+            Ok((stream, _)) if may(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(control)))),
             Ok(_) => tracing::warn!("a control connection of another user was refused"),
             Err(error) => {
                 tracing::warn!("the control socket cannot accept: {error}");
@@ -165,8 +184,9 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
     let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
     tracing::info!(whom, "a person said {path}");
     // Writing to the journal waits for the disk.
+    let writing = engine.clone();
     let written = tokio::task::spawn_blocking(move || {
-        let shared = engine.shared();
+        let shared = writing.shared();
         shared.journal().writer_soon()?.append(shared.host.moment(), vec![event(lv)])
     });
     match tokio::time::timeout(super::ANSWERED_WITHIN, written).await {
@@ -174,7 +194,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         Ok(Ok(Err(error))) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
         Ok(Err(_)) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
         // It may be written down later, so that the person must look.
-        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, super::NOT_WRITTEN.to_owned()),
+        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, super::not_written(&engine)),
     }
 }
 

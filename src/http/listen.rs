@@ -1,19 +1,21 @@
 //! Where the daemon listens: TCP, Unix sockets, and sockets that systemd hands over.
 //!
-//! Everything is bound before anything else is started, so that a wrong address or a second daemon changes nothing. What
-//! can be reached from the network is known here, from the sockets themselves and not from what was asked for.
+//! Everything is bound before anything else is started, so that a wrong address or a second daemon changes nothing.
+//! What can be reached from the network is known here, from the sockets themselves and not from what was asked for.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use listenfd::ListenFd;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::files::Folder;
 
 /// `HOST:PORT`, `:PORT` for all addresses, or `unix:/PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +84,8 @@ pub struct Listeners(Vec<Listener>);
 /// One of them.
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    /// And its path: the one that the kernel has begins at the folder that was open when it was bound.
+    Unix(UnixListener, PathBuf),
 }
 
 impl Listeners {
@@ -91,7 +94,7 @@ impl Listeners {
         let bound = addresses.iter().map(|address| {
             let listener = match address {
                 ListenAddress::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
-                ListenAddress::Unix(path) => bind_unix(path).map(Listener::Unix),
+                ListenAddress::Unix(path) => bind_unix(path).map(|unix| Listener::Unix(unix, path.clone())),
             };
             listener.map_err(|error| (address.clone(), error))
         });
@@ -105,7 +108,10 @@ impl Listeners {
         for index in 0..passed.len() {
             let listener = match passed.take_tcp_listener(index) {
                 Ok(tcp) => tcp.map(Listener::Tcp),
-                Err(_) => passed.take_unix_listener(index)?.map(Listener::Unix),
+                Err(_) => passed.take_unix_listener(index)?.map(|unix| {
+                    let path = unix.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+                    Listener::Unix(unix, path.unwrap_or_else(|| PathBuf::from("(unnamed)")))
+                }),
             };
             let Some(listener) = listener else { continue };
             if !listener.listens()? {
@@ -136,18 +142,14 @@ impl Listener {
             Listener::Tcp(tcp) => {
                 ListenAddress::Tcp(tcp.local_addr().unwrap_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))))
             }
-            Listener::Unix(unix) => {
-                let address = unix.local_addr().ok();
-                let path = address.as_ref().and_then(|address| address.as_pathname());
-                ListenAddress::Unix(path.unwrap_or(Path::new("(unnamed)")).to_owned())
-            }
+            Listener::Unix(_, path) => ListenAddress::Unix(path.clone()),
         }
     }
 
     fn listens(&self) -> io::Result<bool> {
         let listens = match self {
             Listener::Tcp(tcp) => getsockopt(tcp, sockopt::AcceptConn),
-            Listener::Unix(unix) => getsockopt(unix, sockopt::AcceptConn),
+            Listener::Unix(unix, _) => getsockopt(unix, sockopt::AcceptConn),
         };
         Ok(listens?)
     }
@@ -155,10 +157,13 @@ impl Listener {
     pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
             Listener::Tcp(tcp) => {
+                // As many as the kernel allows may wait to be accepted, usually 4096 and not 128: those who find no
+                // room try again a second later.
+                listen(&tcp, Backlog::MAXCONN)?;
                 tcp.set_nonblocking(true)?;
                 AsyncListener::Tcp(tokio::net::TcpListener::from_std(tcp)?)
             }
-            Listener::Unix(unix) => {
+            Listener::Unix(unix, _) => {
                 unix.set_nonblocking(true)?;
                 AsyncListener::Unix(tokio::net::UnixListener::from_std(unix)?)
             }
@@ -177,10 +182,14 @@ pub(super) enum AsyncListener {
 }
 
 impl AsyncListener {
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// A connection, and the address it comes from, if it has one.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         Ok(match self {
-            AsyncListener::Tcp(tcp) => Box::new(tcp.accept().await?.0),
-            AsyncListener::Unix(unix) => Box::new(unix.accept().await?.0),
+            AsyncListener::Tcp(tcp) => {
+                let (stream, address) = tcp.accept().await?;
+                (Box::new(stream), Some(address.ip()))
+            }
+            AsyncListener::Unix(unix) => (Box::new(unix.accept().await?.0), None),
         })
     }
 
@@ -206,17 +215,15 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a socket that a killed daemon left behind cannot be bound again")]
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     // Somebody may still listen on it; what is no socket is not ours to remove either.
+    let (folder, name) = Folder::of(path)?;
     if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        std::fs::remove_file(path)?;
+        folder.remove(&name)?;
     }
-    let listener = UnixListener::bind(path)?;
     // Whatever the umask: root, and the group that the folder or a person gives it.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
+    folder.bind(&name, 0o660)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `GET /metrics`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, HeaderValue, VARY};
@@ -11,13 +12,18 @@ use tokio::sync::Mutex;
 use super::Context;
 use super::route::{Answer, text, with_type};
 use crate::metrics::exposition::Shape;
-use crate::metrics::target::Targets;
+use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::{Format, accepts_gzip};
+use crate::name::LvRef;
 
 /// Pages by shape, each with the moment at which it was begun. Whoever asked before that moment is given the page: many
 /// scrapes at once are one reading of the host.
 #[derive(Default)]
 pub struct Pages(Mutex<Vec<(Shape, Instant, Bytes)>>);
+
+/// So long a refusal says what would become of the next request. The alerts that ask for a growth come again every 5
+/// minutes, so it is renewed as long as it stands.
+const REFUSED_LATELY: Duration = Duration::from_secs(10 * 60);
 
 /// Answers a scrape. What could not be read is missing and says so.
 pub(super) async fn metrics(context: &Arc<Context>, request: &Request<Incoming>) -> Answer {
@@ -55,14 +61,20 @@ async fn page(context: &Arc<Context>, shape: Shape) -> Option<Bytes> {
 
 fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
     context.metrics.web_config_accepted.set(i64::from(context.access.is_current()));
+    context.metrics.log_lines_left_out.inner().store(crate::log::left_out(), Ordering::Relaxed);
     let targets = context.engine().map(|engine| {
+        let shared = engine.shared();
         let history = {
-            let journal = engine.shared().journal();
+            let journal = shared.journal();
             context.metrics.journal_writable.set(i64::from(journal.is_writable()));
-            journal.state().history(engine.shared().dry_run)
+            journal.state().history(shared.dry_run)
         };
         context.metrics.queue_length.set(engine.waiting_count() as i64);
-        Targets::new(&context.config(), &context.latest.get().inventory, &history, &engine.shared().host.moment())
+        let now = shared.host.moment();
+        let standing = shared.standing.all();
+        let refused = |lv: &LvRef| Some(standing.get(lv)?.trouble(&now, REFUSED_LATELY)?.code);
+        let known = Knowledge { history: &history, dry_run: shared.dry_run, refused: &refused, now };
+        Targets::new(&context.config(), &context.latest.get(), &known)
     });
     context.exposition.page(shape, targets, Some(&context.metrics.registry))
 }

@@ -5,9 +5,12 @@ mod access;
 mod basic;
 pub mod client;
 mod control;
+mod gate;
+mod health;
 mod listen;
 mod metrics;
 mod pages;
+mod places;
 mod report;
 mod route;
 mod server;
@@ -15,12 +18,12 @@ mod signature;
 mod status;
 mod stream;
 mod tls;
+mod turns;
 mod verdict;
 mod webhook;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -30,21 +33,30 @@ use crate::config::{Config, InForce};
 use crate::engine::Handle;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
+use crate::metrics::edge::Edge;
 use crate::metrics::exposition::Exposition;
 use crate::report::Make;
 pub use access::{Access, AccessError};
-pub use control::{Control, Extend, bind_control, serve_control};
+pub use control::{Control, ControlSocket, Extend, bind_control, serve_control};
+use gate::ANSWERED_WITHIN;
+pub use gate::{Place, Posted, read as read_body};
 pub use listen::{ListenAddress, Listeners};
 pub use metrics::Pages;
 pub use pages::StatusPages;
+pub use report::Reports;
 pub use route::{Answer, text, with_type};
 pub use server::{Limits, serve};
-pub use webhook::read as read_body;
 
-/// Who waits for the journal's disk is answered by then, also where it hangs: a little later than those are who wait for
-/// somebody else's write, and before Alertmanager's shortest `group_interval`, 10 s, is over.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
-const NOT_WRITTEN: &str = "the journal's disk does not answer; whether it has this shows when it does";
+/// Why something was not written to the journal in time, as far as the journal knows: a disk that hangs, or a host that
+/// is too busy.
+fn not_written(engine: &Handle) -> String {
+    let within = ANSWERED_WITHIN.as_secs();
+    let why = match engine.shared().journal().answers() {
+        Err(error) => error.to_string(),
+        Ok(()) => format!("the journal was not written within {within} s"),
+    };
+    format!("{why}; this may still be written later")
+}
 
 /// What stands behind the listeners: the daemon, or a relay.
 pub trait Site: Send + Sync + 'static {
@@ -58,6 +70,10 @@ pub trait Site: Send + Sync + 'static {
     fn webhook_answered(&self, status: u16);
     /// No new connections are taken any more.
     fn drain(&self);
+    /// What is counted of those who connect.
+    fn edge(&self) -> &Edge;
+    /// The names this host goes by, for the header `Host`.
+    fn names(&self) -> OwnNames;
     /// What connections are under.
     fn limits(&self) -> Limits {
         Limits::default()
@@ -84,8 +100,8 @@ pub struct Context {
     pub status: StatusPages,
     /// Makes reports.
     pub report: Make,
-    /// Held while one is made.
-    pub reporting: tokio::sync::Mutex<()>,
+    /// Those that were made last.
+    pub reporting: tokio::sync::Mutex<Reports>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What connections are under.
@@ -108,7 +124,7 @@ impl Context {
     }
 
     /// What counts as this host.
-    fn names(&self, config: &Config) -> OwnNames {
+    fn names_for(&self, config: &Config) -> OwnNames {
         config.instances.as_ref().map_or_else(|| (self.own_names)(), OwnNames::new)
     }
 }
@@ -132,6 +148,15 @@ impl Site for Context {
 
     fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn edge(&self) -> &Edge {
+        &self.metrics.edge
+    }
+
+    fn names(&self) -> OwnNames {
+        let own = (self.own_names)();
+        own.and(self.config().instances.iter().flatten())
     }
 
     fn limits(&self) -> Limits {

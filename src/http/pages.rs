@@ -1,8 +1,8 @@
 //! `GET /`, `/api/v1/` and `/-/ready`.
 //!
 //! Page and API are written from one [`Status`], at most once a second however many ask: they cost a bounded share of a
-//! processor and never wait for LVM. The page brings all it needs; its Content-Security-Policy lets nothing else run, by
-//! the hashes of its own style and script.
+//! processor and never wait for LVM. The page brings all it needs; its Content-Security-Policy lets nothing else run,
+//! by the hashes of its own style and script.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use super::Context;
 use super::route::{Answer, text, with_type};
 use super::status::{Head, Status};
 use crate::plan::Moment;
-use crate::units;
+use crate::{report, units};
 
 /// How long what was made is given to others who ask. People do not look more often.
 const FRESH: Duration = Duration::from_secs(1);
@@ -91,8 +91,6 @@ pub(super) async fn status(context: &Arc<Context>, part: Part) -> Answer {
     };
     let mut answer = with_type(StatusCode::OK, kind, body.clone());
     let headers = answer.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if let Ok(policy) = HeaderValue::from_str(&policy()) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -146,14 +144,15 @@ fn make(context: &Context) -> Result<Made, minijinja::Error> {
 }
 
 fn json(value: &impl Serialize) -> Bytes {
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    text.push(b'\n');
+    let mut text = crate::visible_json(serde_json::to_string_pretty(value).unwrap_or_default());
+    text.push('\n');
     text.into()
 }
 
 fn render(context: &Context, status: &Status) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(report::escaped);
     environment.add_filter("size", |bytes: u64| units::Bytes(bytes).to_string().replace(' ', "\u{a0}"));
     environment.add_filter("percent", percent);
     environment.add_filter("span", |seconds: i64| span(seconds));

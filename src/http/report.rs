@@ -1,40 +1,84 @@
 //! `GET /report`: the report of now, in the form that the address or the `Accept` header asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderValue, VARY};
 use hyper::{Request, StatusCode};
+use tokio::time::Instant;
 
 use super::Context;
+use super::access::Peer;
 use super::route::{Answer, text, with_type};
 use crate::config::ReportFormat;
+use crate::metrics::edge::Limit;
 use crate::report::{STYLE, Wish};
 
-/// Answers with a report; one is made at a time, for each reads the usage of all mounts.
+/// A report is this old at the most. Inventory and usage change no faster than people look.
+const FRESH: Duration = Duration::from_secs(10);
+/// Reports that are kept: each form, with and without something to compare with.
+const KEPT: usize = 6;
+/// After a report was made no other one is for so many times as long: a tenth of a processor is what all reports may
+/// cost.
+const REST: u32 = 9;
+/// The reports that were made last.
+#[derive(Debug, Default)]
+pub struct Reports {
+    made: VecDeque<(Instant, Wish, Bytes)>,
+    /// When the next one may be made.
+    next: Option<Instant>,
+}
+
+/// Answers with a report.
 pub(super) async fn report(context: &Arc<Context>, request: &Request<Incoming>) -> Answer {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let wish = match wish(request.uri().query().unwrap_or(""), accept) {
         Ok(wish) => wish,
         Err(why) => return text(StatusCode::BAD_REQUEST, format!("{why}\n")),
     };
-    let one_at_a_time = context.reporting.lock().await;
-    let (make, format) = (Arc::clone(&context.report), wish.format);
-    let made = tokio::task::spawn_blocking(move || make(&wish)).await;
-    drop(one_at_a_time);
-    let mut answer = match made {
-        Ok(Ok(report)) => with_type(StatusCode::OK, format.content_type(), report),
-        Ok(Err(why)) => return text(StatusCode::BAD_REQUEST, format!("{why}\n")),
-        Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be made\n"),
+    let gate = request.extensions().get::<Arc<Peer>>().map(|peer| Arc::clone(&peer.gate));
+    let Some(_waiting) = gate.as_ref().and_then(|gate| gate.reports.try_acquire().ok()) else {
+        context.metrics.edge.hit(Limit::Reports);
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many reports are asked for, try again\n");
+    };
+    let format = wish.format;
+    let mut answer = match made(context, wish).await {
+        Ok(report) => with_type(StatusCode::OK, format.content_type(), report),
+        Err(answer) => return answer,
     };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     if let Ok(policy) = HeaderValue::try_from(policy()) {
         answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     answer
+}
+
+async fn made(context: &Arc<Context>, wish: Wish) -> Result<Bytes, Answer> {
+    let mut reports = context.reporting.lock().await;
+    reports.made.retain(|(at, ..)| at.elapsed() < FRESH);
+    if let Some((_, _, report)) = reports.made.iter().find(|(_, of, _)| *of == wish) {
+        return Ok(report.clone());
+    }
+    if let Some(next) = reports.next {
+        tokio::time::sleep_until(next).await;
+    }
+    let (make, of, begun) = (Arc::clone(&context.report), wish.clone(), Instant::now());
+    let made = tokio::task::spawn_blocking(move || make(&wish)).await;
+    reports.next = Some(Instant::now() + begun.elapsed() * REST);
+    let report = match made {
+        Ok(Ok(report)) => Bytes::from(report),
+        Ok(Err(why)) => return Err(text(StatusCode::BAD_REQUEST, format!("{why}\n"))),
+        Err(_) => return Err(text(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be made\n")),
+    };
+    reports.made.push_back((Instant::now(), of, report.clone()));
+    if reports.made.len() > KEPT {
+        reports.made.pop_front();
+    }
+    Ok(report)
 }
 
 /// Nothing may be loaded or run, and only the style that is in the page counts.

@@ -1,14 +1,15 @@
 //! Which path leads where: one screen.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::access::Peer;
+use super::access::{Peer, last};
 use super::pages::Part;
 use super::{Context, Site, metrics, pages, report, webhook};
 use crate::alert::Sender;
@@ -19,7 +20,9 @@ pub type Answer = Response<Full<Bytes>>;
 /// Answers a request, whatever its path, from those who may ask.
 pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request<Incoming>) -> Answer {
     let is_webhook = request.uri().path().starts_with("/webhook/");
-    let mut answer = match malformed(&request) {
+    let refused =
+        malformed(&request).or_else(|| of_a_page(&request, is_webhook)).or_else(|| misdirected(site, peer, &request));
+    let mut answer = match refused {
         Some(refused) => refused,
         None => match site.access().check(&site.config(), peer, &request).await {
             Ok(()) => match is_webhook.then(|| no_json(&request)).flatten() {
@@ -53,11 +56,40 @@ fn malformed<B>(request: &Request<B>) -> Option<Answer> {
         Err(()) => false,
     };
     let refusal = refusal.or((!is_plain).then_some("expected no transfer coding but chunked\n"));
-    refusal.map(|why| text(StatusCode::BAD_REQUEST, why))
+    // Where this request ends is something else for each reader, so nothing that comes behind it is read.
+    refusal.map(|why| last(text(StatusCode::BAD_REQUEST, why)))
 }
 
-/// The answer to a body that is not said to be plain JSON. That also keeps pages in a browser on this host out: they can
-/// send other types anywhere without being asked first.
+/// A browser says of each request which page had it sent; Alertmanager and Grafana send no such header. A page can send
+/// nothing to the webhook, whatever it calls itself.
+fn of_a_page<B>(request: &Request<B>, is_webhook: bool) -> Option<Answer> {
+    let is_of_browser = |name: &HeaderName| *name == ORIGIN || name.as_str().starts_with("sec-fetch-");
+    (is_webhook && request.headers().keys().any(is_of_browser)).then(|| {
+        let says = "a browser sends Origin and Sec-Fetch-*, and the webhook is for Alertmanager and Grafana only\n";
+        text(StatusCode::FORBIDDEN, says)
+    })
+}
+
+/// DNS rebinding: a page's own name is made to mean 127.0.0.1, and what is there becomes the page's own. At a listener
+/// for this host alone only its own names are answered, which no page has.
+fn misdirected<S: Site, B>(site: &Arc<S>, peer: &Peer, request: &Request<B>) -> Option<Answer> {
+    if !peer.is_loopback {
+        return None;
+    }
+    let header = request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let is_ours = |authority: &Authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let is_usual = host.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost");
+        is_usual || site.names().contains(host)
+    };
+    (!header.as_ref().is_none_or(is_ours)).then(|| {
+        let says = "expected as Host an address, localhost, or a name of this host (webhook.instances adds one)\n";
+        text(StatusCode::MISDIRECTED_REQUEST, says)
+    })
+}
+
+/// The answer to a body that is not said to be plain JSON. That also keeps pages in a browser on this host out: they
+/// can send other types anywhere without being asked first.
 fn no_json<B>(request: &Request<B>) -> Option<Answer> {
     if request.method() != Method::POST {
         return None;

@@ -3,20 +3,23 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Peer;
-use super::listen::{AsyncListener, Listeners, Stream};
+use super::gate::Gate;
+use super::listen::{AsyncListener, ListenAddress, Listeners, Stream};
+use super::places::{Doing, Places, Seat};
 use super::stream::Bounded;
+use super::turns::Source;
 use super::{Site, route};
 
 /// How long running answers may take when the daemon stops.
@@ -25,14 +28,19 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What connections are under. Nobody sets them: tests do, which cannot wait as long as a client may.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share their
-    /// places: a flood on one leaves the others as they are.
+    /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share
+    /// their places: a flood on one leaves the others as they are.
     pub connections: usize,
+    /// Of these from one address: half, so that one address alone cannot fill a listener. Addresses of this host are
+    /// exempt, because a proxy or a relay stands there for many.
+    pub per_address: usize,
     /// A handshake is two round trips.
     pub handshake: Duration,
     /// Who connects has something to ask at once; places are not for those who only hold them.
     pub first: Duration,
-    /// Bounds the time for the header of a request, and so also how long a kept connection may idle.
+    /// Bounds the time for the header of a request, and so also how long a kept connection may idle: longer than
+    /// Prometheus keeps one, five minutes, so that with any interval up to that it is Prometheus that closes it. An
+    /// idle connection makes room for others when the places run out.
     pub header: Duration,
     /// For the body of a request: Alertmanager sends it at once.
     pub body: Duration,
@@ -44,9 +52,10 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 256,
+            per_address: 128,
             handshake: Duration::from_secs(10),
             first: Duration::from_secs(10),
-            header: Duration::from_secs(75),
+            header: Duration::from_secs(330),
             body: Duration::from_secs(10),
             taking: Duration::from_secs(30),
         }
@@ -56,11 +65,17 @@ impl Default for Limits {
 /// Serves until `stop` changes, then lets running answers end.
 pub async fn serve<S: Site>(listeners: Listeners, site: Arc<S>, stop: watch::Receiver<bool>) {
     let graceful = Arc::new(GracefulShutdown::new());
+    let gate = Arc::new(Gate::new(site.edge().clone()));
     let mut loops = Vec::new();
-    for listener in listeners.into_inner() {
+    for (address, listener) in listeners.addresses().into_iter().zip(listeners.into_inner()) {
         match listener.into_async() {
             Ok(listener) => {
-                loops.push(tokio::spawn(accept(listener, Arc::clone(&site), Arc::clone(&graceful), stop.clone())));
+                let limits = site.limits();
+                let named = address.to_string();
+                let places = Places::new(named, limits.connections, limits.per_address, site.edge().clone());
+                let (site, gate, graceful) = (Arc::clone(&site), Arc::clone(&gate), Arc::clone(&graceful));
+                let at = At { address, listener, site, gate, places };
+                loops.push(tokio::spawn(accept(at, graceful, stop.clone())));
             }
             Err(error) => tracing::error!("a listener cannot be used: {error}"),
         }
@@ -78,30 +93,38 @@ pub async fn serve<S: Site>(listeners: Listeners, site: Arc<S>, stop: watch::Rec
     }
 }
 
-async fn accept<S: Site>(
+/// A listener, and what stands behind it.
+struct At<S> {
+    address: ListenAddress,
     listener: AsyncListener,
     site: Arc<S>,
-    graceful: Arc<GracefulShutdown>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let places = Arc::new(Semaphore::new(site.limits().connections));
+    gate: Arc<Gate>,
+    places: Arc<Places>,
+}
+
+async fn accept<S: Site>(at: At<S>, graceful: Arc<GracefulShutdown>, mut stop: watch::Receiver<bool>) {
+    let is_loopback = at.address.tcp().is_some() && at.address.is_local();
     loop {
         let accepted = tokio::select! {
             _ = stop.changed() => return,
-            accepted = take(&listener, &places) => accepted,
+            accepted = take(&at) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let (site, places) = (Arc::clone(&site), Arc::clone(&places));
-                let at = Place { site, places, watcher: graceful.watcher(), is_file: listener.is_file() };
-                tokio::spawn(async move {
+            Ok(Some((stream, source, seat))) => {
+                let peer = Peer::new(source, is_loopback, Arc::clone(&seat), Arc::clone(&at.gate));
+                let (site, watcher, is_file) = (Arc::clone(&at.site), graceful.watcher(), at.listener.is_file());
+                let task = tokio::spawn(async move {
                     // What a client does wrong is its own concern: it got an answer, or went away.
-                    if let Err(error) = connection(stream, at).await {
+                    if let Err(error) = connection(stream, peer, site, watcher, is_file).await {
                         tracing::debug!("a connection ended: {}", crate::chain(error.as_ref()));
                     }
-                    drop(place);
                 });
+                seat.ends_by(task.abort_handle());
+                // What it sent already is read before others are accepted, which may be many.
+                tokio::task::yield_now().await;
             }
+            // Its address has all the places it may have: it is closed.
+            Ok(None) => {}
             // Out of descriptors or memory: it passes, and a listener that gave up would not come back.
             Err(error) => {
                 tracing::warn!("a connection cannot be accepted: {error}");
@@ -111,56 +134,53 @@ async fn accept<S: Site>(
     }
 }
 
-async fn take(
-    listener: &AsyncListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(Box<dyn Stream>, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    Ok((listener.accept().await?, place))
+type Accepted = (Box<dyn Stream>, Source, Arc<Seat>);
+
+async fn take<S>(at: &At<S>) -> std::io::Result<Option<Accepted>> {
+    let (stream, address) = at.listener.accept().await?;
+    let source = Source::of(address);
+    Ok(at.places.enter(source).await.map(|seat| (stream, source, seat)))
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Where a connection is served.
-struct Place<S> {
+/// `is_file`: a Unix socket. Who may open it is decided already, and nobody listens in between.
+async fn connection<S: Site>(
+    stream: Box<dyn Stream>,
+    mut peer: Peer,
     site: Arc<S>,
-    /// Of the same listener.
-    places: Arc<Semaphore>,
     watcher: Watcher,
-    /// A Unix socket: who may open it is decided already, and nobody listens in between.
     is_file: bool,
-}
-
-async fn connection<S: Site>(stream: Box<dyn Stream>, place: Place<S>) -> Ended {
-    let limits = place.site.limits();
+) -> Ended {
+    let limits = site.limits();
     let stream = Bounded::new(stream, limits.taking);
-    let web = place.site.access().web(&place.site.config()).await;
+    let web = site.access().web(&site.config()).await;
     match &web.tls {
-        Some(config) if !place.is_file => {
-            let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+        Some(tls) if !is_file => {
+            let handshake = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
             let stream = tokio::time::timeout(limits.handshake, handshake).await??;
-            let peer = Peer::of(stream.get_ref().1, web.client_auth.verifies());
-            requests(stream, peer, place).await
+            peer.has_shown(stream.get_ref().1);
+            requests(stream, peer, site, watcher).await
         }
-        _ => requests(stream, Peer::default(), place).await,
+        _ => requests(stream, peer, site, watcher).await,
     }
 }
 
-async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Place<S>) -> Ended {
-    let Place { site, places, watcher, .. } = place;
+async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, site: Arc<S>, watcher: Watcher) -> Ended {
     let limits = site.limits();
     let peer = Arc::new(peer);
-    let asked = Arc::new(AtomicBool::new(false));
-    let was_asked = Arc::clone(&asked);
-    let service = service_fn(move |request| {
-        was_asked.store(true, Ordering::Relaxed);
-        let (site, peer, places) = (Arc::clone(&site), Arc::clone(&peer), Arc::clone(&places));
+    let seat = Arc::clone(&peer.seat);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let (site, peer) = (Arc::clone(&site), Arc::clone(&peer));
+        peer.seat.does(if request.body().is_end_stream() { Doing::Working } else { Doing::Asking });
+        request.extensions_mut().insert(Arc::clone(&peer));
         async move {
             let mut answer = route::answer(&site, &peer, request).await;
             // With few places left connections are not kept.
-            if places.available_permits() < limits.connections / 4 {
+            if peer.seat.are_few() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            peer.seat.does(Doing::Answered);
             Ok::<_, Infallible>(answer)
         }
     });
@@ -174,7 +194,7 @@ async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, place: Pla
         ended = &mut connection => return Ok(ended?),
         () = tokio::time::sleep(limits.first) => {}
     }
-    if !asked.load(Ordering::Relaxed) {
+    if !seat.has_asked() {
         return Err("nothing was asked in time".into());
     }
     Ok(connection.await?)

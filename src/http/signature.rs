@@ -1,7 +1,7 @@
 //! Whether a request to `/webhook/grafana` is signed by who knows the key: HMAC-SHA256, in hexadecimal digits.
 //!
-//! Grafana signs the body, or time and body if it was told a header for the time. The key is read for each request, so a
-//! new one holds at once. What is compared is compared in constant time, by `ring`.
+//! Grafana signs the body, or time and body if it was told a header for the time. The key is read for each request, so
+//! a new one holds at once. What is compared is compared in constant time, by `ring`.
 
 use std::path::Path;
 use std::time::Duration;

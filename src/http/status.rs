@@ -1,5 +1,5 @@
-//! What the status page shows and `/api/v1/` says: one model, made from the last sample, the journal and the config. Both
-//! are written from it, so they cannot differ.
+//! What the status page shows and `/api/v1/` says: one model, made from the last sample, the journal and the config.
+//! Both are written from it, so they cannot differ.
 //!
 //! It never asks the machine anything. What would happen now is decided by the same function that decides for real, on
 //! the sample; the few things that only a look at one volume tells are taken to be as they should.
@@ -7,16 +7,17 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, health};
 use crate::config::{Config, Mode, Target, What};
 use crate::engine::Handle;
-use crate::inventory::{DeviceUsers, FileSystem, Inventory, Lv, Pv, Sample, Vg};
-use crate::journal::{Past, Running, State};
+use crate::inventory::{FileSystem, Inventory, Lv, Pv, Sample, Vg};
+use crate::journal::{Conclusion, Past, Running, State};
 use crate::name::{LvName, LvRef, MountPoint, OperationId, VgName};
-use crate::plan::{History, Moment, Plan, Step, headroom, plan};
+use crate::plan::{Code, History, Moment, Plan, Refusal, Step, headroom, plan};
 use crate::units::{Bytes, Percent};
 
-/// Operations and refusals that are shown; the journal has more.
+/// So many operations are shown, refusals of targets, and refusals that name no target: none pushes out another kind.
+/// The journal has more.
 const MOST_RECENT: usize = 50;
 
 /// Everything.
@@ -161,11 +162,12 @@ pub(super) struct TargetView {
 
 /// What would happen if somebody asked now.
 #[derive(Debug, Serialize)]
-struct Now {
+pub(super) struct Now {
     /// `grow`, `recommend`, `refuse` or `unknown`.
     verdict: &'static str,
-    code: Option<&'static str>,
-    sentence: String,
+    #[serde(rename = "code")]
+    pub(super) refused: Option<Code>,
+    pub(super) sentence: String,
     after_bytes: Option<Bytes>,
     steps: Vec<String>,
 }
@@ -236,9 +238,11 @@ struct RecentView {
     lv: Option<LvName>,
     /// `operation` or `refusal`.
     kind: &'static str,
-    result: String,
+    result: Conclusion,
     sentence: String,
     commands: Vec<String>,
+    /// A refusal: so many more like it were only counted.
+    more: u64,
 }
 
 impl Status {
@@ -249,18 +253,30 @@ impl Status {
         let engine = context.engine();
         let state = engine.map(|engine| engine.shared().state()).unwrap_or_default();
         let history = state.history(engine.is_some_and(|engine| engine.shared().dry_run));
-        let presumed = presumed(&sample.inventory);
-        let view = |target: &Target| target_view(target, &config, &presumed, &sample, &state, &history, &now);
+        let view = |target: &Target| target_view(target, &config, &sample, &state, &history, &now);
+        let targets: Vec<TargetView> = config.targets.iter().map(view).collect();
+        let standing = engine.map(|engine| engine.shared().standing.all()).unwrap_or_default();
+        let of_target = |(target, view): (&Target, &TargetView)| {
+            health::target_problem(target, &view.now, &sample, standing.get(&target.lv), &now)
+        };
+        let of_targets = config.targets.iter().zip(&targets).filter_map(of_target).collect();
         Status {
-            head: head(context, engine, &sample, &state, &now),
+            head: head(context, engine, &sample, &state, &now, of_targets),
             inventory: shown(&sample.inventory, &config, &history, &now),
-            targets: config.targets.iter().map(view).collect(),
+            targets,
             operations: operations(&state, now.at),
         }
     }
 }
 
-fn head(context: &Context, engine: Option<&Handle>, sample: &Sample, state: &State, now: &Moment) -> Head {
+fn head(
+    context: &Context,
+    engine: Option<&Handle>,
+    sample: &Sample,
+    state: &State,
+    now: &Moment,
+    of_targets: Vec<String>,
+) -> Head {
     let dry_run = engine.is_some_and(|engine| engine.shared().dry_run);
     let mode = match engine {
         Some(_) if dry_run => "dry_run",
@@ -268,19 +284,9 @@ fn head(context: &Context, engine: Option<&Handle>, sample: &Sample, state: &Sta
         _ => "exporter",
     };
     let taken_at = sample.taken.then_some(sample.inventory.taken_at);
-    let journal_writable = engine.map(|engine| engine.shared().journal().is_writable());
-    let mut problems = Vec::new();
-    if !sample.taken {
-        problems.push("LVM was not read yet: see whether `lvm fullreport` answers".to_owned());
-    } else if !sample.succeeded {
-        problems.push("LVM does not answer: what is shown is old, see the log".to_owned());
-    }
-    if journal_writable == Some(false) {
-        problems.push("The journal cannot be written: nothing can grow until it can".to_owned());
-    }
-    if !sample.inventory.oddities.is_empty() {
-        problems.push(format!("{} values that LVM gave were not understood", sample.inventory.oddities.len()));
-    }
+    let trouble = engine.and_then(|engine| engine.shared().journal().trouble());
+    let journal_writable = engine.map(|_| trouble.is_none());
+    let problems = health::general_problems(sample, trouble.as_deref()).into_iter().chain(of_targets).collect();
     Head {
         host: context.status.host.clone(),
         version: env!("CARGO_PKG_VERSION"),
@@ -299,38 +305,27 @@ fn head(context: &Context, engine: Option<&Handle>, sample: &Sample, state: &Sta
     }
 }
 
-/// The sample with what is only asked about one volume when it is about to grow: the signature on it, who else has it
-/// open, whose group it is. A plan from it says what would be done if these are in order.
-fn presumed(sample: &Inventory) -> Inventory {
-    let mut inventory = sample.clone();
-    inventory.users = Some(DeviceUsers::default());
-    inventory.filesystems.iter_mut().for_each(|fs| fs.signature = Some(fs.mount.fs_type.clone()));
-    inventory
-}
-
 fn target_view(
     target: &Target,
     config: &Config,
-    presumed: &Inventory,
     sample: &Sample,
     state: &State,
     history: &History,
     now: &Moment,
 ) -> TargetView {
+    let presumed = sample.presumed();
     let lv = presumed.lv(&target.lv);
     let fs = target.mount_point().and_then(|point| presumed.filesystem_at(point));
-    // Of a group that has a system ID the guard is answered when it is time.
-    let owner = presumed.vg(&target.lv.vg).map(|vg| vg.system_id.clone()).filter(|id| !id.is_empty());
-    let own = owner.map(|system_id| Inventory { system_id: Some(system_id), ..presumed.clone() });
-    let decided = sample.taken.then(|| plan(target, own.as_ref().unwrap_or(presumed), config, history, *now).decision);
+    let decided =
+        sample.taken.then(|| plan(target, &presumed.presumed_owner(&target.lv.vg), config, history, *now).decision);
     let parked = state.parked.get(&target.lv);
     let attention = parked.map(|parked| Attention {
         operation: parked.id,
         vg: target.lv.vg.clone(),
         lv: target.lv.lv.clone(),
         since: parked.since,
-        sentence: parked.sentence.clone(),
-        commands: parked.commands.clone(),
+        sentence: parked.account.to_string(),
+        commands: parked.account.commands.clone(),
     });
     let now_view = now_view(target, decided);
     let running = state.running.values().any(|running| running.plan.lv == target.lv);
@@ -352,11 +347,11 @@ fn target_view(
             None => fs.map(|fs| fs.mount.fs_type.clone()),
         },
         mode: target.mode,
-        state: match (now_view.verdict, now_view.code) {
+        state: match (now_view.verdict, now_view.refused) {
             _ if attention.is_some() => "attention",
             _ if running => "running",
             ("unknown", _) => "unknown",
-            ("refuse", Some("below_threshold")) => "quiet",
+            ("refuse", Some(Code::BelowThreshold)) => "quiet",
             ("refuse", _) => "held",
             _ => "would_grow",
         },
@@ -394,11 +389,12 @@ fn target_view(
     }
 }
 
-fn now_view(target: &Target, decided: Option<Result<Plan, crate::plan::Refusal>>) -> Now {
-    let sentence = |verdict, code, sentence: String| Now { verdict, code, sentence, after_bytes: None, steps: vec![] };
+fn now_view(target: &Target, decided: Option<Result<Plan, Refusal>>) -> Now {
+    let sentence =
+        |verdict, code, sentence: String| Now { verdict, refused: code, sentence, after_bytes: None, steps: vec![] };
     match decided {
         None => sentence("unknown", None, "LVM was not read yet".to_owned()),
-        Some(Err(refusal)) => sentence("refuse", Some(refusal.code.as_str()), refusal.sentence),
+        Some(Err(refusal)) => sentence("refuse", Some(refusal.code), refusal.sentence),
         Some(Ok(plan)) => {
             let verdict = if target.mode == Mode::Recommend { "recommend" } else { "grow" };
             let shown = |step: &Step| step.command().map_or_else(|| format!("({step})"), |command| command.to_string());
@@ -416,7 +412,7 @@ fn usage_view(fs: &FileSystem) -> UsageView {
         available_bytes: Some(usage.avail),
         used_percent: Some(usage.percent()),
         // XFS makes inodes as it needs them.
-        inodes_percent: usage.inode_percent().filter(|_| fs.mount.fs_type == "ext4"),
+        inodes_percent: usage.inode_percent().filter(|_| fs.kind().is_some_and(|kind| kind.about().has_fixed_inodes)),
     }
 }
 
@@ -532,13 +528,15 @@ fn operations(state: &State, now: Timestamp) -> Operations {
         vg: lv.vg.clone(),
         lv: lv.lv.clone(),
         since: parked.since,
-        sentence: parked.sentence.clone(),
-        commands: parked.commands.clone(),
+        sentence: parked.account.to_string(),
+        commands: parked.account.commands.clone(),
     });
-    let done = state.past.iter().map(|past| recent("operation", past));
-    let mut all: Vec<RecentView> = done.chain(state.refused.iter().map(|past| recent("refusal", past))).collect();
+    let done = state.past.iter().rev().take(MOST_RECENT).map(|past| recent("operation", past));
+    let refused = [true, false].into_iter().flat_map(|names_one| {
+        state.refused.iter().rev().filter(move |past| past.lv.is_some() == names_one).take(MOST_RECENT)
+    });
+    let mut all: Vec<RecentView> = done.chain(refused.map(|past| recent("refusal", past))).collect();
     all.sort_by_key(|view| std::cmp::Reverse(view.at));
-    all.truncate(MOST_RECENT);
     Operations {
         running: state.running.iter().map(|(id, running)| running_view(*id, running, now)).collect(),
         waiting: state.pending.values().map(|pending| waiting_view(&pending.lv, state)).collect(),
@@ -549,8 +547,8 @@ fn operations(state: &State, now: Timestamp) -> Operations {
 
 fn recent(kind: &'static str, past: &Past) -> RecentView {
     let (vg, lv) = past.lv.clone().map(|LvRef { vg, lv }| (vg, lv)).unzip();
-    let (result, sentence, commands) = (past.result.clone(), past.sentence.clone(), past.commands.clone());
-    RecentView { at: past.at, vg, lv, kind, result, sentence, commands }
+    let (result, sentence, commands) = (past.result, past.sentence.clone(), past.commands.clone());
+    RecentView { at: past.at, vg, lv, kind, result, sentence, commands, more: past.more }
 }
 
 fn waiting_view(lv: &LvRef, state: &State) -> WaitingView {

@@ -1,7 +1,7 @@
 //! A connection with a deadline for its reader: an answer that is not taken in time ends it.
 //!
-//! Only time in which the other end does not take what is ready counts, from the first byte that had to wait until all of
-//! the answer is gone. So neither who reads nothing nor who reads a byte a minute keeps a place for long.
+//! Only time in which the other end does not take what is ready counts, from the first byte that had to wait until all
+//! of the answer is gone. So neither who reads nothing nor who reads a byte a minute keeps a place for long.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

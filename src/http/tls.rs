@@ -39,7 +39,14 @@ pub enum TlsError {
 }
 
 /// What speaks TLS.
-pub(super) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) struct Speaks {
+    pub(super) config: Arc<ServerConfig>,
+    /// Looks at the certificates of clients, in the handshake and later.
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// As the web config says.
+pub(super) fn server(tls: &Tls) -> Result<Speaks, TlsError> {
     let provider = Arc::new(provider(tls));
     let certificates = certificates(&tls.certificate, "cert_file")?;
     let (what, bytes) = bytes(&tls.key, "key_file")?;
@@ -53,12 +60,12 @@ pub(super) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(TlsError::Nothing)?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::clone(&verifier))
         .with_single_cert(certificates, key)
         .map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.prefer_own_order;
-    Ok(Arc::new(config))
+    Ok(Speaks { config: Arc::new(config), verifier })
 }
 
 /// The names in a certificate that a list of allowed names is compared with, as the exporter-toolkit reads them.

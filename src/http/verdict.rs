@@ -14,12 +14,19 @@ use crate::config::Config;
 use crate::engine::{Accepted, Delivery, Request as Wish, SubmitError};
 use crate::inventory::Inventory;
 use crate::journal::{Event, Source};
+use crate::metrics::edge::Limit;
 use crate::name::LvRef;
 use crate::plan::{Code, Refusal};
 
-/// Refusals of one request that are written down and logged; the others are counted. More are not remembered anyway, and
-/// a request can hold so many alerts that they would not fit into the journal.
+/// Refusals of one request that are written down and logged; the others are counted. More are not remembered anyway,
+/// and a request can hold so many alerts that they would not fit into the journal.
 const MOST_WRITTEN_DOWN: usize = 100;
+
+/// Alerts of which an answer says what became of each; the others are counted. A group of a thousand is a megabyte.
+const MOST_ANSWERED: usize = 1024;
+/// Sentences of one answer about alerts that were not accepted; the others of the answer have only their code. An
+/// answer that nobody reads is kept for a while, and the first hundred say what there is to say.
+const MOST_SENTENCES: usize = 100;
 
 const NO_ROOM: &str = "too many requests wait; what was accepted stays so, send this again";
 const NOT_LOOKED: &str = "this host was not looked at yet, send this again";
@@ -29,6 +36,12 @@ const TRUNCATED: &str = "alerts are missing from the payload, so every target is
 #[derive(Debug, Serialize)]
 pub(super) struct Verdicts {
     alerts: Vec<Verdict>,
+    /// So many alerts more were judged like those before.
+    #[serde(skip_serializing_if = "is_zero")]
+    more: usize,
+    /// Whether one of those must come again.
+    #[serde(skip)]
+    more_left: bool,
     /// Targets that are looked at because alerts are missing from the payload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     truncated: Vec<Verdict>,
@@ -63,23 +76,37 @@ enum Meaning {
 impl Verdicts {
     /// Whether nothing of it needs to come again.
     pub(super) fn all_accepted(&self) -> bool {
-        !self.alerts.iter().chain(&self.truncated).any(|verdict| verdict.verdict == "not_accepted")
+        !self.more_left && !self.alerts.iter().chain(&self.truncated).any(|verdict| verdict.verdict == "not_accepted")
     }
 }
 
-/// Finds the targets and hands them over. What was accepted is on disk.
-pub(super) fn receive(
-    context: &Context,
-    sender: Sender,
-    payload: Payload,
-    digest: Option<[u8; 32]>,
-) -> Result<Verdicts, SubmitError> {
+/// A payload of which it is known what each alert means, and of which nothing is accepted yet.
+pub(super) struct Judged {
+    delivery: Delivery,
+    /// Fingerprint and meaning.
+    alerts: Vec<(String, Meaning)>,
+    unseen: Vec<LvRef>,
+}
+
+/// Finds the targets.
+pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest: Option<[u8; 32]>) -> Judged {
     let config = context.config();
-    let names = context.names(&config);
+    let names = context.names_for(&config);
     let sample = context.latest.get();
     let clear = sample.taken || context.engine().is_none();
     let meaning = |alert| meaning(&payload, alert, &config, &names, &sample.inventory, clear);
-    let meanings: Vec<Meaning> = payload.alerts.iter().map(meaning).collect();
+    // Of fifty thousand alerts for others the sentences would be most of the memory.
+    let mut refused = 0;
+    let brief = |mut meaning: Meaning| {
+        if let Meaning::Refused(refusal) = &mut meaning {
+            refused += 1;
+            if refused > MOST_WRITTEN_DOWN {
+                refusal.sentence = String::new();
+            }
+        }
+        meaning
+    };
+    let meanings: Vec<Meaning> = payload.alerts.iter().map(meaning).map(brief).collect();
     let unseen = unseen_targets(&payload, &meanings, &config, &names);
     let source = match sender {
         Sender::Alertmanager => Source::Alertmanager,
@@ -92,20 +119,48 @@ pub(super) fn receive(
     });
     let requests = named.chain(unseen.iter().map(|lv| wish(lv, String::new()))).collect();
     let delivery = Delivery { requests, refusals: refusals(&meanings, source), digest };
-    let accepted = match context.engine() {
-        Some(engine) => engine.receive(delivery)?,
-        None => vec![],
-    };
-    let mut accepted = accepted.into_iter();
-    let mut verdicts = |(alert, meaning): (&Alert, Meaning)| Verdict::of(&alert.fingerprint, meaning, &mut accepted);
-    let alerts: Vec<Verdict> = payload.alerts.iter().zip(meanings).map(&mut verdicts).collect();
-    let truncated = unseen.into_iter().map(|lv| {
-        let verdict = Verdict::of("", Meaning::Target(lv), &mut accepted);
-        Verdict { sentence: verdict.sentence.or(Some(TRUNCATED.to_owned())), ..verdict }
-    });
-    let verdicts = Verdicts { truncated: truncated.collect(), alerts };
-    verdicts.count(context);
-    Ok(verdicts)
+    let fingerprints = payload.alerts.iter().map(|alert| shortened(&alert.fingerprint));
+    Judged { delivery, alerts: fingerprints.zip(meanings).collect(), unseen }
+}
+
+impl Judged {
+    /// Hands the targets over. What was accepted is on disk.
+    pub(super) fn receive(self, context: &Context) -> Result<Verdicts, SubmitError> {
+        let accepted = match context.engine() {
+            Some(engine) => engine.receive(self.delivery)?,
+            None => vec![],
+        };
+        let mut accepted = accepted.into_iter();
+        let (mut sentences, mut alerts, mut more, mut more_left) = (0, vec![], 0, false);
+        for (fingerprint, meaning) in self.alerts {
+            let mut verdict = Verdict::of(fingerprint, meaning, &mut accepted);
+            verdict.count(context);
+            if alerts.len() == MOST_ANSWERED {
+                more += 1;
+                more_left |= verdict.verdict == "not_accepted";
+                continue;
+            }
+            sentences += usize::from(verdict.sentence.is_some());
+            verdict.sentence.take_if(|_| sentences > MOST_SENTENCES);
+            alerts.push(verdict);
+        }
+        if more > 0 {
+            context.metrics.edge.hit(Limit::Alerts);
+        }
+        let truncated = self.unseen.into_iter().map(|lv| {
+            let verdict = Verdict::of(String::new(), Meaning::Target(lv), &mut accepted);
+            Verdict { sentence: verdict.sentence.or(Some(TRUNCATED.to_owned())), ..verdict }
+        });
+        let truncated: Vec<Verdict> = truncated.collect();
+        truncated.iter().for_each(|verdict| verdict.count(context));
+        let verdicts = Verdicts { truncated, alerts, more, more_left };
+        let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
+        let left = listed.filter(|verdict| verdict.verdict == "not_accepted").count();
+        if left > 0 || more_left {
+            tracing::warn!(left, "alerts were not accepted, they must come again");
+        }
+        Ok(verdicts)
+    }
 }
 
 fn meaning(
@@ -136,8 +191,8 @@ fn meaning(
     }
 }
 
-/// The targets that no alert of the payload names although alerts are missing that could: all, unless the whole group is
-/// about another host. The look at each says whether anything is to be done.
+/// The targets that no alert of the payload names although alerts are missing that could: all, unless the whole group
+/// is about another host. The look at each says whether anything is to be done.
 fn unseen_targets(payload: &Payload, meanings: &[Meaning], config: &Config, names: &OwnNames) -> Vec<LvRef> {
     let group_of = payload.group.0.get(&config.webhook.labels.instance);
     if payload.truncated() == 0 || group_of.is_some_and(|instance| !names.contains(instance)) {
@@ -156,7 +211,7 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
     });
     let events = refused.by_ref().take(MOST_WRITTEN_DOWN).map(|refusal| {
         tracing::warn!(code = refusal.code.as_str(), "an alert was refused: {}", refusal.sentence);
-        Event::Refused { request: None, lv: None, source, refusal: refusal.clone() }
+        Event::Refused { request: None, lv: None, source, refusal: refusal.clone(), more: 0 }
     });
     let events = events.collect();
     let more = refused.count();
@@ -167,7 +222,7 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
 }
 
 impl Verdict {
-    fn of(fingerprint: &str, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> Verdict {
+    fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> Verdict {
         let (target, verdict, code, sentence) = match meaning {
             Meaning::Resolved => (None, "resolved", None, None),
             Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
@@ -179,30 +234,27 @@ impl Verdict {
                 Some(Accepted::NoRoom) | None => (Some(lv), "not_accepted", None, Some(NO_ROOM.to_owned())),
             },
         };
-        Verdict { fingerprint: shortened(fingerprint), target, verdict, code, sentence }
+        Verdict { fingerprint, target, verdict, code, sentence }
     }
 }
 
-impl Verdicts {
+impl Verdict {
     fn count(&self, context: &Context) {
-        for verdict in self.alerts.iter().chain(&self.truncated) {
-            context.metrics.alert(verdict.verdict);
-            if let (Some(lv), "accepted") = (&verdict.target, verdict.verdict) {
-                tracing::info!(%lv, fingerprint = verdict.fingerprint, "an alert was accepted");
-            }
-            if let Some(code) = verdict.code {
-                context.metrics.refused(None, code);
-            }
+        context.metrics.alert(self.verdict);
+        if let (Some(lv), "accepted") = (&self.target, self.verdict) {
+            tracing::info!(%lv, fingerprint = self.fingerprint, "an alert was accepted");
         }
-        let left = self.alerts.iter().chain(&self.truncated).filter(|verdict| verdict.verdict == "not_accepted");
-        let left = left.count();
-        if left > 0 {
-            tracing::warn!(left, "alerts were not accepted, they must come again");
+        if let Some(code) = self.code {
+            context.metrics.refused(None, code);
         }
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Alertmanager's are 16 characters; a longer one is somebody else's and is not written down whole.
 fn shortened(fingerprint: &str) -> String {
-    fingerprint.chars().take(32).collect()
+    crate::plain(&fingerprint.chars().take(32).collect::<String>())
 }

@@ -4,26 +4,28 @@
 //! said, and everybody else reads it. A value the machine did not give, or gave in a form nobody knows, is `None`; who
 //! needs it to decide must then refuse.
 
+mod columns;
+mod disk;
 mod latest;
 pub mod lvm;
 pub mod mounts;
 mod process;
-pub mod superblock;
-pub mod usage;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::command::Tool;
+pub use crate::filesystem::{Capability, FsKind, Superblock, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, Percent};
+pub use disk::Disk;
 pub use latest::{Latest, Sample};
 pub use mounts::Mount;
 pub use process::ProcessUsage;
-pub use superblock::Superblock;
-pub use usage::Usage;
 
 /// One look at the host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,12 +42,27 @@ pub struct Inventory {
     pub mounts: Vec<Mount>,
     /// File systems mounted from a logical volume of this host; a bind mount is a second entry with the same device.
     pub filesystems: Vec<FileSystem>,
+    /// File systems that are not mounted from a logical volume but from what lies on one, as dm-crypt does, with that
+    /// volume. Only shown: nothing here grows them. Asked only of everything.
+    pub above: Vec<(LvRef, FileSystem)>,
     /// What is on the volume that was looked at, if it is mounted nowhere.
     pub unmounted: Option<Unmounted>,
     /// Programs that were not found.
-    pub missing_tools: Vec<String>,
-    /// Who uses the volume that was looked at, beside file systems; `None` if that cannot be read, or all were looked at.
+    pub missing_tools: Vec<Tool>,
+    /// Who uses the volume that was looked at, beside file systems; `None` if that cannot be read, or all were looked
+    /// at.
     pub users: Option<DeviceUsers>,
+    /// What the kernel shows of the volume that was looked at; `None` where it has no device of its own, as a pool.
+    pub mapped: Option<Mapped>,
+    /// The largest logical block size that the disks below the volume may have, where the volume has no file system
+    /// that is known here. A pool has the smallest that any of its volumes bears, any other volume the block size it
+    /// has now. See [`Inventory::bears`].
+    pub bears_otherwise: Option<Bytes>,
+    /// The tags of LVM's `allocation/cling_tag_list`; asked only where the policy of the volume that was looked at is
+    /// `cling`.
+    pub cling_tags: Vec<String>,
+    /// Capabilities of Linux that this process lacks, and with it the programs it runs; asked for one volume only.
+    pub missing_capabilities: Vec<Capability>,
     /// This host's LVM system ID; asked only where a group has one.
     pub system_id: Option<String>,
     /// Above how many percent dmeventd extends the pool that was looked at by itself, if it does.
@@ -154,6 +171,7 @@ pub struct Vdo {
 pub struct Segment {
     pub kind: String,
     pub stripes: Option<u64>,
+    pub stripe_size: Option<Bytes>,
     pub start: Option<Extents>,
     pub size: Option<Extents>,
     pub pe_ranges: String,
@@ -176,8 +194,13 @@ pub struct Pv {
     pub used: Option<Bytes>,
     pub device_size: Option<Bytes>,
     pub exported: Option<bool>,
+    /// LVM found this PV on a further device and does not use it there.
     pub duplicate: Option<bool>,
     pub tags: String,
+    /// Where its first extent begins.
+    pub first_extent_at: Option<Bytes>,
+    /// The device it is on, as the kernel shows it; `None` if that cannot be read.
+    pub disk: Option<Disk>,
 }
 
 /// A file system mounted from a logical volume.
@@ -195,12 +218,18 @@ pub struct FileSystem {
     pub errors: Option<u64>,
     /// The type `blkid` found on the device; asked only for the target of an operation.
     pub signature: Option<String>,
-    /// Of an XFS whose copies of the superblock say that it is smaller than it is: its label. If power fails while one grows,
-    /// the kernel may have committed the new size and not yet written the copies. Setting a label writes them all. Asked only
-    /// for the target of an operation.
+    /// Of an XFS whose copies of the superblock say that it is smaller than it is: its label. If power fails while one
+    /// grows, the kernel may have committed the new size and not yet written the copies. Setting a label writes them
+    /// all. Asked only for the target of an operation.
     pub outdated_copies: Option<String>,
-    /// A name by which the program that grows it would look for its device, and which leads to another one or to none. Asked only
-    /// for the target of an operation.
+    /// Nothing can be written to it until somebody lifts that, as `fsfreeze` and backup programs do it. `None`: not
+    /// known. Asked only for the target of an operation.
+    pub frozen: Option<bool>,
+    /// Of a btrfs, what it is doing that excludes a resize (`/sys/fs/btrfs/UUID/exclusive_operation`), `none` for
+    /// nothing. Asked only for the target of an operation.
+    pub exclusive_operation: Option<String>,
+    /// A name by which the program that grows it would look for its device, and which leads to another one or to none.
+    /// Asked only for the target of an operation.
     pub stray_name: Option<String>,
 }
 
@@ -227,7 +256,7 @@ pub struct DeviceUsers {
 }
 
 /// What device-mapper has behind a device number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mapped {
     /// Its name for programs: LVM puts its own UUIDs there.
     pub uuid: String,
@@ -237,6 +266,8 @@ pub struct Mapped {
     pub suspended: bool,
     /// Whether it takes no writes.
     pub read_only: bool,
+    /// Its logical block size.
+    pub block_size: Bytes,
 }
 
 /// A block device number, `254:0`.
@@ -259,8 +290,13 @@ impl Inventory {
             pvs: vec![],
             mounts: vec![],
             filesystems: vec![],
+            above: vec![],
             missing_tools: vec![],
             users: None,
+            mapped: None,
+            bears_otherwise: None,
+            cling_tags: vec![],
+            missing_capabilities: vec![],
             system_id: None,
             autoextends: None,
             state_usage: None,
@@ -268,6 +304,24 @@ impl Inventory {
             oddities: vec![],
             unknown_fields: BTreeSet::new(),
         }
+    }
+
+    /// This look at everything with what is only asked about one volume when it is about to grow: the signature on it,
+    /// who else has it open, whether it is frozen. A plan from it says what would be done if these are in order.
+    pub fn presumed(&self) -> Inventory {
+        let mut inventory = self.clone();
+        inventory.users = Some(DeviceUsers::default());
+        for fs in &mut inventory.filesystems {
+            fs.signature = Some(fs.mount.fs_type.clone());
+            (fs.frozen, fs.exclusive_operation) = (Some(false), Some("none".to_owned()));
+        }
+        inventory
+    }
+
+    /// The same for the question whose group it is, which only LVM can answer.
+    pub fn presumed_owner(&self, vg: &VgName) -> Cow<'_, Inventory> {
+        let owner = self.vg(vg).map(|vg| vg.system_id.clone()).filter(|id| !id.is_empty());
+        owner.map_or(Cow::Borrowed(self), |owner| Cow::Owned(Inventory { system_id: Some(owner), ..self.clone() }))
     }
 
     /// The volume group of that name. Two groups can share a name after a disk was moved between hosts; then neither is
@@ -295,6 +349,13 @@ impl Inventory {
         found
     }
 
+    /// The largest logical block size that what is on a volume bears; `None`: not known.
+    pub fn bears(&self, lv: &Lv) -> Option<Bytes> {
+        let unmounted = self.unmounted.iter().filter(|found| found.lv == lv.name).map(|found| &found.superblock);
+        let on_it = self.filesystems_on(lv).map(|fs| &fs.superblock).chain(unmounted);
+        on_it.flatten().map(|superblock| superblock.facts().bears()).min().or(self.bears_otherwise)
+    }
+
     /// What is mounted at that path. Mounts stack: the last one mounted over a path is the one that is seen there.
     pub fn mount_at(&self, mount_point: &MountPoint) -> Option<&Mount> {
         self.mounts.iter().rev().find(|mount| &mount.mount_point == mount_point)
@@ -319,24 +380,25 @@ impl Inventory {
             fs_type: found.signature.clone().unwrap_or_default(),
             source: volume.dm_path.clone(),
             read_only: false,
+            options: String::new(),
         };
-        let ext = found.superblock.as_ref().and_then(|superblock| match superblock {
-            Superblock::Ext(ext) => Some(ext),
-            _ => None,
-        });
+        let at_rest = found.superblock.as_ref().and_then(|superblock| superblock.facts().at_rest());
         Some(FileSystem {
             mount,
-            usage: ext.and_then(superblock::Ext::usage_at_rest),
+            usage: at_rest.and_then(|at_rest| at_rest.usage),
             usage_device: Some(device),
             superblock: found.superblock.clone(),
-            errors: ext.map(|ext| ext.at_rest.errors),
+            errors: at_rest.map(|at_rest| at_rest.errors),
             signature: found.signature.clone(),
             outdated_copies: None,
+            frozen: Some(false),
+            exclusive_operation: None,
             stray_name: found.stray_name.clone(),
         })
     }
 
-    /// The file system that a target is about: what is mounted at its place, or what is on its volume if that is mounted nowhere.
+    /// The file system that a target is about: what is mounted at its place, or what is on its volume if that is
+    /// mounted nowhere.
     pub fn filesystem_of(&self, lv: &LvRef, mount_point: &MountPoint) -> Option<FileSystem> {
         self.filesystem_at(mount_point).cloned().or_else(|| self.unmounted_at(lv, mount_point))
     }
@@ -376,7 +438,8 @@ impl Inventory {
         self.lvs.iter().find(is_part).filter(|lv| lv.is_role("pool") && lv.is_role(role))
     }
 
-    /// Snapshots, old-style ("thick") ones, that have this volume as their origin. A thin snapshot does not hold its origin.
+    /// Snapshots, old-style ("thick") ones, that have this volume as their origin. A thin snapshot does not hold its
+    /// origin.
     pub fn snapshots_of<'a>(&'a self, lv: &'a Lv) -> impl Iterator<Item = &'a Lv> {
         self.lvs.iter().filter(|other| {
             other.name.vg == lv.name.vg
@@ -389,6 +452,31 @@ impl Inventory {
 fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next();
     if items.next().is_some() { None } else { first }
+}
+
+impl Vg {
+    /// The allocation policy that counts for a volume: its own, or the group's if it inherits that.
+    pub fn policy_of<'a>(&'a self, lv: &'a Lv) -> &'a str {
+        match lv.allocation_policy.as_str() {
+            "inherit" => &self.allocation_policy,
+            own => own,
+        }
+    }
+}
+
+impl Pv {
+    /// By how much its device is too small for it.
+    pub fn lacks(&self) -> Option<Bytes> {
+        let (end, disk) = (self.end()?, self.disk.as_ref()?.size);
+        // LVM's own view counts as well: it is of the device that LVM uses, should the name lead to another one.
+        let size = self.device_size.map_or(disk, |device| device.min(disk));
+        Some(end.saturating_sub(size)).filter(|lacks| lacks.0 > 0)
+    }
+
+    /// Where its last extent ends; `None` if LVM did not say.
+    pub fn end(&self) -> Option<Bytes> {
+        Some(Bytes(self.first_extent_at?.0.checked_add(self.size?.0)?))
+    }
 }
 
 impl Lv {
@@ -409,32 +497,25 @@ impl Lv {
 }
 
 impl FileSystem {
-    /// How large the file system itself is, including its own metadata: what grows with `resize2fs` and `xfs_growfs`.
-    ///
-    /// Ext4 keeps its superblock in the block device's page cache, so the bytes read there are current. XFS does not,
-    /// its primary superblock on disk may be half a minute old; but `statvfs` counts all its blocks save the internal
-    /// log (`xfs_fs_statfs`), and the log never changes size.
+    /// How large the file system itself is, including its own metadata: what a growth makes larger.
     pub fn size(&self) -> Option<Bytes> {
-        match self.superblock.as_ref()? {
-            Superblock::Ext(ext) => Some(ext.size()),
-            Superblock::Xfs(xfs) => Some(Bytes(self.usage?.size.0 + xfs.log_bytes().0)),
-            // `btrfs_statfs` counts all bytes of all devices.
-            Superblock::Btrfs(_) => Some(self.usage?.size),
-        }
+        self.superblock.as_ref()?.facts().size(self.usage.map(|usage| usage.size))
     }
 
     /// How much smaller than its volume the file system may be although it filled it as far as it can: the rest is too
     /// small for one more allocation or block group.
     pub fn slack(&self) -> Bytes {
-        self.superblock.as_ref().map_or(Bytes::ZERO, Superblock::slack)
+        self.superblock.as_ref().map_or(Bytes::ZERO, |superblock| superblock.facts().slack())
     }
 
-    /// Of a btrfs, the number it has given its device.
-    pub fn btrfs_device_id(&self) -> Option<u64> {
-        match self.superblock.as_ref()? {
-            Superblock::Btrfs(btrfs) => Some(btrfs.device_id),
-            _ => None,
-        }
+    /// Of which kind it is, if that can be grown.
+    pub fn kind(&self) -> Option<FsKind> {
+        FsKind::from_name(&self.mount.fs_type)
+    }
+
+    /// The number that it has given its device, as only a btrfs does.
+    pub fn device_id(&self) -> Option<u64> {
+        self.superblock.as_ref()?.facts().device_id()
     }
 
     /// Whether the file system fills a volume of that size; `None` if its size is not known.

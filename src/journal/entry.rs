@@ -1,13 +1,14 @@
 //! What is written down, and the pure state machine that reads it back.
 //!
-//! [`State`] is what a list of entries means. It never asks the host and never fails: an entry that does not fit (for an
-//! operation that is not open) changes nothing.
+//! [`State`] is what a list of entries means. It never asks the host and never fails: an entry that does not fit (for
+//! an operation that is not open) changes nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::account::{Account, Conclusion};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
 use crate::plan::history::{Extension, Last, Open, Paused, remember};
@@ -76,6 +77,9 @@ pub enum Event {
         source: Source,
         /// Why not.
         refusal: Refusal,
+        /// So many more of its kind came since the last that was written down, and were only counted.
+        #[serde(default, skip_serializing_if = "is_none")]
+        more: u64,
     },
     /// A request became an operation.
     Planned {
@@ -111,11 +115,9 @@ pub enum Event {
         id: OperationId,
         /// How.
         outcome: Outcome,
-        /// In a sentence.
-        sentence: String,
-        /// What a person has to run next, each as it can be pasted into a shell; for what needs attention.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        commands: Vec<String>,
+        /// What came of it.
+        #[serde(flatten)]
+        account: Account,
     },
     /// A step's command takes longer than it should. It is left to run.
     Overdue {
@@ -190,10 +192,8 @@ pub struct Parked {
     /// What was to be done.
     pub plan: Plan,
     /// What a person must look at.
-    pub sentence: String,
-    /// What a person has to run next, each as it can be pasted into a shell.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<String>,
+    #[serde(flatten)]
+    pub account: Account,
 }
 
 /// An operation or refusal of the past, for people to read.
@@ -203,22 +203,34 @@ pub struct Past {
     pub at: Timestamp,
     /// The target, as far as it was known.
     pub lv: Option<LvRef>,
-    /// `grown`, or another outcome, or the code of a refusal.
-    pub result: String,
+    /// What came of it.
+    pub result: Conclusion,
     /// In a sentence.
     pub sentence: String,
     /// What a person had to run next, if that was left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
+    /// A refusal: so many more of its kind were only counted.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more: u64,
 }
 
-/// How many past operations, and how many refusals, are remembered beside the entries themselves.
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How many are remembered beside the entries themselves: so many past operations, refusals of targets, and refusals
+/// that name no target.
 pub const REMEMBERED: usize = 100;
 
+/// One more; each kind pushes out its own only. Anybody can have an alert refused that names no target.
 fn push_bounded(list: &mut VecDeque<Past>, past: Past) {
+    let names_one = past.lv.is_some();
     list.push_back(past);
-    while list.len() > REMEMBERED {
-        list.pop_front();
+    if list.iter().filter(|past| past.lv.is_some() == names_one).count() > REMEMBERED
+        && let Some(oldest) = list.iter().position(|past| past.lv.is_some() == names_one)
+    {
+        list.remove(oldest);
     }
 }
 
@@ -276,15 +288,16 @@ impl State {
                 self.last_number = self.last_number.max(*request);
                 self.pending.insert(*request, Pending { lv: lv.clone(), source: *source });
             }
-            Event::Refused { request, lv, refusal, .. } => {
+            Event::Refused { request, lv, refusal, more, .. } => {
                 if let Some(request) = request {
                     self.pending.remove(request);
                 }
                 if let Some(lv) = lv {
                     self.last_refusal.insert(lv.clone(), refusal.clone());
                 }
-                let (result, sentence) = (refusal.code.to_string(), refusal.sentence.clone());
-                push_bounded(&mut self.refused, Past { at, lv: lv.clone(), result, sentence, commands: vec![] });
+                let (result, sentence) = (Conclusion::Refused(refusal.code), refusal.sentence.clone());
+                let past = Past { at, lv: lv.clone(), result, sentence, commands: vec![], more: *more };
+                push_bounded(&mut self.refused, past);
             }
             Event::Planned { id, request, plan, dry_run, recommend } => {
                 self.last_number = self.last_number.max(id.0);
@@ -306,8 +319,8 @@ impl State {
                     running.done.push(*step);
                 }
             }
-            Event::Finished { id, outcome, sentence, commands } => {
-                self.finish(entry.at, *id, *outcome, sentence, commands);
+            Event::Finished { id, outcome, account } => {
+                self.finish(entry.at, *id, *outcome, account);
             }
             // For those who are told; what is done next does not depend on it.
             Event::Overdue { .. } => {}
@@ -329,7 +342,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, at: Moment, id: OperationId, outcome: Outcome, sentence: &str, commands: &[String]) {
+    fn finish(&mut self, at: Moment, id: OperationId, outcome: Outcome, account: &Account) {
         let Some(running) = self.running.remove(&id) else { return };
         let lv = running.plan.lv.clone();
         let last = match outcome {
@@ -342,9 +355,10 @@ impl State {
         let past = Past {
             at: at.at,
             lv: Some(lv.clone()),
-            result: outcome.as_str().to_owned(),
-            sentence: sentence.to_owned(),
-            commands: commands.to_vec(),
+            result: Conclusion::Ended(outcome),
+            sentence: account.to_string(),
+            commands: account.commands.clone(),
+            more: 0,
         };
         push_bounded(&mut self.past, past);
         match outcome {
@@ -364,8 +378,8 @@ impl State {
             remember(self.extensions.entry(lv.clone()).or_default(), new);
         }
         if outcome == Outcome::NeedsAttention {
-            let (sentence, commands) = (sentence.to_owned(), commands.to_vec());
-            self.parked.insert(lv, Parked { id, since: at.at, plan: running.plan, sentence, commands });
+            let account = account.clone();
+            self.parked.insert(lv, Parked { id, since: at.at, plan: running.plan, account });
         }
     }
 
@@ -383,7 +397,7 @@ impl State {
             .iter()
             .map(|(id, running)| (running.plan.lv.clone(), Open { id: *id, since: running.since, attention: None }));
         let parked = self.parked.iter().map(|(lv, parked)| {
-            (lv.clone(), Open { id: parked.id, since: parked.since, attention: Some(parked.sentence.clone()) })
+            (lv.clone(), Open { id: parked.id, since: parked.since, attention: Some(parked.account.to_string()) })
         });
         let mut last = self.last.clone();
         if dry_run {

@@ -1,28 +1,33 @@
 //! The folder of the journal: made, kept from copy-on-write, and locked for one process.
 
-#![expect(clippy::disallowed_methods, reason = "the journal is one of the two places that write files")]
-
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use rustix::fs::{IFlags, fstatfs, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{IFlags, OFlags, fstatfs, ioctl_getflags, ioctl_setflags};
 
 use super::JournalError;
+use crate::files::{self, Doubt, Folder};
 
 /// `BTRFS_SUPER_MAGIC` of statfs(2).
 const BTRFS: u64 = 0x9123_683E;
 
-/// Makes the folder, for root alone.
+/// Makes the folder, for root alone. One that others could change is not used: the journal in it would be theirs.
 pub(super) fn make(folder: &Path) -> Result<(), JournalError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| JournalError::Folder { folder: folder.to_owned(), source })
+    Folder::own(folder).map(drop).map_err(|source| failed(folder, source))
 }
 
-/// On a btrfs every write goes to a new place, so that a full one cannot be written even where it was written before. Files
-/// that are made in the folder after this stay where they are. (`chattr +C`; it has no effect on files that have content.)
+fn failed(path: &Path, source: io::Error) -> JournalError {
+    match source.downcast::<Doubt>() {
+        Ok(doubt) => JournalError::Untrusted(doubt),
+        Err(source) => JournalError::Folder { folder: path.to_owned(), source },
+    }
+}
+
+/// On a btrfs every write goes to a new place, so that a full one cannot be written even where it was written before.
+/// Files that are made in the folder after this stay where they are. (`chattr +C`; it has no effect on files that have
+/// content.)
 pub(super) fn keep_in_place(folder: &Path) -> io::Result<()> {
     let folder = File::open(folder)?;
     if fstatfs(&folder)?.f_type as u64 != BTRFS {
@@ -35,12 +40,66 @@ pub(super) fn keep_in_place(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the lock is.
+pub(super) fn lock_file(folder: &Path) -> PathBuf {
+    folder.join("lock")
+}
+
 /// One process per state directory: the lock goes when the process goes, however that happens.
 pub(super) fn lock(folder: &Path) -> Result<Flock<File>, JournalError> {
-    let path = folder.join("lock");
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let path = lock_file(folder);
+    let open = files::open_own(&path, OFlags::WRONLY | OFlags::CREATE, 0o600);
     // On a file system that became read-only it can still be locked.
-    let file = open.or_else(|error| File::open(&path).map_err(|_| error));
-    let file = file.map_err(|source| JournalError::Folder { folder: path, source })?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Locked { lock: folder.join("lock") })
+    let file = open.or_else(|error| files::open_own(&path, OFlags::RDONLY, 0).map_err(|_| error));
+    let file = file.map_err(|source| failed(&path, source))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Locked { lock: path })
+}
+
+/// Why a file or folder of the state directory cannot be made, and what to do about it; the error itself follows.
+pub fn why_not_made(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "its file system has no space or no inodes left: free some, or set state.directory to a folder elsewhere"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only: mount it writable, or set state.directory to a folder elsewhere"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "something that is not a directory is in its way: remove it, or set state.directory to another folder"
+        }
+        ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+            "not even root may: see lsattr -d, SELinux or AppArmor, and the export if it is NFS, or set state.directory"
+        }
+        ErrorKind::PermissionDenied => "run as root, or set state.directory",
+        _ => "see whether its file system is in order (dmesg), or set state.directory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn why_a_folder_cannot_be_made_comes_from_the_error() {
+        for (errno, part) in [
+            (Errno::ENOSPC, "no space or no inodes"),
+            (Errno::EDQUOT, "no space or no inodes"),
+            (Errno::EROFS, "read-only"),
+            (Errno::ENOTDIR, "not a directory"),
+            (Errno::EEXIST, "not a directory"),
+            (Errno::EIO, "in order"),
+        ] {
+            let told = why_not_made(&errno.into());
+            assert!(
+                told.contains(part) && told.contains("state.directory") && !told.contains("root"),
+                "{errno}: {told}"
+            );
+        }
+        let is_root = nix::unistd::geteuid().is_root();
+        for errno in [Errno::EACCES, Errno::EPERM] {
+            assert_eq!(why_not_made(&errno.into()).starts_with("run as root"), !is_root, "{errno}");
+        }
+    }
 }

@@ -1,11 +1,12 @@
-//! The format of a segment, as pure functions over bytes: what a header and a record look like, and what of a segment can
-//! be read again.
+//! The format of a segment, as pure functions over bytes: what a header and a record look like, and what of a segment
+//! can be read again.
 //!
 //! A segment is a header of one sector (magic, version, generation, checksum) and frames behind it: length, checksum,
-//! payload. The checksum covers generation and offset too, so that a frame left over from an earlier use of the file is not
-//! taken for one of this. What is appended at once is one frame, and the next is written only when it is on disk. So a
-//! frame that does not check is the torn end of the segment, unless one behind it does: then it was on disk once, and the
-//! segment is damaged. That is told apart, never guessed: a journal that silently forgets makes the daemon act twice.
+//! payload. The checksum covers generation and offset too, so that a frame left over from an earlier use of the file is
+//! not taken for one of this. What is appended at once is one frame, and the next is written only when it is on disk.
+//! So a frame that does not check is the torn end of the segment, unless one behind it does: then it was on disk once,
+//! and the segment is damaged. That is told apart, never guessed: a journal that silently forgets makes the daemon act
+//! twice.
 
 /// The version of the format this program writes; it reads this and all older ones.
 ///
@@ -17,6 +18,8 @@ const MAGIC: &[u8; 8] = b"LVMASJNL";
 const RETIRED: &[u8; 8] = b"LVMASOLD";
 /// A disk sector: a header is written whole or not at all.
 pub(super) const HEADER: usize = 512;
+/// Of it magic, version, generation and checksum; zeros behind that.
+pub(super) const HEADER_USED: usize = 24;
 pub(super) const FRAME_HEAD: usize = 8;
 
 /// What a segment turned out to be.

@@ -1,15 +1,17 @@
 //! The number of the last record that somebody who is told of records has dealt with. What comes after it is told again
 //! after a restart.
 //!
-//! Written in place like the journal itself, so that a full disk does not stop it; a few bytes in one sector, so that it is
-//! there whole or as it was before.
+//! Written in place like the journal itself, so that a full disk does not stop it; a few bytes in one sector, so that
+//! it is there whole or as it was before.
 
-#![expect(clippy::disallowed_methods, reason = "the journal is one of the two places that write files")]
-
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::files::Folder;
 
 /// One number in a file.
 #[derive(Debug)]
@@ -18,8 +20,7 @@ pub struct Mark(File);
 impl Mark {
     /// Opens the file, or makes it; and the number in it, if there is one.
     pub fn open(folder: &Path, name: &str) -> io::Result<(Mark, Option<u64>)> {
-        let path = folder.join(name);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = Folder::own(folder)?.open(name, OFlags::RDWR | OFlags::CREATE, 0o600)?;
         let mut text = String::new();
         // What is no text is no number either.
         let _ = file.read_to_string(&mut text);

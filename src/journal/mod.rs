@@ -1,14 +1,21 @@
 //! What was done. Everything that is accepted, decided, begun and ended is on disk before the next thing happens, and
 //! what the disk holds is enough to go on after a crash.
 //!
-//! One thread writes at a time, and waits for the disk. Who only reads never waits for a write: pages answer even when the
-//! disk hangs. When the journal cannot be written nothing is acted upon; [`Journal::retry`] finds out when that is over.
+//! One thread writes at a time, and waits for the disk. Who only reads never waits for a write: pages answer even when
+//! the disk hangs. When the journal cannot be written nothing is acted upon; [`Journal::retry`] finds out when that is
+//! over.
+//!
+//! What is written must also be found again. Before and after each record the names of the files are compared with what
+//! is open ([`Journal::attest`]), and at the start the number of the last record with what a witness outside of the
+//! state directory knows.
 
+mod account;
 pub mod entry;
 mod folder;
 mod frame;
 mod mark;
 mod segment;
+mod witness;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,11 +24,16 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
 
+use crate::command::shell_word;
+use crate::files::Doubt;
 use crate::plan::Moment;
+pub use account::{Account, Conclusion, Next};
 pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
+pub use folder::why_not_made;
 pub use mark::Mark;
 pub use segment::SegmentError;
 use segment::Segments;
+use witness::Witness;
 
 /// 4 MiB hold some ten thousand records, weeks of a busy host, and are read in a few milliseconds at start.
 const SEGMENT_SIZE: u64 = 4 << 20;
@@ -47,7 +59,7 @@ pub enum JournalError {
         source: serde_json::Error,
     },
     /// The folder or the lock in it is not usable.
-    #[error("{} cannot be made: run as root, or set state.directory", folder.display())]
+    #[error("{} cannot be made, {}", folder.display(), why_not_made(source))]
     Folder {
         /// Which.
         folder: PathBuf,
@@ -55,11 +67,39 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// Others could change what is in the folder.
+    #[error("the state directory is not used")]
+    Untrusted(#[source] Doubt),
     /// Another process has it.
     #[error("{} is locked: another lvm-autoscaler runs on this state directory", lock.display())]
     Locked {
         /// The file.
         lock: PathBuf,
+    },
+    /// The journal is missing, or older than what was acted upon.
+    #[error(
+        "{found}, but {} says that {known} records were written: accepted alerts, cooldowns and budgets would be \
+         forgotten. Put the newest journal back; or, to continue without the missing records, run: rm {}",
+        witness.display(), shell_word(&witness.to_string_lossy())
+    )]
+    Forgotten {
+        /// What there is instead, in words.
+        found: String,
+        /// The number of the last record.
+        known: u64,
+        /// The file that knows.
+        witness: PathBuf,
+    },
+    /// The witness may know of a later record than the journal.
+    #[error(
+        "{} cannot be read ({why}), so nobody knows whether the journal is the newest one. To take it for that, run: rm {}",
+        witness.display(), shell_word(&witness.to_string_lossy())
+    )]
+    Witness {
+        /// The file.
+        witness: PathBuf,
+        /// Why not. Not behind the command, which is pasted.
+        why: String,
     },
     /// The last write failed, or it could not be opened; why, in a sentence. Only [`Journal::retry`] leads on.
     #[error("{0}")]
@@ -86,6 +126,8 @@ pub type Subscriber = Box<dyn Fn(Record<'_>) + Send>;
 /// The journal of this host.
 pub struct Journal {
     folder: PathBuf,
+    /// None: nobody remembers how far it got.
+    witness: Option<Witness>,
     files: Mutex<Files>,
     /// What is on disk. Locked for moments only, as are all below.
     state: RwLock<Arc<State>>,
@@ -98,9 +140,11 @@ pub struct Journal {
 struct Files {
     /// None: they could not be opened.
     segments: Option<Segments>,
-    _lock: Option<Flock<File>>,
+    lock: Option<Flock<File>>,
     /// Whether the lock and the folder are this journal's to take.
     owns: bool,
+    /// What is open was not what the names led to.
+    lost: bool,
     subscribers: Vec<Subscriber>,
 }
 
@@ -115,33 +159,35 @@ struct Health {
 impl Journal {
     /// Opens the journal in a folder that is there, or makes one in it. The caller sees to it that nobody else does.
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
-        let (segments, state) = read(folder)?;
-        Ok(Journal::of(
-            folder,
-            Files { segments: Some(segments), _lock: None, owns: false, subscribers: vec![] },
-            state,
-            None,
-        ))
+        let (segments, state) = read(folder, Some(&State::default()))?;
+        Ok(Journal::of(folder, None, Some(segments), state))
     }
 
-    /// The journal in a folder, made if need be, for this process alone. The one error is that another process has it;
-    /// whatever else is wrong is a trouble that [`Journal::retry`] may find to be over.
-    pub fn own(folder: &Path) -> Result<Journal, JournalError> {
-        let files = Files { segments: None, _lock: None, owns: true, subscribers: vec![] };
-        let journal = Journal::of(folder, files, State::default(), Some("it is not open yet".to_owned()));
+    /// The journal in a folder, made if need be, for this process alone; how far it got is remembered in another file,
+    /// the witness. The one error is that another process has it; whatever else is wrong is a trouble that
+    /// [`Journal::retry`] may find to be over.
+    pub fn own(folder: &Path, witness: &Path) -> Result<Journal, JournalError> {
+        let journal = Journal::of(folder, Some(Witness::start(witness)), None, State::default());
         match journal.retry() {
             Err(error @ JournalError::Locked { .. }) => Err(error),
             Ok(()) | Err(_) => Ok(journal),
         }
     }
 
-    fn of(folder: &Path, files: Files, state: State, trouble: Option<String>) -> Journal {
-        let health = Health { busy: None, trouble };
+    fn of(folder: &Path, witness: Option<Witness>, segments: Option<Segments>, state: State) -> Journal {
+        let trouble = segments.is_none().then(|| "it is not open yet".to_owned());
         Journal {
             folder: folder.to_owned(),
-            files: Mutex::new(files),
+            files: Mutex::new(Files {
+                segments,
+                lock: None,
+                owns: witness.is_some(),
+                lost: false,
+                subscribers: vec![],
+            }),
+            witness,
             state: RwLock::new(Arc::new(state)),
-            health: Mutex::new(health),
+            health: Mutex::new(Health { busy: None, trouble }),
             changed: Condvar::new(),
         }
     }
@@ -151,8 +197,8 @@ impl Journal {
         replay(&segment::peek(folder)?.unwrap_or_default())
     }
 
-    /// All records after that number which a folder still has: those of the current segment and of the one before it. They
-    /// are read beside a daemon that may be writing.
+    /// All records after that number which a folder still has: those of the current segment and of the one before it.
+    /// They are read beside a daemon that may be writing.
     pub fn read_since(folder: &Path, after: u64, tell: &mut dyn FnMut(Record<'_>)) -> Result<(), JournalError> {
         let mut told = after;
         for payloads in segment::peek_all(folder)? {
@@ -234,7 +280,13 @@ impl Journal {
         health.busy = Some(Instant::now());
         drop(health);
         // Nobody has it who is not the writer.
-        Writer { journal: self, files: self.files.lock().unwrap_or_else(PoisonError::into_inner) }
+        Writer { journal: self, files: crate::locked(&self.files) }
+    }
+
+    /// An error if the next start would not find what was written: the files, or the lock, were taken away, replaced or
+    /// cut. From then on nothing can be written, as after a write that failed.
+    pub fn attest(&self) -> Result<(), JournalError> {
+        self.writer_soon()?.attest()
     }
 
     /// If it cannot be written: opens it again and writes all of it anew, which shows whether it can be now.
@@ -248,6 +300,23 @@ impl Journal {
         opened
     }
 
+    /// The number of the last record by the witness; 0 if there was none.
+    fn known(&self) -> Result<u64, JournalError> {
+        let Some(witness) = &self.witness else { return Ok(0) };
+        let unreadable =
+            |why: std::io::Error| JournalError::Witness { witness: witness.path().to_owned(), why: why.to_string() };
+        Ok(witness.read().map_err(unreadable)?.unwrap_or(0))
+    }
+
+    fn forgotten(&self, found: String, known: u64) -> JournalError {
+        let witness = self.witness.as_ref().map(|witness| witness.path().to_owned()).unwrap_or_default();
+        JournalError::Forgotten { found, known, witness }
+    }
+
+    fn tell_witness(&self, records: u64) {
+        self.witness.iter().for_each(|witness| witness.tell(records));
+    }
+
     fn publish(&self, state: State) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
@@ -258,7 +327,7 @@ impl Journal {
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.health)
     }
 }
 
@@ -274,8 +343,8 @@ impl Writer<'_> {
         self.journal.next_number()
     }
 
-    /// Writes events down, all or none, and returns when the disk has them. After an error nothing can be written before
-    /// [`Journal::retry`], so that whoever goes on with what the error interrupted misses none.
+    /// Writes events down, all or none, and returns when the disk has them. After an error nothing can be written
+    /// before [`Journal::retry`], so that whoever goes on with what the error interrupted misses none.
     pub fn append(&mut self, at: impl Into<Moment>, events: Vec<Event>) -> Result<(), JournalError> {
         let at = at.into();
         let entries: Vec<Entry> = events.into_iter().map(|event| Entry { at, event }).collect();
@@ -291,48 +360,119 @@ impl Writer<'_> {
             self.files.subscribers.iter().for_each(|tell| tell(record));
             state.apply(entry);
         }
+        let records = state.records;
         self.journal.publish(state);
+        self.journal.tell_witness(records);
         Ok(())
+    }
+
+    /// As [`Journal::attest`].
+    pub fn attest(&mut self) -> Result<(), JournalError> {
+        let Files { segments, lock, owns, lost, .. } = &mut *self.files;
+        // One that was never open has promised nothing.
+        let Some(segments) = segments else { return Ok(()) };
+        let attested = segments.attest().and_then(|()| match lock {
+            Some(lock) if *owns => segment::attest(&folder::lock_file(&self.journal.folder), lock),
+            _ => Ok(()),
+        });
+        attested.map_err(|error| {
+            *lost = true;
+            let error = JournalError::from(error);
+            // What keeps it from being opened again says more than this, over and over.
+            if self.journal.health().trouble.is_none() {
+                self.journal.note::<(), _>(&Err(&error));
+            }
+            error
+        })
     }
 
     fn write(&mut self, payload: &[u8]) -> Result<(), JournalError> {
         let trouble = self.journal.health().trouble.clone();
-        let (Some(segments), None) = (&mut self.files.segments, &trouble) else {
-            return Err(JournalError::Closed(trouble.unwrap_or_default()));
-        };
+        if let Some(trouble) = trouble {
+            return Err(JournalError::Closed(trouble));
+        }
+        // Before it, for what is in the place of the journal now must not be written over; after it, for an answer says
+        // that it is there.
+        self.attest()?;
+        let Some(segments) = &mut self.files.segments else { return Err(JournalError::Closed(String::new())) };
         if !segments.fits(payload) {
             segments.switch(&encode(&*self.journal.state()))?;
         }
-        Ok(segments.append(payload)?)
+        segments.append(payload)?;
+        self.attest()
     }
 
     fn reopen(&mut self) -> Result<(), JournalError> {
         let folder = &self.journal.folder;
-        if self.files.owns && self.files._lock.is_none() {
-            folder::make(folder)?;
-            folder::make(&folder.join("backup"))?;
-            self.files._lock = Some(folder::lock(folder)?);
-            if let Err(error) = folder::keep_in_place(folder) {
-                tracing::warn!(
-                    "{}: on this btrfs a full disk may stop the journal, chattr +C: {error}",
-                    folder.display()
-                );
+        let known = self.journal.known()?;
+        // Where a journal was, none is begun unasked. A daemon that has it in memory loses nothing by that, but
+        // somebody took it away.
+        let first = (known == 0).then(|| self.journal.state());
+        if self.files.owns {
+            self.take_lock(first.is_some())?;
+        }
+        let (segments, state) = match read(folder, first.as_deref()) {
+            Err(JournalError::Segment(SegmentError::Blank { .. })) => {
+                return Err(self.journal.forgotten(format!("there is no journal in {}", folder.display()), known));
+            }
+            read => read?,
+        };
+        if self.files.owns {
+            self.files.segments.iter().for_each(Segments::unlock);
+            if !segments.lock() {
+                return Err(JournalError::Locked { lock: folder.join("journal.0") });
             }
         }
-        let (segments, state) = read(folder)?;
+        let memory = self.journal.state();
         match &self.files.segments {
-            None => self.journal.publish(state),
-            // What is in memory is what was acted upon; the disk may have less, or what was never accepted.
-            Some(ours) if segments.generation().abs_diff(ours.generation()) <= 1 => {
-                let ours = self.files.segments.insert(segments);
-                return Ok(ours.switch(&encode(&*self.journal.state()))?);
+            None if state.records < known => {
+                let found = format!("the journal in {} ends with record {}", folder.display(), state.records);
+                return Err(self.journal.forgotten(found, known));
             }
+            None => {
+                self.journal.tell_witness(state.records);
+                self.journal.publish(state);
+                self.files.segments = Some(segments);
+                return Ok(());
+            }
+            // Just begun with what is in memory.
+            Some(_) if state == *memory => {}
+            // What is in memory is what was acted upon; the disk may have less, or what was never accepted. Where it
+            // was lost, more can only be somebody else's.
+            Some(ours)
+                if segments.generation().abs_diff(ours.generation()) <= 1
+                    && (!self.files.lost || state.records <= memory.records) => {}
             Some(_) => {
                 let why = format!("{} has another journal than at the start: restart the daemon", folder.display());
                 return Err(JournalError::Closed(why));
             }
         }
-        self.files.segments = Some(segments);
+        let ours = self.files.segments.insert(segments);
+        ours.switch(&encode(&*memory))?;
+        self.files.lost = false;
+        self.journal.tell_witness(memory.records);
+        Ok(())
+    }
+
+    /// Takes the lock, if this process does not have the one that the name leads to.
+    fn take_lock(&mut self, may_make: bool) -> Result<(), JournalError> {
+        let folder = &self.journal.folder;
+        let path = folder::lock_file(folder);
+        if self.files.lock.as_ref().is_some_and(|lock| segment::attest(&path, lock).is_ok()) {
+            return Ok(());
+        }
+        // A folder that is made where a journal was would look as if somebody had put it back.
+        if may_make || folder.exists() {
+            folder::make(folder)?;
+            folder::make(&folder.join("backup"))?;
+        } else {
+            let known = self.journal.known()?;
+            return Err(self.journal.forgotten(format!("{} is gone", folder.display()), known));
+        }
+        self.files.lock = Some(folder::lock(folder)?);
+        if let Err(error) = folder::keep_in_place(folder) {
+            tracing::warn!("{}: on this btrfs a full disk may stop the journal, chattr +C: {error}", folder.display());
+        }
         Ok(())
     }
 }
@@ -344,8 +484,9 @@ impl Drop for Writer<'_> {
     }
 }
 
-fn read(folder: &Path) -> Result<(Segments, State), JournalError> {
-    let (segments, payloads) = Segments::open(folder, SEGMENT_SIZE, &encode(&State::default()))?;
+/// What a folder has; if it has nothing and may have something, that.
+fn read(folder: &Path, first: Option<&State>) -> Result<(Segments, State), JournalError> {
+    let (segments, payloads) = Segments::open(folder, SEGMENT_SIZE, first.map(encode).as_deref())?;
     Ok((segments, replay(&payloads)?))
 }
 

@@ -3,20 +3,25 @@
 //! A full disk is when this tool is needed, so writing must not need space: on a full ext4 and XFS a write into blocks
 //! that were written before succeeds where an append, a new file or even a write into `fallocate`d blocks may not.
 //!
-//! When a segment is full, a checkpoint is written into the other one, whose header is written last, and then the header of
-//! the full one says that it is the journal no more. Nothing is appended before that: so whenever both can be read nothing was appended to the
-//! newer one, and when only one is left and cannot be read, there is no older one that could be taken for it.
+//! When a segment is full, a checkpoint is written into the other one, whose header is written last, and then the
+//! header of the full one says that it is the journal no more. Nothing is appended before that: so whenever both can be
+//! read nothing was appended to the newer one, and when only one is left and cannot be read, there is no older one that
+//! could be taken for it.
 //!
-//! After a write that failed it is not known what the disk has. The next one then begins a new segment with a checkpoint.
+//! After a write that failed it is not known what the disk has. The next one then begins a new segment with a
+//! checkpoint.
 
-#![expect(clippy::disallowed_methods, reason = "the journal is one of the two places that write files")]
+#![expect(clippy::disallowed_methods, reason = "it renames and removes in its own folder")]
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, OFlags, flock};
+
 use super::frame::{self, Content, FRAME_HEAD, Found, HEADER, VERSION};
+use crate::files;
 
 /// Why the segments cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +48,7 @@ pub enum SegmentError {
     /// It was readable once. An older state could make the daemon forget or repeat an operation.
     #[error(
         "{}: damaged, {what}: nothing is acted upon. Stop the daemon, see in its log and with lvs what it did last, finish that \
-         by hand, and move journal.0 and journal.1 away: it then begins with an empty journal",
+         by hand, move journal.0 and journal.1 away and start it again: it then says how to begin with an empty journal",
         file.display()
     )]
     Damaged {
@@ -51,6 +56,24 @@ pub enum SegmentError {
         file: PathBuf,
         /// What cannot be read.
         what: String,
+    },
+    /// It was taken away, replaced or cut while it was open: what is written to it now is not found by the next start.
+    #[error(
+        "{}: {what} while the daemon runs: no alert is accepted and nothing is acted upon. Put it back as it was, and the \
+         daemon goes on by itself",
+        file.display()
+    )]
+    Lost {
+        /// The file.
+        file: PathBuf,
+        /// What became of it.
+        what: &'static str,
+    },
+    /// There are none, or only zeros, and none may be made.
+    #[error("{}: there is no journal", folder.display())]
+    Blank {
+        /// Where they would be.
+        folder: PathBuf,
     },
     /// A payload is larger than a segment.
     #[error("a record of {0} bytes does not fit into a segment")]
@@ -67,7 +90,10 @@ pub(super) struct Segments {
     current: usize,
     generation: u64,
     offset: usize,
-    size: usize,
+    /// Of the frame written last: where it begins, and how.
+    last: (usize, [u8; FRAME_HEAD]),
+    /// Of each file when it was opened.
+    sizes: [u64; 2],
     /// Nothing may be appended before the next switch.
     spoiled: bool,
 }
@@ -78,11 +104,15 @@ pub(super) type Payloads = Vec<Vec<u8>>;
 const NAMES: [&str; 2] = ["journal.0", "journal.1"];
 
 impl Segments {
-    /// Opens the folder's segments, or makes them with `first` as the checkpoint. Those that are there are only read.
-    pub(super) fn open(folder: &Path, size: u64, first: &[u8]) -> Result<(Segments, Payloads), SegmentError> {
+    /// Opens the folder's segments. Those that are there are only read; where there are none they are made with `first`
+    /// as the checkpoint, if there is one.
+    pub(super) fn open(folder: &Path, size: u64, first: Option<&[u8]>) -> Result<(Segments, Payloads), SegmentError> {
         let paths = NAMES.map(|name| folder.join(name));
-        let exist = paths.each_ref().map(|path| path.exists());
+        // A file that was cut to nothing has as much in it as none.
+        let exist = paths.each_ref().map(|path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0));
+        let blank = || SegmentError::Blank { folder: folder.to_owned() };
         let begin = |size| {
+            let first = first.ok_or_else(blank)?;
             let beginning = [frame::header(1), frame::frame(1, HEADER, first)].concat();
             // It comes into being with its checkpoint, the other one before it.
             if beginning.len() as u64 <= size {
@@ -95,6 +125,7 @@ impl Segments {
             [true, true] => {}
             [true, false] => make(&paths[1], size, &[])?,
             [false, true] => make(&paths[0], size, &[])?,
+            [false, false] if first.is_none() => return Err(blank()),
             [false, false] => {
                 make(&paths[1], size, &[])?;
                 begin(size)?;
@@ -114,17 +145,65 @@ impl Segments {
             sync_folder(folder)?;
             (files, bytes) = open_both()?;
         }
-        let size = bytes.iter().map(Vec::len).min().unwrap_or(0);
+        let sizes = bytes.each_ref().map(|bytes| bytes.len() as u64);
         let found = bytes.each_ref().map(|bytes| frame::read(bytes));
         let retired = found.each_ref().map(|found| matches!(found, Found::Blank | Found::Retired(_)));
         let (current, Content { version, generation, offset, payloads }) = newest(folder, found)?;
         let spoiled = version < VERSION || !retired[1 - current];
-        Ok((Segments { files, current, generation, offset, size, spoiled }, payloads))
+        let start = offset - payloads.last().map_or(0, |payload| FRAME_HEAD + payload.len());
+        let last = (start, head(&bytes[current][start..]));
+        Ok((Segments { files, current, generation, offset, last, sizes, spoiled }, payloads))
+    }
+
+    /// Keeps other processes from opening them too, for the lock file alone can be removed. False: another has them.
+    pub(super) fn lock(&self) -> bool {
+        self.files.iter().all(|(_, file)| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    }
+
+    /// Before others of this process lock the same files.
+    pub(super) fn unlock(&self) {
+        for (_, file) in &self.files {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
+    }
+
+    /// Whether the next start would find what was written: each name still leads to the file that is open, which has
+    /// the size that it had, and in it are the header and the record that were written last.
+    pub(super) fn attest(&self) -> Result<(), SegmentError> {
+        for ((path, file), size) in self.files.iter().zip(self.sizes) {
+            attest(path, file)?;
+            let wrap = |source| SegmentError::Io { file: path.clone(), doing: "cannot be looked at", source };
+            if file.metadata().map_err(wrap)?.len() != size {
+                return Err(SegmentError::Lost { file: path.clone(), what: "it has another size" });
+            }
+        }
+        // After a write that failed nobody knows what is there.
+        if self.spoiled {
+            return Ok(());
+        }
+        let header = frame::header(self.generation);
+        self.attest_bytes(0, &header[..frame::HEADER_USED])?;
+        self.attest_bytes(self.last.0, &self.last.1)
+    }
+
+    fn attest_bytes(&self, offset: usize, expected: &[u8]) -> Result<(), SegmentError> {
+        let (path, file) = &self.files[self.current];
+        let mut found = vec![0; expected.len()];
+        let read = file.read_exact_at(&mut found, offset as u64);
+        read.map_err(|source| SegmentError::Io { file: path.clone(), doing: "cannot be read", source })?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(SegmentError::Lost { file: path.clone(), what: "somebody wrote to it" })
+    }
+
+    fn size(&self) -> usize {
+        self.sizes[0].min(self.sizes[1]) as usize
     }
 
     /// Whether this payload can be appended to the current segment.
     pub(super) fn fits(&self, payload: &[u8]) -> bool {
-        !self.spoiled && self.offset + FRAME_HEAD + payload.len() <= self.size
+        !self.spoiled && self.offset + FRAME_HEAD + payload.len() <= self.size()
     }
 
     /// Which segment this is, counted from the first.
@@ -145,6 +224,7 @@ impl Segments {
         self.spoiled = true;
         self.write(self.current, self.offset, &frame)?;
         self.spoiled = false;
+        self.last = (self.offset, head(&frame));
         self.offset += frame.len();
         Ok(())
     }
@@ -154,7 +234,7 @@ impl Segments {
         let (before, other, retired) = (self.current, 1 - self.current, frame::retired_header(self.generation));
         let generation = self.generation + 1;
         let frame = frame::frame(generation, HEADER, checkpoint);
-        if HEADER + frame.len() > self.size {
+        if HEADER + frame.len() > self.size() {
             return Err(SegmentError::TooLarge(checkpoint.len()));
         }
         self.spoiled = true;
@@ -164,6 +244,7 @@ impl Segments {
         self.write(other, 0, &frame::header(generation))?;
         self.current = other;
         self.generation = generation;
+        self.last = (HEADER, head(&frame));
         self.offset = HEADER + frame.len();
         self.write(before, 0, &retired)?;
         self.spoiled = false;
@@ -178,7 +259,28 @@ impl Segments {
     }
 }
 
-/// Reads a folder's newest segment without changing anything, for a second process beside the daemon; `None` if there is none.
+/// Whether a name still leads to the file that is open: if so the file has a link, and is not below another mount.
+pub(super) fn attest(path: &Path, file: &File) -> Result<(), SegmentError> {
+    let lost = |what| SegmentError::Lost { file: path.to_owned(), what };
+    let wrap = |source| SegmentError::Io { file: path.to_owned(), doing: "cannot be looked at", source };
+    let ours = file.metadata().map_err(wrap)?;
+    match std::fs::metadata(path) {
+        Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+        Ok(_) => Err(lost("it was replaced")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(lost("it was removed")),
+        Err(source) => Err(wrap(source)),
+    }
+}
+
+/// How a frame begins; its checksum depends on its place and all of its content.
+fn head(frame: &[u8]) -> [u8; FRAME_HEAD] {
+    let mut head = [0; FRAME_HEAD];
+    head.iter_mut().zip(frame).for_each(|(to, from)| *to = *from);
+    head
+}
+
+/// Reads a folder's newest segment without changing anything, for a second process beside the daemon; `None` if there
+/// is none.
 pub(super) fn peek(folder: &Path) -> Result<Option<Payloads>, SegmentError> {
     Ok(peek_all(folder)?.pop())
 }
@@ -193,8 +295,8 @@ pub(super) fn peek_all(folder: &Path) -> Result<Vec<Payloads>, SegmentError> {
         let mut found = [Found::Blank, Found::Blank];
         for (found, name) in found.iter_mut().zip(NAMES) {
             let path = folder.join(name);
-            match File::open(&path) {
-                Ok(file) => *found = frame::read(&read(&(path, file))?),
+            match files::open(&path) {
+                Ok((file, _)) => *found = frame::read(&read(&(path, file))?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
                     // Whoever reads beside the daemon may be somebody else.
@@ -277,7 +379,7 @@ fn make(path: &Path, size: u64, beginning: &[u8]) -> Result<(), SegmentError> {
         move |source| SegmentError::Io { file, doing, source }
     };
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = files::open_own(&new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
         file.write_all(beginning)?;
         let zeros = vec![0; 64 << 10];
         let mut left = size.saturating_sub(beginning.len() as u64);
@@ -298,7 +400,7 @@ fn make(path: &Path, size: u64, beginning: &[u8]) -> Result<(), SegmentError> {
 }
 
 fn open(path: &Path) -> Result<File, SegmentError> {
-    OpenOptions::new().read(true).write(true).open(path).map_err(|source| SegmentError::Io {
+    files::open_own(path, OFlags::RDWR, 0).map_err(|source| SegmentError::Io {
         file: path.to_owned(),
         doing: "cannot be opened",
         source,
@@ -325,12 +427,12 @@ mod tests {
     }
 
     fn reopen(folder: &Path) -> (Segments, Vec<String>) {
-        let (segments, payloads) = Segments::open(folder, SIZE, b"{first}").expect("opens");
+        let (segments, payloads) = Segments::open(folder, SIZE, Some(b"{first}")).expect("opens");
         (segments, payloads.into_iter().map(|p| String::from_utf8(p).expect("text")).collect())
     }
 
     fn damage(folder: &Path) -> String {
-        let error = Segments::open(folder, SIZE, b"{first}").expect_err("damaged");
+        let error = Segments::open(folder, SIZE, Some(b"{first}")).expect_err("damaged");
         assert!(matches!(error, SegmentError::Damaged { .. }), "{error}");
         assert!(matches!(peek(folder), Err(SegmentError::Damaged { .. })));
         error.to_string()
@@ -468,7 +570,7 @@ mod tests {
         let sum = crc32fast::hash(&newer[..20]);
         newer[20..24].copy_from_slice(&sum.to_le_bytes());
         std::fs::write(&file, &newer).expect("writable");
-        let error = Segments::open(folder.path(), SIZE, b"{x}").expect_err("newer").to_string();
+        let error = Segments::open(folder.path(), SIZE, Some(b"{x}")).expect_err("newer").to_string();
         let expected =
             format!("has format {}, this program knows up to {VERSION}: run the version that wrote it", VERSION + 1);
         assert!(error.contains(&expected), "{error}");

@@ -9,8 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
+use super::edge::Edge;
+use super::families::families;
 use crate::name::LvRef;
 use crate::plan::{Code, Outcome, Step};
 use crate::units::Bytes;
@@ -73,128 +75,90 @@ struct Build {
     version: &'static str,
 }
 
-/// A family, for the reference.
-pub struct Documented {
-    /// The name without `lvm_autoscaler_` and, for a counter, without `_total`.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// Its labels.
-    pub labels: &'static str,
-    /// A sentence that stands alone, without its full stop.
-    pub help: &'static str,
-}
-
-const fn documented(name: &'static str, kind: &'static str, labels: &'static str, help: &'static str) -> Documented {
-    Documented { name, kind, labels, help }
-}
-
-/// All families of this module.
-pub const FAMILIES: &[Documented] = &[
-    documented("build_info", "gauge", "version", "The program's version, always 1"),
-    documented(
-        "operations",
-        "counter",
-        "vg, lv, outcome",
-        "Operations that ended, by outcome: grown, failed, needs_attention, dry_run",
-    ),
-    documented(
-        "refusals",
-        "counter",
-        "vg, lv, code",
-        "Requests that were refused, by code; without vg and lv if no target was named",
-    ),
-    documented("grown_bytes", "counter", "vg, lv", "Bytes by which logical volumes were extended"),
-    documented(
-        "last_operation_timestamp_seconds",
-        "gauge",
-        "vg, lv, outcome",
-        "When the last operation with that outcome ended",
-    ),
-    documented(
-        "step_duration_seconds",
-        "histogram",
-        "step",
-        "How long a step took, the look that verifies it included",
-    ),
-    documented("operation_in_progress", "gauge", "vg, lv, step", "1 while that step runs"),
-    documented(
-        "command_overdue",
-        "gauge",
-        "command",
-        "Commands that change something, run now and take longer than expected",
-    ),
-    documented("webhook_requests", "counter", "code", "Requests to the webhook, by the status that was answered"),
-    documented(
-        "alerts",
-        "counter",
-        "verdict",
-        "Alerts received, by what became of them at the door: accepted, coalesced, not_accepted, refused, ignored, resolved",
-    ),
-    documented("queue_length", "gauge", "", "Requests that wait for a worker"),
-    documented("journal_writable", "gauge", "", "Whether the journal could be written to the last time"),
-    documented(
-        "config_last_reload_successful",
-        "gauge",
-        "",
-        "Whether the config was accepted the last time it was read; if not, the one before stays in force",
-    ),
-    documented(
-        "web_config_last_reload_successful",
-        "gauge",
-        "",
-        "Whether the web config and the certificates in it were accepted the last time they were read; if not, those before stay in force",
-    ),
-    documented("config_last_reload_success_timestamp_seconds", "gauge", "", "When the config in force was read"),
-    documented(
-        "report_last_success_timestamp_seconds",
-        "gauge",
-        "",
-        "When the last report was kept in report.directory; 0: none yet",
-    ),
-    documented(
-        "notifications",
-        "counter",
-        "kind, outcome",
-        "Attempts to notify, by kind (webhook, email): sent, retried (failed and will be tried again), failed (given up), dropped (too many waited)",
-    ),
-    documented("audit_writable", "gauge", "", "Whether the audit log could be written to the last time"),
-    documented(
-        "audit_lost_records",
-        "counter",
-        "",
-        "Records that the journal had overwritten before the audit log could take them",
-    ),
-];
-
-/// The counters and gauges, and the registry that shows them.
-pub struct Metrics {
-    /// For `metrics::text`.
-    pub registry: Registry,
-    operations: Family<VolumeOutcome, Counter>,
-    refusals: Family<VolumeCode, Counter>,
-    grown: Family<Volume, Counter>,
-    last_operation: Family<VolumeOutcome, Gauge<f64, AtomicU64>>,
-    step_duration: Family<StepLabel, Histogram, fn() -> Histogram>,
-    in_progress: Family<VolumeStep, Gauge>,
-    overdue: Family<CommandLabel, Gauge>,
-    webhook_requests: Family<CodeLabel, Counter>,
-    alerts: Family<VerdictLabel, Counter>,
-    /// Requests that wait.
-    pub queue_length: Gauge<i64, AtomicI64>,
-    /// Whether the journal could be written to the last time.
-    pub journal_writable: Gauge<i64, AtomicI64>,
-    /// Whether the web config was accepted the last time.
-    pub web_config_accepted: Gauge<i64, AtomicI64>,
-    reload_successful: Gauge<i64, AtomicI64>,
-    reload_success: Gauge<f64, AtomicU64>,
-    /// When the last report was kept; [`Metrics::report_kept`].
-    pub report_success: Gauge<f64, AtomicU64>,
-    notifications: Family<KindOutcome, Counter>,
-    /// Whether the audit log could be written to the last time.
-    pub audit_writable: Gauge<i64, AtomicI64>,
-    /// Records that never came into the audit log.
-    pub audit_lost_records: Counter,
+families! {
+    /// The counters and gauges, and the registry that shows them.
+    pub struct Metrics {
+        build: Family<Build, Gauge>,
+            "build_info" ["version"]
+            "The program's version, always 1";
+        operations: Family<VolumeOutcome, Counter>,
+            "operations" ["vg", "lv", "outcome"]
+            "Operations that ended, by outcome: grown, recommended, failed, needs_attention, dry_run";
+        refusals: Family<VolumeCode, Counter>,
+            "refusals" ["vg", "lv", "code"]
+            "Requests that were refused, by code; without vg and lv if no target was named";
+        grown: Family<Volume, Counter>,
+            "grown_bytes" ["vg", "lv"]
+            "Bytes by which logical volumes were extended";
+        last_operation: Family<VolumeOutcome, Gauge<f64, AtomicU64>>,
+            "last_operation_timestamp_seconds" ["vg", "lv", "outcome"]
+            "When the last operation with that outcome ended";
+        step_duration: Family<StepLabel, Histogram, fn() -> Histogram> = Family::new_with_constructor(step_histogram),
+            "step_duration_seconds" ["step"]
+            "Duration of a step, including its verification";
+        in_progress: Family<VolumeStep, Gauge>,
+            "operation_in_progress" ["vg", "lv", "step"]
+            "1 while that step runs";
+        overdue: Family<CommandLabel, Gauge>,
+            "command_overdue" ["command"]
+            "Commands that change something, are running, and take longer than expected";
+        webhook_requests: Family<CodeLabel, Counter>,
+            "webhook_requests" ["code"]
+            "Requests to the webhook, by the status of the answer";
+        alerts: Family<VerdictLabel, Counter>,
+            "alerts" ["verdict"]
+            "Alerts received, by verdict: accepted, coalesced, not_accepted, refused, ignored, resolved";
+        /// Refusals that were not written down one by one.
+        pub refusals_only_counted: Counter,
+            "refusals_only_counted" []
+            "Refusals that named no target and were only counted in the journal, because many of the same kind came \
+             before them";
+        /// Lines that the log left out.
+        pub log_lines_left_out: Counter,
+            "log_lines_left_out" []
+            "Log lines that were left out, because many of the same kind came before them";
+        /// Requests that wait.
+        pub queue_length: Gauge<i64, AtomicI64>,
+            "queue_length" []
+            "Requests that wait for a worker";
+        /// Whether the journal could be written to the last time.
+        pub journal_writable: Gauge<i64, AtomicI64>,
+            "journal_writable" []
+            "Whether the journal could be written to the last time";
+        reload_successful: Gauge<i64, AtomicI64>,
+            "config_last_reload_successful" []
+            "Whether the config was accepted the last time it was read; if not, the one before stays in force";
+        /// Whether the web config was accepted the last time.
+        pub web_config_accepted: Gauge<i64, AtomicI64>,
+            "web_config_last_reload_successful" []
+            "Whether the web config and the certificates in it were accepted the last time they were read; if not, \
+             those before stay in force";
+        reload_success: Gauge<f64, AtomicU64>,
+            "config_last_reload_success_timestamp_seconds" []
+            "When the config in force was read";
+        /// When the last report was kept; [`Metrics::report_kept`].
+        pub report_success: Gauge<f64, AtomicU64>,
+            "report_last_success_timestamp_seconds" []
+            "When the last report was kept in report.directory; 0: none yet";
+        notifications: Family<KindOutcome, Counter>,
+            "notifications" ["kind", "outcome"]
+            "Attempts to notify, by kind (webhook, email): sent, retried (failed and will be tried again), failed \
+             (given up), dropped (too many waited)";
+        /// Whether the audit log could be written to the last time.
+        pub audit_writable: Gauge<i64, AtomicI64>,
+            "audit_writable" []
+            "Whether the audit log could be written to the last time";
+        /// Records that never came into the audit log.
+        pub audit_lost_records: Counter,
+            "audit_lost_records" []
+            "Records that the journal had overwritten before the audit log could take them";
+    }
+    also {
+        /// For `metrics::text`.
+        pub registry: Registry,
+        /// Of those who connect.
+        pub edge: Edge,
+    }
 }
 
 /// From a tenth of a second, an `lvextend`, to the minutes of a large `resize2fs`.
@@ -204,64 +168,17 @@ fn step_histogram() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("lvm_autoscaler");
-        let metrics = Metrics {
-            registry: Registry::default(),
-            operations: Family::default(),
-            refusals: Family::default(),
-            grown: Family::default(),
-            last_operation: Family::default(),
-            step_duration: Family::new_with_constructor(step_histogram),
-            in_progress: Family::default(),
-            overdue: Family::default(),
-            webhook_requests: Family::default(),
-            alerts: Family::default(),
-            queue_length: Gauge::default(),
-            journal_writable: Gauge::default(),
-            web_config_accepted: Gauge::default(),
-            reload_successful: Gauge::default(),
-            reload_success: Gauge::default(),
-            report_success: Gauge::default(),
-            notifications: Family::default(),
-            audit_writable: Gauge::default(),
-            audit_lost_records: Counter::default(),
-        };
+        let metrics = Metrics::new();
         // An exporter has no journal, and what is not there does not fail.
         metrics.journal_writable.set(1);
         metrics.web_config_accepted.set(1);
         metrics.audit_writable.set(1);
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        let mut families = Families(&mut registry);
-        families.add("build_info", build);
-        families.add("operations", metrics.operations.clone());
-        families.add("refusals", metrics.refusals.clone());
-        families.add("grown_bytes", metrics.grown.clone());
-        families.add("last_operation_timestamp_seconds", metrics.last_operation.clone());
-        families.add("step_duration_seconds", metrics.step_duration.clone());
-        families.add("operation_in_progress", metrics.in_progress.clone());
-        families.add("command_overdue", metrics.overdue.clone());
-        families.add("webhook_requests", metrics.webhook_requests.clone());
-        families.add("alerts", metrics.alerts.clone());
-        families.add("queue_length", metrics.queue_length.clone());
-        families.add("journal_writable", metrics.journal_writable.clone());
-        families.add("config_last_reload_successful", metrics.reload_successful.clone());
-        families.add("web_config_last_reload_successful", metrics.web_config_accepted.clone());
-        families.add("config_last_reload_success_timestamp_seconds", metrics.reload_success.clone());
-        families.add("report_last_success_timestamp_seconds", metrics.report_success.clone());
-        families.add("notifications", metrics.notifications.clone());
-        families.add("audit_writable", metrics.audit_writable.clone());
-        families.add("audit_lost_records", metrics.audit_lost_records.clone());
+        metrics.build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        metrics.expect_all();
+        let mut registry = Registry::with_prefix("lvm_autoscaler");
+        metrics.add_to(&mut registry);
+        metrics.edge.register(&mut registry);
         Metrics { registry, ..metrics }
-    }
-}
-
-struct Families<'a>(&'a mut Registry);
-
-impl Families<'_> {
-    fn add(&mut self, name: &'static str, metric: impl Metric) {
-        let help = FAMILIES.iter().find(|family| family.name == name).map_or("", |family| family.help);
-        self.0.register(name, help, metric);
     }
 }
 
@@ -277,7 +194,24 @@ impl Metrics {
             let labels = VolumeOutcome { vg: vg.clone(), lv: lv.clone(), outcome: outcome.as_str() };
             drop(self.operations.get_or_create(&labels));
         }
+        for code in Code::ALL.iter().filter(|code| !Code::OF_NO_TARGET.contains(code)) {
+            drop(self.refusals.get_or_create(&VolumeCode { vg: vg.clone(), lv: lv.clone(), code: code.as_str() }));
+        }
         drop(self.grown.get_or_create(&Volume { vg, lv }));
+    }
+
+    /// Makes the counters that belong to no target exist.
+    fn expect_all(&self) {
+        for code in [Code::UnknownTarget].iter().chain(&Code::OF_NO_TARGET) {
+            let labels = VolumeCode { vg: String::new(), lv: String::new(), code: code.as_str() };
+            drop(self.refusals.get_or_create(&labels));
+        }
+        for verdict in ["accepted", "coalesced", "not_accepted", "refused", "ignored", "resolved"] {
+            drop(self.alerts.get_or_create(&VerdictLabel { verdict }));
+        }
+        for code in [200, 202, 400, 401, 403, 404, 413, 421, 429, 500, 503] {
+            drop(self.webhook_requests.get_or_create(&CodeLabel { code }));
+        }
     }
 
     /// Removes the series of a target that is none any more.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use flate2::Compression;
@@ -116,7 +116,7 @@ impl Exposition {
     }
 
     fn lvm_part(&self, inventory: &Arc<Inventory>, shape: Shape) -> Result<Arc<[u8]>, fmt::Error> {
-        let mut parts = self.lvm.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = crate::locked(&self.lvm);
         parts.retain_mut(|part| part.is_of(inventory));
         if let Some(part) = parts.iter().find(|part| part.shape == shape) {
             return Ok(Arc::clone(&part.bytes));

@@ -34,7 +34,8 @@ pub const FILESYSTEM: &[Column<Mounted>] = &[
     column("lvm_filesystem_files", "Inodes of the file system.", |m| usage(m, |u| u.files)),
     column("lvm_filesystem_files_free", "Free inodes of the file system.", |m| usage(m, |u| u.files_free)),
     column("lvm_filesystem_readonly", "Whether the file system is mounted read-only.", |m| {
-        flag(Some(m.fs.mount.read_only))
+        // After an error the kernel makes it so without a change of the mount.
+        flag(Some(m.fs.mount.read_only || m.fs.usage.is_some_and(|usage| usage.read_only)))
     }),
     column("lvm_filesystem_device_error", "Whether statvfs failed or did not answer in time.", |m| {
         flag(Some(m.fs.usage.is_none()))
@@ -64,22 +65,27 @@ impl FileSystems {
         selection: &Selection,
         usage: impl FnOnce(Vec<FileSystem>) -> Vec<FileSystem>,
     ) -> FileSystems {
-        // What is mounted twice at one place is seen once.
+        // What is mounted twice at one place is seen once, and so are two places that look alike where they are not
+        // UTF-8.
         let mut places = BTreeSet::new();
-        let seen = inventory.filesystems.iter().rev().filter(|fs| {
+        let above = inventory.above.iter().map(|(_, fs)| fs);
+        let seen = inventory.filesystems.iter().chain(above).rev().filter(|fs| {
             let place = &fs.mount.mount_point;
             selection.mount_points.shows(place.as_str())
                 && inventory.mount_at(place) == Some(&fs.mount)
-                && places.insert(place.clone())
+                && places.insert((fs.mount.device, place.to_string()))
         });
         let mut seen: Vec<FileSystem> = seen.cloned().collect();
         seen.reverse();
         let volumes = inventory.lvs_by_device();
         let mounted = usage(seen).into_iter().filter_map(|fs| {
-            let lv = (*volumes.get(&fs.mount.device)?)?;
-            let shown = selection.vgs.shows(lv.name.vg.as_str()) && selection.lvs.shows(&lv.name.to_string());
-            let (vg, lv_name) = (lv.name.vg.to_string(), lv.name.lv.to_string());
-            shown.then_some(Mounted { fs, vg, lv: lv_name, volume: lv.size })
+            // What lies between takes a part of the volume, so that of its size nothing follows.
+            let below = inventory.above.iter().find(|(_, above)| above.mount == fs.mount).map(|(lv, _)| (lv, None));
+            let own = || volumes.get(&fs.mount.device).copied().flatten().map(|lv| (&lv.name, lv.size));
+            let (name, volume) = below.or_else(own)?;
+            let shown = selection.vgs.shows(name.vg.as_str()) && selection.lvs.shows(&name.to_string());
+            let (vg, lv) = (name.vg.to_string(), name.lv.to_string());
+            shown.then_some(Mounted { fs, vg, lv, volume })
         });
         FileSystems(mounted.collect())
     }

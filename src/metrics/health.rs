@@ -28,6 +28,11 @@ pub const HEALTH: &[Column<Sample>] = &[
         "When the inventory shown was taken; an old one means that LVM does not answer.",
         |s| s.taken.then(|| s.inventory.taken_at.as_millisecond() as f64 / 1000.0),
     ),
+    column(
+        "lvm_inventory_age_seconds",
+        "How long ago the inventory shown was taken, whatever the clock was set to since.",
+        |s| s.since.map(|since| since.elapsed().as_secs_f64()),
+    ),
     column("lvm_unknown_report_fields", "Fields of LVM's report that are not known.", |s| {
         Some(s.inventory.unknown_fields.len() as f64)
     }),

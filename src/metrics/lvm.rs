@@ -77,8 +77,9 @@ pub const LV: &[Column<Lv>] = &[
     column("lvm_lv_metadata_percent", "Use of the metadata space of a pool or cache, 0 to 100.", |lv| {
         percent(lv.metadata_percent)
     }),
-    column("lvm_lv_sync_percent", "How far a RAID, mirror or cache is in sync, 0 to 100.", |lv| {
-        percent(lv.sync_percent)
+    // Of a cache LVM reports in this field how much of it is not yet on the slow device: see lvm_lv_cache_dirty_blocks.
+    column("lvm_lv_sync_percent", "How far a RAID or mirror is in sync, 0 to 100.", |lv| {
+        percent(lv.sync_percent.filter(|_| !lv.is_layout("cache")))
     }),
     column("lvm_lv_snapshot_invalid", "Whether a snapshot overflowed and its content is lost.", |lv| {
         flag(lv.snapshot_invalid)
@@ -135,6 +136,13 @@ pub const LV: &[Column<Lv>] = &[
     .detail(),
 ];
 
+/// Of logical volumes that are not healthy.
+pub const HEALTH_PROBLEM: &[Column<Lv>] = &[column(
+    "lvm_lv_health_problem",
+    "What health problem LVM reports of the logical volume, always 1; lvmraid(7) and lvmthin(7) have the words.",
+    |_| Some(1.0),
+)];
+
 /// Of physical volumes.
 pub const PV: &[Column<Pv>] = &[
     column("lvm_pv_info", "A physical volume, always 1.", |_| Some(1.0)),
@@ -174,11 +182,16 @@ impl Collector for Lvm {
         let pvs = inventory.pvs.iter().filter(|pv| pv.vg.as_ref().is_none_or(|vg| selection.vgs.shows(vg.as_str())));
         table(encoder, selection, VG, vgs, |vg| names.vg(vg), |vg| vec![("vg_uuid", (&*vg.uuid).into())], vg_info)?;
         table(encoder, selection, LV, lvs, |lv| names.lv(lv), |lv| vec![("lv_uuid", (&*lv.uuid).into())], lv_info)?;
+        let ill = inventory.lvs.iter().filter(|lv| shows(selection, lv) && !lv.health.is_empty());
+        let ill: Vec<(&Lv, Labels<'_>)> =
+            ill.map(|lv| (lv, [names.lv(lv), vec![("problem", (&*lv.health).into())]].concat())).collect();
+        HEALTH_PROBLEM.iter().try_for_each(|column| family(encoder, column, &ill))?;
         table(encoder, selection, PV, pvs, |pv| names.pv(pv), |pv| vec![("pv_uuid", (&*pv.uuid).into())], pv_info)
     }
 }
 
-/// Whether a volume is shown: hidden ones (`[pool0_tdata]`) are a detail, unless they are a RAID. Nothing else has its health.
+/// Whether a volume is shown: hidden ones (`[pool0_tdata]`) are a detail, unless they are a RAID. Nothing else has its
+/// health.
 fn shows(selection: &Selection, lv: &Lv) -> bool {
     (selection.lv_details || !lv.hidden || lv.is_layout("raid"))
         && selection.vgs.shows(lv.name.vg.as_str())
@@ -207,8 +220,8 @@ fn table<'a, T: 'a>(
         .try_for_each(|column| family(encoder, column, &plain))
 }
 
-/// How groups and volumes are called in labels. Names are unique on a healthy host; after a disk was moved between hosts
-/// two groups can have the same one, and are then told apart by their UUIDs.
+/// How groups and volumes are called in labels. Names are unique on a healthy host; after a disk was moved between
+/// hosts two groups can have the same one, and are then told apart by their UUIDs.
 struct Names<'a> {
     ambiguous: BTreeSet<&'a str>,
 }

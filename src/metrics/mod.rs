@@ -3,7 +3,9 @@
 //! The tables are also what `docs/metrics.md` is made of: a metric that is not in one does not exist.
 
 pub mod autoscaler;
+pub mod edge;
 pub mod exposition;
+pub mod families;
 pub mod filesystem;
 pub mod health;
 pub mod lvm;
@@ -52,8 +54,9 @@ impl<T> Column<T> {
 }
 
 impl<T> Column<T> {
-    /// The names in `_count` are those of prometheus-lvm-exporter and of LVM's own fields. `promtool check metrics` wants
-    /// that ending for histograms alone, unless a metric is of no declared type; for queries the type makes no difference.
+    /// The names in `_count` are those of prometheus-lvm-exporter and of LVM's own fields. `promtool check metrics`
+    /// wants that ending for histograms alone, unless a metric is of no declared type; for queries the type makes no
+    /// difference.
     fn kind(&self) -> MetricType {
         match self {
             Column { counter: true, .. } => MetricType::Counter,

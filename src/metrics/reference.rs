@@ -1,12 +1,13 @@
 //! `docs/metrics.md`, written from the tables that the metrics come from.
 
 use super::Column;
-use super::autoscaler::FAMILIES;
+use super::autoscaler::Metrics;
+use super::edge::Edge;
 use super::filesystem::FILESYSTEM;
 use super::health::{COLLECTOR, HEALTH};
-use super::lvm::{LV, PV, VG};
+use super::lvm::{HEALTH_PROBLEM, LV, PV, VG};
 use super::process::PROCESS;
-use super::target::{RESERVE, TARGET};
+use super::target::{HELD_BACK, RESERVE, TARGET, UNMATCHED};
 
 /// How the metrics of prometheus-lvm-exporter are called here, where they are not called the same.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -47,18 +48,21 @@ pub fn page() -> String {
         "`vg`, `lv`; `lvm_lv_info` also `lv_name`, `lv_uuid`, `lv_path`, `dm_path`, `device`, `layout`, `role`, `pool`, `origin`, `tags`",
         LV,
     );
+    section(&mut page, "Logical volumes that are not healthy", "`vg`, `lv`, `problem`", HEALTH_PROBLEM);
     section(&mut page, "Physical volumes", "`vg`, `pv`; `lvm_pv_info` also `pv_name`, `pv_uuid`, `device`, `tags`", PV);
     section(&mut page, "File systems on logical volumes", "`vg`, `lv`, `mountpoint`, `fstype`, `device`", FILESYSTEM);
     section(&mut page, "Targets", "`vg`, `lv`, `mountpoint`", TARGET);
+    section(&mut page, "Targets that are held back", "`vg`, `lv`, `mountpoint`, `code`", HELD_BACK);
     section(&mut page, "Volume groups of the config", "`vg`", RESERVE);
+    section(&mut page, "The config beside the host", "`kind`, which is `target` or `volume_group`", UNMATCHED);
     page.push_str("\n## What the autoscaler does\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
-    for family in FAMILIES {
-        let total = if family.kind == "counter" { "_total" } else { "" };
-        let labels = family.labels.split(", ").filter(|label| !label.is_empty()).map(|label| format!("`{label}`"));
-        let labels = labels.collect::<Vec<_>>().join(", ");
+    for family in Metrics::FAMILIES.iter().chain(Edge::FAMILIES) {
+        let kind = family.kind.as_str();
+        let total = if kind == "counter" { "_total" } else { "" };
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         page.push_str(&format!(
             "| `lvm_autoscaler_{}{total}` | {} | {labels} | {}. |\n",
-            family.name, family.kind, family.help
+            family.name, kind, family.help
         ));
     }
     section(&mut page, "The exporter itself", "none", HEALTH);
@@ -86,14 +90,14 @@ const INTRODUCTION: &str = "# Metrics
 
 <!-- Written from the tables in src/metrics by `UPDATE_DOCS=1 cargo test --test docs`; edit those. -->
 
-`GET /metrics` answers in OpenMetrics 1.0 or in text 0.0.4, as the `Accept` header asks, compressed if `Accept-Encoding` allows
-gzip. `lvm-autoscaler metrics` prints the same once. All metrics are gauges unless their name ends in `_total` or the table says
-otherwise. Sizes are bytes, times are seconds since the epoch, percentages are 0 to 100 as LVM gives them, ratios 0 to 1.
+`GET /metrics` returns OpenMetrics 1.0 or text 0.0.4, as the `Accept` header asks, compressed if `Accept-Encoding` allows
+gzip. `lvm-autoscaler metrics` prints the same once. All metrics are gauges unless their name ends in `_total` or the table gives
+another kind. Sizes are bytes, times are seconds since the epoch, percentages are 0 to 100 as LVM gives them, ratios 0 to 1.
 
-A metric is missing where LVM gives no value: only pools have a `lvm_lv_metadata_percent`. Every volume group, logical and
-physical volume and file system has the readable labels below; UUIDs are on the `_info` metrics, so that a series survives a
-restore. With `--collector.uuid-labels` they are on every series of volume groups, logical and physical volumes. Two volume
-groups of one name have their UUID behind it in the label `vg`, and a missing physical volume has it in `pv`.
+A metric is missing if LVM has no value for it: only pools have a `lvm_lv_metadata_percent`. The series of volume groups,
+logical and physical volumes and file systems have the labels below. UUIDs are only on the `_info` metrics, so that a series survives a
+restore; with `--collector.uuid-labels` they are on all series of volume groups, logical and physical volumes. If two volume
+groups have the same name, the label `vg` contains their UUID too, and for a missing physical volume `pv` contains its UUID.
 
 Hidden logical volumes (RAID legs, the data and metadata volumes of pools) appear only with `--collector.lv-details`.
 
@@ -104,14 +108,14 @@ const COMPARED: &str = "
 ## Coming from prometheus-lvm-exporter
 
 Metrics of the same meaning have the same name. Its series carry only UUIDs and are joined with the `_info` metrics to get names;
-here every series has the names already. Queries that join, such as
+here every series already has the names. Queries that join, such as
 
 ```
 lvm_lv_size_bytes * on (lv_uuid) group_left (lv_name) lvm_lv_info
 ```
 
 give the same answer when this exporter runs with `--collector.uuid-labels`, and with `--collector.lv-details` also for hidden
-volumes. What is called otherwise:
+volumes. These names differ:
 
 | there | here |
 |---|---|

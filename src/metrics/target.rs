@@ -7,9 +7,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{Column, Labels, column, family, flag};
-use crate::config::{Config, Mode};
-use crate::inventory::Inventory;
-use crate::plan::{History, Moment, headroom};
+use crate::config::{Config, Mode, Target, What};
+use crate::inventory::{FileSystem, Inventory, Sample};
+use crate::name::LvRef;
+use crate::plan::{self, Code, History, Moment, Outcome, headroom};
 
 /// One target.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct TargetView {
     lv: String,
     mount_point: String,
     threshold: f64,
+    inode_threshold: Option<f64>,
+    metadata_threshold: Option<f64>,
+    /// By what it is held back, as the label `code` has it.
+    held_back: Option<&'static str>,
     headroom: Option<f64>,
     cooldown_until: Option<f64>,
     breaker_open: bool,
@@ -40,6 +45,21 @@ pub const TARGET: &[Column<TargetView>] = &[
         "lvm_autoscaler_target_threshold_ratio",
         "Usage, as df counts it, above which the target grows, 0 to 1.",
         |t: &TargetView| Some(t.threshold),
+    ),
+    column(
+        "lvm_autoscaler_target_inode_threshold_ratio",
+        "Share of the inodes above which the target grows, 0 to 1; only of file systems whose inodes can run out.",
+        |t| t.inode_threshold,
+    ),
+    column(
+        "lvm_autoscaler_target_metadata_threshold_ratio",
+        "Use of its metadata above which the target, a thin pool, grows, 0 to 1.",
+        |t| t.metadata_threshold,
+    ),
+    column(
+        "lvm_autoscaler_target_can_act",
+        "Whether the target would grow if it were over its threshold, now or once its cooldown is over.",
+        |t| flag(Some(t.held_back.is_none())),
     ),
     column(
         "lvm_autoscaler_target_headroom_bytes",
@@ -76,6 +96,21 @@ pub const TARGET: &[Column<TargetView>] = &[
     ),
 ];
 
+/// Of targets that would not grow.
+pub const HELD_BACK: &[Column<TargetView>] = &[column(
+    "lvm_autoscaler_target_held_back",
+    "By what the target would be kept from growing if it were over its threshold, always 1: the code of the refusal, \
+     needs_attention, recommended or dry_run.",
+    |_| Some(1.0),
+)];
+
+/// Of the whole config.
+pub const UNMATCHED: &[Column<u64>] = &[column(
+    "lvm_autoscaler_config_unmatched",
+    "Entries of the config of which there is no volume or group on this host, or more than one of that name.",
+    |count| Some(*count as f64),
+)];
+
 /// Of volume groups in the config.
 pub const RESERVE: &[Column<Reserve>] = &[column(
     "lvm_autoscaler_vg_reserve_bytes",
@@ -85,16 +120,41 @@ pub const RESERVE: &[Column<Reserve>] = &[column(
 
 /// The targets and reserves as series.
 #[derive(Debug)]
-pub struct Targets(Vec<TargetView>, Vec<Reserve>);
+pub struct Targets {
+    views: Vec<TargetView>,
+    reserves: Vec<Reserve>,
+    /// By the label `kind`.
+    unmatched: [(&'static str, u64); 2],
+}
+
+/// What the daemon knows of its targets.
+pub struct Knowledge<'a> {
+    /// What was done before.
+    pub history: &'a History,
+    /// Nothing is carried out.
+    pub dry_run: bool,
+    /// By which code a target was refused lately by a look at it alone, which sees more than a look at everything.
+    pub refused: &'a dyn Fn(&LvRef) -> Option<Code>,
+    /// The time.
+    pub now: Moment,
+}
 
 impl Targets {
-    /// All targets of a config, on the host that the inventory shows.
-    pub fn new(config: &Config, inventory: &Inventory, history: &History, now: &Moment) -> Targets {
-        let views = config.targets.iter().map(|target| TargetView {
+    /// All targets of a config that are on the host that the sample shows.
+    pub fn new(config: &Config, sample: &Sample, known: &Knowledge<'_>) -> Targets {
+        let (inventory, Knowledge { history, now, .. }) = (&*sample.inventory, known);
+        let is_there = |target: &&Target| inventory.lv(&target.lv).is_some();
+        let views = config.targets.iter().filter(is_there).map(|target| TargetView {
             vg: target.lv.vg.to_string(),
             lv: target.lv.lv.to_string(),
             mount_point: target.mount_point().map_or(String::new(), ToString::to_string),
             threshold: target.threshold.value() / 100.0,
+            inode_threshold: inode_threshold(target, inventory),
+            metadata_threshold: match &target.what {
+                What::ThinPool { metadata_threshold } => Some(metadata_threshold.value() / 100.0),
+                What::FileSystem(_) => None,
+            },
+            held_back: held(target, config, sample.presumed(), known),
             headroom: headroom(target, inventory, config).map(|bytes| bytes.0 as f64),
             cooldown_until: history.last_of(target).and_then(|last| {
                 let until = last.at.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
@@ -106,20 +166,57 @@ impl Targets {
             extensions_left: history.extensions_left(target, config, now),
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
+        let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
+        let targets = config.targets.iter().filter(|target| !is_there(target)).count();
+        let groups = config.volume_groups.iter().filter(|group| inventory.vg(&group.name).is_none()).count();
         let reserves = config.volume_groups.iter().map(|group| Reserve {
             vg: group.name.to_string(),
             reserve: inventory.vg(&group.name).and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
         });
-        Targets(views.collect(), reserves.collect())
+        Targets {
+            views: views.collect(),
+            reserves: reserves.collect(),
+            unmatched: [("target", count(targets)), ("volume_group", count(groups))],
+        }
     }
+}
+
+fn held(target: &Target, config: &Config, presumed: &Inventory, known: &Knowledge<'_>) -> Option<&'static str> {
+    let history = known.history;
+    if history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()) {
+        return Some(Outcome::NeedsAttention.as_str());
+    }
+    let inventory = presumed.presumed_owner(&target.lv.vg);
+    let code = plan::held_back(target, &inventory, config, history, known.now).or_else(|| (known.refused)(&target.lv));
+    let mode = match target.mode {
+        _ if known.dry_run => Some(Outcome::DryRun),
+        Mode::Recommend => Some(Outcome::Recommended),
+        Mode::Act | Mode::Off => None,
+    };
+    code.map(Code::as_str).or(mode.map(Outcome::as_str))
+}
+
+/// Nothing where the inodes cannot run out before the space does.
+fn inode_threshold(target: &Target, inventory: &Inventory) -> Option<f64> {
+    let fs = target.file_system()?;
+    let kind = inventory.filesystem_at(&fs.mount_point).and_then(FileSystem::kind)?;
+    kind.about().has_fixed_inodes.then(|| fs.inode_threshold.value() / 100.0)
 }
 
 impl Collector for Targets {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let items: Vec<(&TargetView, Labels<'_>)> = self.0.iter().map(|target| (target, labels(target))).collect();
+        let items: Vec<(&TargetView, Labels<'_>)> = self.views.iter().map(|target| (target, labels(target))).collect();
+        let held = self
+            .views
+            .iter()
+            .filter_map(|target| Some((target, [labels(target), vec![("code", target.held_back?.into())]].concat())));
+        HELD_BACK.iter().try_for_each(|column| family(&mut encoder, column, &held.clone().collect::<Vec<_>>()))?;
+        let unmatched: Vec<(&u64, Labels<'_>)> =
+            self.unmatched.iter().map(|(kind, count)| (count, vec![("kind", (*kind).into())])).collect();
+        UNMATCHED.iter().try_for_each(|column| family(&mut encoder, column, &unmatched))?;
         TARGET.iter().try_for_each(|column| family(&mut encoder, column, &items))?;
         let reserves: Vec<(&Reserve, Labels<'_>)> =
-            self.1.iter().map(|reserve| (reserve, vec![("vg", (&*reserve.vg).into())])).collect();
+            self.reserves.iter().map(|reserve| (reserve, vec![("vg", (&*reserve.vg).into())])).collect();
         RESERVE.iter().try_for_each(|column| family(&mut encoder, column, &reserves))
     }
 }

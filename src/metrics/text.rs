@@ -1,5 +1,5 @@
-//! The exposition as bytes: OpenMetrics 1.0, which `prometheus-client` writes, and the older text format 0.0.4 made from
-//! it.
+//! The exposition as bytes: OpenMetrics 1.0, which `prometheus-client` writes, and the older text format 0.0.4 made
+//! from it.
 
 /// Whether an `Accept-Encoding` header asks for gzip.
 pub fn accepts_gzip(accept_encoding: &str) -> bool {
@@ -38,8 +38,8 @@ impl Format {
     }
 }
 
-/// In 0.0.4 a counter's family is named like its series, with `_total`; what is `unknown` there is `untyped` here; there is
-/// no unit and no end mark.
+/// In 0.0.4 a counter's family is named like its series, with `_total`; what is `unknown` there is `untyped` here;
+/// there is no unit and no end mark.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = "";

@@ -94,7 +94,7 @@ pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Optio
                 ..blank()
             })
         }
-        Event::Finished { id, outcome, sentence, commands } => {
+        Event::Finished { id, outcome, account } => {
             let running = record.before.running.get(id).filter(|running| !running.dry_run)?;
             let plan = &running.plan;
             let (before, after) = sizes(plan);
@@ -106,17 +106,18 @@ pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Optio
                 }
                 Outcome::NeedsAttention => {
                     let title = format!("{} needs attention: growing it stopped half-way", plan.lv);
-                    (Occasion::NeedsAttention, title, commands.clone())
+                    (Occasion::NeedsAttention, title, account.commands.clone())
                 }
                 // What is recommended was told when it was planned.
                 Outcome::DryRun | Outcome::Recommended => return None,
             };
             let ran = running.started.iter().filter_map(|step| plan.steps.get(*step)).filter_map(command).collect();
-            let sentence = sentence.clone();
+            let sentence = account.to_string();
             Some(Message { title, sentence, commands: ran, next, ..about(blank(), *id, plan, event, "act") })
         }
         Event::Overdue { id, step } => {
             let plan = &record.before.running.get(id)?.plan;
+            let tool = plan.steps.get(*step)?.command()?.tool.as_str();
             let command = plan.steps.get(*step).and_then(command)?;
             let (lv, sentence) = (
                 &plan.lv,
@@ -127,10 +128,7 @@ pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Optio
             Some(Message {
                 title: format!("a command that grows {lv} takes longer than expected"),
                 sentence,
-                next: vec![
-                    "ps -eo pid,stat,wchan:20,etime,args | grep -E 'lvm|resize2fs|xfs_growfs'".to_owned(),
-                    "dmesg | tail".to_owned(),
-                ],
+                next: vec![format!("ps -eo pid,stat,wchan:20,etime,args | grep {tool}"), "dmesg | tail".to_owned()],
                 commands: vec![command],
                 ..about(blank(), *id, plan, Occasion::Overdue, "act")
             })

@@ -13,7 +13,7 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -83,8 +83,8 @@ struct State {
 }
 
 impl Notifier {
-    /// Starts with the receivers of the config in force, and with what the journal in its state directory has that was not
-    /// told yet.
+    /// Starts with the receivers of the config in force, and with what the journal in its state directory has that was
+    /// not told yet.
     pub fn start(
         in_force: Arc<InForce>,
         host: String,
@@ -162,8 +162,8 @@ impl Notifier {
         state.is_news(record).then_some(message)
     }
 
-    /// Puts the receivers of another config in force. One that stays goes on, also at another place; one that changed takes
-    /// over what was not told in its place.
+    /// Puts the receivers of another config in force. One that stays goes on, also at another place; one that changed
+    /// takes over what was not told in its place.
     pub fn reconfigure(&self, config: &Config) -> Result<(), NotifyError> {
         let sends: Vec<_> = senders(config)?
             .into_iter()
@@ -205,7 +205,7 @@ impl Notifier {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.state)
     }
 }
 
@@ -226,8 +226,8 @@ impl State {
                 if self.refusals.len() >= MOST_REFUSALS {
                     self.refusals.clear();
                 }
-                // Another reason than the one before: the one before will be news again. Alerts that name no target have
-                // nothing in common, so there one kind says nothing about the other.
+                // Another reason than the one before: the one before will be news again. Alerts that name no target
+                // have nothing in common, so there one kind says nothing about the other.
                 self.refusals.retain(|(of, _), _| of.is_none() || *of != key.0);
                 self.refusals.insert(key, record.entry.at);
                 true
@@ -283,7 +283,8 @@ pub fn verify(config: &Config) -> Result<(), NotifyError> {
     senders(config).map(drop)
 }
 
-/// The same where a config is only looked at, perhaps on another host: files that cannot be read are named, and are no error.
+/// The same where a config is only looked at, perhaps on another host: files that cannot be read are named, and are no
+/// error.
 pub fn check(config: &Config) -> Result<Vec<String>, NotifyError> {
     let mut unreadable = Vec::new();
     for (index, receiver) in config.receivers.iter().enumerate() {

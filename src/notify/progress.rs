@@ -1,7 +1,7 @@
 //! How far all receivers have got, as one number: what comes after it is told again after a restart.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::journal::Mark;
 
@@ -36,8 +36,8 @@ impl Progress {
     /// A receiver was told, or will not be. Not for the engine's threads: it writes a file.
     pub(super) fn done(&self, record: u64) {
         let number = self.forget(record);
-        // Outside of the lock: a disk that hangs must not hold up who says what is new. Two that come in the wrong order
-        // leave the smaller number, with which something is told twice.
+        // Outside of the lock: a disk that hangs must not hold up who says what is new. Two that come in the wrong
+        // order leave the smaller number, with which something is told twice.
         if let Some(mark) = &self.mark
             && let Err(error) = mark.set(number)
         {
@@ -58,6 +58,6 @@ impl Progress {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.open)
     }
 }

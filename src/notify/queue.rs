@@ -88,7 +88,7 @@ impl Queue {
 
     /// From the next attempt on it is told in this way: the same receiver, whose files may say something else.
     pub(super) fn send_with(&self, send: Send) {
-        *self.send.lock().unwrap_or_else(PoisonError::into_inner) = send;
+        *crate::locked(&self.send) = send;
     }
 
     /// One more; never waits.
@@ -112,8 +112,9 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Ends the thread, when it has ended what it is at. What waits goes to the successor, and so does what it is at, should
-    /// that fail: an attempt at a receiver that hangs is as long as the reload that mends it. Without one it is not told.
+    /// Ends the thread, when it has ended what it is at. What waits goes to the successor, and so does what it is at,
+    /// should that fail: an attempt at a receiver that hangs is as long as the reload that mends it. Without one it is
+    /// not told.
     pub(super) fn close(&self, successor: Option<&Arc<Queue>>) {
         let mut waiting = self.waiting();
         waiting.closed = true;
@@ -135,7 +136,7 @@ impl Queue {
         // Failures in a row, of whatever message: it is the receiver that is down.
         let mut failures = 0;
         while let Some(job) = self.next(failures) {
-            let send = Arc::clone(&self.send.lock().unwrap_or_else(PoisonError::into_inner));
+            let send = Arc::clone(&crate::locked(&self.send));
             let result = send(&job.message);
             let outcome = self.ended(job, result);
             failures = if outcome == "sent" { 0 } else { failures + 1 };
@@ -191,6 +192,6 @@ impl Queue {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::locked(&self.waiting)
     }
 }

@@ -1,4 +1,5 @@
-//! Message -> text. Ours, or a user's template; a name with quotes, markup or newlines in it never breaks out of its place.
+//! Message -> text. Ours, or a user's template; a name with quotes, markup or newlines in it never breaks out of its
+//! place.
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ impl Template {
 /// One line, for a header.
 pub(super) fn subject(template: &Template, message: &Message) -> Result<String, String> {
     let text = template.render(message)?;
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text.chars().map(|c| if crate::hides(c) { ' ' } else { c }).collect();
     Ok(text.trim().chars().take(LONGEST_SUBJECT).collect())
 }
 

@@ -1,4 +1,5 @@
-//! A POST to a URL. Redirects are not followed, and what the receiver says is not shown to anybody: neither is ours to trust.
+//! A POST to a URL. Redirects are not followed, and what the receiver says is not shown to anybody: neither is ours to
+//! trust.
 
 use std::path::Path;
 use std::sync::Arc;

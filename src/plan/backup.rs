@@ -10,8 +10,8 @@ use crate::inventory::Inventory;
 use crate::name::VgName;
 use crate::units::{Bytes, MIB};
 
-/// With less left a file system counts as full. Ext4 keeps up to 16 MiB for itself that it shows as free; the backup of a
-/// thousand volumes is 1 MB.
+/// With less left a file system counts as full. Ext4 keeps up to 16 MiB for itself that it shows as free; the backup of
+/// a thousand volumes is 1 MB.
 const LEAST_ROOM: Bytes = Bytes(32 * MIB);
 /// The same for inodes.
 const LEAST_INODES: u64 = 16;
@@ -37,8 +37,8 @@ pub(super) fn place(config: &Config, inventory: &Inventory, vg: &VgName, now: &M
     (in_memory.join(file), Some(warning))
 }
 
-/// Of the files in a folder those that are too many: the oldest of this group, never one that an operation which has not
-/// ended refers to, and nothing that is not named as `place` names it.
+/// Of the files in a folder those that are too many: the oldest of this group, never one that an operation which has
+/// not ended refers to, and nothing that is not named as `place` names it.
 pub fn outdated(
     files: &[PathBuf],
     vg: &VgName,

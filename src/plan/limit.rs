@@ -1,12 +1,14 @@
-//! What limits a growth: budgets, `max_size`, the file system's own limits, the group's reserve, what LVM can allocate, what
-//! a pool can carry. Each limit is a number of extents and the sentence for when that is too little.
+//! What limits a growth: budgets, `max_size`, the file system's own limits, the group's reserve, what LVM can allocate,
+//! what a pool can carry. Each limit is a number of extents and the sentence for when that is too little.
 
-use super::allocation::{self, Room};
+use super::allocation::{self, Place, Room};
 use super::history::History;
 use super::moment::Moment;
 use super::refusal::{Code, Refusal};
+use super::step::Striping;
 use crate::config::{Budget, Config, Target};
-use crate::inventory::{FileSystem, Inventory, Lv, Superblock, Vg};
+use crate::filesystem::Most;
+use crate::inventory::{FileSystem, Inventory, Lv, Vg};
 use crate::units::{Bytes, Extents, GIB};
 
 /// What a limit is computed from.
@@ -44,21 +46,41 @@ impl Limit {
 
 const ANY: Extents = Extents(u64::MAX);
 
-/// All limits of a volume but the budgets, in the order of their codes, and the multiple of extents it grows in; `None`
-/// where LVM did not give a number that is needed.
-pub(super) fn limits(ground: &Ground<'_>) -> Option<(Vec<Limit>, u64)> {
-    let mut limits = vec![to_max_size(ground)];
-    limits.extend(ground.fs.and_then(|fs| Some(to_end_of_file_system(ground, fs)?.1)));
+/// What bounds a growth.
+pub(super) struct Limits {
+    /// All of them but the budgets, in the order of their codes.
+    pub all: Vec<Limit>,
+    /// The volume grows in multiples of so many extents.
+    pub multiple: u64,
+    /// Where the new part comes to lie.
+    pub place: Place,
+    /// How it must be said to be striped.
+    pub striping: Option<Striping>,
+}
+
+/// All limits of a volume that is to grow by so much; `None` where LVM did not give a number that is needed.
+pub(super) fn limits(ground: &Ground<'_>, wanted: Extents) -> Option<Limits> {
+    let mut all = vec![to_max_size(ground)];
+    all.extend(ground.fs.and_then(|fs| Some(to_end_of_file_system(ground, fs)?.1)));
     // A thin volume takes nothing from the group, only promises from its pool.
     if ground.lv.is_layout("thin") {
-        limits.push(to_pool(ground));
-        return Some((limits, 1));
+        all.push(to_pool(ground));
+        return Some(Limits { all, multiple: 1, place: Place::default(), striping: None });
     }
-    let room = allocation::room(ground.inventory, ground.vg, ground.lv);
-    let (multiple, cost) = room.as_ref().map_or((1, 1), |room| (room.multiple, room.cost));
-    limits.push(to_reserve(ground, multiple, cost)?);
-    limits.push(to_allocatable(ground, room));
-    Some((limits, multiple))
+    let room = match allocation::room(ground.inventory, ground.vg, ground.lv, ground.inventory.bears(ground.lv)) {
+        Ok(room) => room,
+        Err(why) => {
+            // The guard `layered_device` has refused this. Only what is merely shown comes here.
+            let (code, advice) = (Code::LayeredDevice, "see lvs -a -o+devices".to_owned());
+            all.push(Limit { code, what: why, room: Extents(0), advice });
+            return Some(Limits { all, multiple: 1, place: Place::default(), striping: None });
+        }
+    };
+    let place = room.place(Extents(wanted.0.checked_next_multiple_of(room.multiple).unwrap_or(wanted.0)));
+    all.push(to_reserve(ground, room.multiple, room.cost)?);
+    all.extend(to_fine_disks(ground, &room, &place));
+    all.push(to_allocatable(ground, &place));
+    Some(Limits { all, multiple: room.multiple, place, striping: room.striping })
 }
 
 /// What the budgets in bytes leave, of the target and of its group.
@@ -98,11 +120,6 @@ fn to_max_size(ground: &Ground<'_>) -> Limit {
     }
 }
 
-/// An XFS that was grown this many times has so many allocation groups that it becomes slow; the advice of its makers is
-/// a factor of 10.
-pub(super) const XFS_WARNED: u64 = 10;
-const XFS_REFUSED: u64 = 100;
-
 /// Of a file system that would have to be larger than it can be to fill its volume as that is already.
 pub(super) fn past_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Refusal> {
     let (most, limit) = to_end_of_file_system(ground, fs)?;
@@ -115,29 +132,16 @@ pub(super) fn past_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> O
 
 /// The most it can be, and what that leaves.
 fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<(Bytes, Limit)> {
-    let (most, why, advice) = match fs.superblock.as_ref()? {
-        Superblock::Ext(ext) => {
-            let (blocks, why) = ext.most_blocks()?;
-            let advice = "move the data to a file system made with -O 64bit and a larger -E resize=".to_owned();
-            (Bytes(blocks.saturating_mul(ext.block_size)), why.to_owned(), advice)
-        }
-        Superblock::Btrfs(_) => return None,
-        Superblock::Xfs(_) if ground.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) => return None,
-        Superblock::Xfs(xfs) => {
-            let first = xfs.first_size()?;
-            let why = format!(
-                "it was made with about {first} and allocation groups for that, {XFS_REFUSED} times as much is the limit"
-            );
-            let advice = "make a new one, or set allow_large_xfs_growth".to_owned();
-            (Bytes(first.0.saturating_mul(XFS_REFUSED)), why, advice)
-        }
-    };
+    let Most { size: most, why, advice, is_soft } = fs.superblock.as_ref()?.facts().most()?;
+    if is_soft && ground.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) {
+        return None;
+    }
     let Ground { before, extent_size, .. } = ground;
     let limit = Limit {
         code: Code::FsLimit,
         what: format!("the {} at {} can have at most {most}, {why}", fs.mount.fs_type, fs.mount.mount_point),
         room: Extents(most.to_extents_down(*extent_size).0.saturating_sub(before.0)),
-        advice,
+        advice: advice.to_owned(),
     };
     Some((most, limit))
 }
@@ -159,16 +163,45 @@ fn to_reserve(ground: &Ground<'_>, multiple: u64, cost: u64) -> Option<Limit> {
     })
 }
 
-fn to_allocatable(ground: &Ground<'_>, room: Result<Room, String>) -> Limit {
-    let code = Code::InsufficientSpace;
-    match room {
-        Ok(room) => Limit {
-            code,
-            what: format!("LVM can certainly allocate {}{} in {}", room.extents, room.how, ground.vg.name),
-            room: room.extents,
-            advice: "add a PV with vgextend, or free some space".to_owned(),
-        },
-        Err(why) => Limit { code, what: why, room: Extents(0), advice: "see lvs -a -o+devices".to_owned() },
+/// Free extents are there, and all of them or too many on disks with a block size that what is on the volume does not
+/// bear.
+fn to_fine_disks(ground: &Ground<'_>, room: &Room, place: &Place) -> Option<Limit> {
+    let (first, bears) = (room.too_coarse.first()?, ground.inventory.bears(ground.lv)?);
+    let what = match ground.fs {
+        Some(fs) => format!("the {} at {}", fs.mount.fs_type, fs.mount.mount_point),
+        None => format!("what is on the volumes of {}", ground.target.lv),
+    };
+    let free: u64 = room.too_coarse.iter().map(|pv| pv.free.0).sum();
+    let others = match room.too_coarse.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(Limit {
+        code: Code::BlockSize,
+        what: format!(
+            "{}{others} with {} free has a logical block size of {}, {what} bears at most {bears}, so that does not count",
+            first.pv,
+            Extents(free).bytes(ground.extent_size),
+            first.block_size,
+        ),
+        room: place.extents,
+        advice: format!("add a PV with a logical block size of at most {bears} with vgextend"),
+    })
+}
+
+fn to_allocatable(ground: &Ground<'_>, place: &Place) -> Limit {
+    let vg = &ground.vg.name;
+    // What LVM does not know of yet is nearer than a new disk.
+    let grown = ground.inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)).find_map(|pv| {
+        let room = pv.disk.as_ref()?.size.saturating_sub(pv.end()?);
+        (room >= ground.extent_size)
+            .then(|| format!("{} is {room} larger than its PV: pvresize {}, or ", pv.name, pv.name))
+    });
+    Limit {
+        code: Code::InsufficientSpace,
+        what: format!("LVM can certainly allocate {}{} in {vg}", place.extents, place.how),
+        room: place.extents,
+        advice: format!("{}add a PV with vgextend, or free some space", grown.unwrap_or_default()),
     }
 }
 

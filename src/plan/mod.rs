@@ -1,5 +1,5 @@
-//! What do we decide? One pure function: no clock, no file, no program. The daemon, `plan`, `--dry-run`, the status page
-//! and the simulator all ask the same one, so what is shown is what would be done.
+//! What do we decide? One pure function: no clock, no file, no program. The daemon, `plan`, `--dry-run`, the status
+//! page and the simulator all ask the same one, so what is shown is what would be done.
 
 mod allocation;
 pub mod backup;
@@ -15,10 +15,12 @@ pub mod step;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
+pub use crate::filesystem::FsKind;
 use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint};
 use crate::units::{Amount, Bytes, Extents};
@@ -29,7 +31,7 @@ pub use refusal::{Code, Refusal};
 use size::Size;
 pub use size::headroom;
 pub(crate) use step::WAIT;
-pub use step::{Command, FsKind, Step, Tool};
+pub use step::{Step, Striping};
 
 /// What was decided: one volume, its size before and after, and the steps that lead there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +118,8 @@ pub struct Evaluation {
 }
 
 /// The codes that the computation of the size decides, in order.
-const OF_SIZE: [Code; 5] = [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::InsufficientSpace, Code::PoolSpace];
+const OF_SIZE: [Code; 6] =
+    [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::BlockSize, Code::InsufficientSpace, Code::PoolSpace];
 
 /// Why a target should grow now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +163,20 @@ pub fn plan(
     plan_for(Wish::Usage, target, inventory, config, history, now)
 }
 
+/// What would hold a target back if it were over its threshold and its cooldown were over; `None` if it would grow.
+pub fn held_back(
+    target: &Target,
+    inventory: &Inventory,
+    config: &Config,
+    history: &History,
+    now: impl Into<Moment>,
+) -> Option<Code> {
+    let target = Target { cooldown: Duration::ZERO, ..target.clone() };
+    // Like a person's, this question does not depend on how full the target is.
+    let wish = Wish::Person { by: None };
+    plan_for(wish, &target, inventory, config, history, now).decision.err().map(|refusal| refusal.code)
+}
+
 /// Decides about one target.
 pub fn plan_for(
     wish: Wish,
@@ -187,7 +204,7 @@ pub fn plan_for(
     if let Some(refusal) = guard::first_refusal(&verdicts) {
         return refused(verdicts, refusal);
     }
-    let sized = sized(&subject);
+    let sized = sized(&subject).map_err(|refusal| speaking_of_inodes(&subject, refusal));
     let refusal = sized.as_ref().err();
     for code in OF_SIZE {
         verdicts.push((code, if refusal.is_some_and(|no| no.code < code) { Verdict::NotAsked } else { Verdict::Pass }));
@@ -220,17 +237,32 @@ pub fn plan_for(
     Evaluation { verdicts, size: size.lines, decision: Ok(plan) }
 }
 
+/// Where only the inodes are over their threshold a limit of the size reads as if it were about space.
+fn speaking_of_inodes(s: &Subject<'_>, refusal: Refusal) -> Refusal {
+    let Some((usage, fs)) = s.fs.and_then(|fs| fs.usage).zip(s.target.file_system()) else { return refusal };
+    let inodes = usage.inode_percent().filter(|inodes| inodes.value() > fs.inode_threshold.value());
+    match inodes.filter(|_| usage.percent().value() <= s.target.threshold.value()) {
+        Some(inodes) => Refusal::new(
+            refusal.code,
+            format!(
+                "{}; {inodes} of the inodes of {} are used, remove files or let it grow",
+                refusal.sentence, fs.mount_point
+            ),
+        ),
+        None => refusal,
+    }
+}
+
 fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
     let point = match &s.target.what {
         What::ThinPool { metadata_threshold } => return Ok((pool::size(s, *metadata_threshold)?, None)),
         What::FileSystem(fs) => &fs.mount_point,
     };
-    let Some((fs, usage, kind)) = s.fs.and_then(|fs| Some((fs, fs.usage?, FsKind::from_name(&fs.mount.fs_type)?)))
-    else {
+    let Some((fs, usage, kind)) = s.fs.and_then(|fs| Some((fs, fs.usage?, fs.kind()?))) else {
         // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
         return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
     };
-    let (mount_point, offline, device_id) = (point.clone(), s.is_offline(), fs.btrfs_device_id());
+    let (mount_point, offline, device_id) = (point.clone(), s.is_offline(), fs.device_id());
     let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, device_id };
     Ok((size::size(s, fs, usage)?, Some(planned)))
 }
@@ -272,15 +304,17 @@ fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
         steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file: backup });
     }
     // What cannot be checked is found out before anything is extended.
-    if let (Some(PlannedFs { offline: true, mount_point, .. }), Some(settings)) = (fs, target.file_system()) {
-        let (mount_point, always) = (mount_point.clone(), settings.check == FilesystemCheck::Always);
-        steps.push(Step::CheckUnmounted { lv: lv.clone(), mount_point, always });
+    if let (Some(PlannedFs { offline: true, kind, mount_point, .. }), Some(settings)) = (fs, target.file_system()) {
+        let (kind, mount_point, always) = (*kind, mount_point.clone(), settings.check == FilesystemCheck::Always);
+        steps.push(Step::CheckUnmounted { kind, lv: lv.clone(), mount_point, always });
     }
     if let Some(metadata) = size.metadata {
         steps.push(Step::ExtendPoolMetadata { lv: lv.clone(), size: metadata.after });
     }
     if size.after > size.before {
-        steps.push(Step::ExtendLv { lv: lv.clone(), extents: size.after, extent_size: size.extent_size });
+        let (extents, extent_size) = (size.after, size.extent_size);
+        let (striping, pvs) = (size.striping, size.pvs.clone());
+        steps.push(Step::ExtendLv { lv: lv.clone(), extents, extent_size, striping, pvs });
     }
     if let Some(PlannedFs { kind, mount_point, offline, device_id, .. }) = fs {
         let (kind, mount_point, device_id) = (*kind, mount_point.clone(), *device_id);

@@ -1,7 +1,7 @@
 //! When something happened, in a way that a clock which is set forward or back cannot falsify.
 //!
-//! Within one boot the kernel counts the time that passed, suspend included, whatever anybody does to the wall clock. Only
-//! between two boots there is nothing but the wall clock; then at least the time since the last boot has passed.
+//! Within one boot the kernel counts the time that passed, suspend included, whatever anybody does to the wall clock.
+//! Only between two boots there is nothing but the wall clock; then at least the time since the last boot has passed.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,9 +1,10 @@
-//! How much a thin pool grows: its metadata first, because a pool whose metadata are full cannot be mended by more data.
+//! How much a thin pool grows: its metadata first, because a pool whose metadata are full cannot be mended by more
+//! data.
 
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit, MOST_POOL_METADATA};
 use super::refusal::{Code, Refusal};
-use super::size::{Size, ground, missing_to, step, unknown};
+use super::size::{Size, Taken, ground, missing_to, step, unknown};
 use super::{Metadata, Wish};
 use crate::config::Target;
 use crate::inventory::Lv;
@@ -26,23 +27,24 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
         let (grown, cost) = self::metadata(s, &ground, metadata_used, metadata_threshold, &mut lines)?;
         (metadata, taken) = (Some(grown), cost);
     }
-    let mut after = before;
+    let (mut after, mut pvs, mut striping) = (before, vec![], None);
+    let mut take = |taken: Taken| (after, pvs, striping) = (taken.after, taken.pvs, taken.striping);
     if let Wish::Person { by: Some(by) } = s.wish {
         lines.push(format!("{by} more were asked for"));
-        after = step(s, &ground, by, taken, &mut lines)?;
+        take(step(s, &ground, by, taken, &mut lines)?);
     } else if s.wish.is_a_persons() || data_used.value() > s.target.threshold.value() {
         let used = data_used.share_of(volume);
         let missing = missing_to(used, volume.saturating_sub(used), s.target.threshold);
         let threshold = s.target.threshold;
         lines.push(format!("{data_used} of the data used, {missing} more are needed to come down to {threshold}"));
         match step(s, &ground, missing, taken, &mut lines) {
-            Ok(extents) => after = extents,
+            Ok(taken) => take(taken),
             // The metadata are the more urgent of the two.
             Err(refusal) if metadata.is_some() => lines.push(format!("the data cannot grow, {refusal}")),
             Err(refusal) => return Err(refusal),
         }
     }
-    Ok(Size { before, after, metadata, extent_size, lines, warnings: vec![] })
+    Ok(Size { before, after, metadata, extent_size, pvs, striping, lines, warnings: vec![] })
 }
 
 fn hidden<'a>(s: &Subject<'_>, lv: Option<&'a Lv>, what: &str) -> Result<&'a Lv, Refusal> {
@@ -74,7 +76,9 @@ fn metadata(
     // `max_size` is about the data.
     let target = Target { max_size: None, ..s.target.clone() };
     let ground = Ground { target: &target, lv, before, ..*ground };
-    let (mut limits, _) = limit::limits(&ground).ok_or_else(|| unknown("how much is free"))?;
+    let mut limits = limit::limits(&ground, wanted).ok_or_else(|| unknown("how much is free"))?.all;
+    // All I/O to the metadata is of 4 KiB, so they may lie on any disk.
+    limits.retain(|limit| limit.code != Code::BlockSize);
     for limit in limits.iter_mut().filter(|limit| limit.room.0 < u64::MAX) {
         limit.room.0 /= copies;
     }

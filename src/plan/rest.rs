@@ -1,16 +1,27 @@
 //! What is left of a plan for a person: the exact commands, in order, to be pasted into a root shell.
 //!
-//! Nothing here is ever run by this tool. Nothing is named that a look does not justify: for a volume that is gone, or is
-//! another one by now, or where something else is mounted in its place, there is no command, because it would hit the wrong thing.
+//! Nothing here is ever run by this tool. Nothing is named that a look does not justify: for a volume that is gone, or
+//! is another one by now, or where something else is mounted in its place, there is no command, because it would hit
+//! the wrong thing.
 
-use super::step::{FsKind, Step, shell_word};
+use super::step::Step;
 use super::{Plan, PlannedFs};
+use crate::command::shell_word;
+use crate::filesystem::{FsKind, Place, Unfit};
 use crate::inventory::{Inventory, Mount};
 use crate::units::Bytes;
 
+/// What helps a file system that cannot grow as it is.
+enum Aid {
+    /// Run these, then what is left of the plan.
+    First(Vec<String>),
+    /// Run only these.
+    Instead(Vec<String>),
+}
+
 impl Plan {
-    /// The commands that are still to be run, seen from this look at the host; none: it could not be looked at, so all that
-    /// may be left are named (each does nothing where its goal is reached).
+    /// The commands that are still to be run, seen from this look at the host; none: it could not be looked at, so all
+    /// that may be left are named (each does nothing where its goal is reached).
     pub fn left_for_a_person(&self, inventory: Option<&Inventory>) -> Vec<String> {
         let mut commands = match inventory {
             None => vec![],
@@ -23,7 +34,10 @@ impl Plan {
                 }
                 unchecked.into_iter().collect()
             }
-            Some(inventory) => self.first_aid(inventory),
+            Some(inventory) => match self.first_aid(inventory) {
+                Aid::First(commands) => commands,
+                Aid::Instead(commands) => return commands,
+            },
         };
         let is_left = |step: &&Step| !matches!(step, Step::BackupMetadata { .. } | Step::CheckUnmounted { .. });
         let left = self.steps.iter().filter(is_left);
@@ -31,6 +45,12 @@ impl Plan {
         let command = |step: &Step| inventory.map_or_else(|| step.command(), |inventory| step.command_for(inventory));
         commands.extend(left.filter_map(command).map(|command| command.to_string()));
         commands
+    }
+
+    /// Whether these are commands of its steps alone, and none comes first because it mends what is in the way.
+    pub fn are_its_own(&self, commands: &[String]) -> bool {
+        let own: Vec<String> = self.steps.iter().filter_map(Step::command).map(|command| command.to_string()).collect();
+        commands.iter().all(|command| own.contains(command))
     }
 
     /// Where nothing is to be run now: what comes when the volume has its place again.
@@ -50,7 +70,7 @@ impl Plan {
         let Some(fs) = self.fs.as_ref().filter(|_| self.is_its_volume(inventory)) else { return false };
         let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
         let mount = inventory.mount_at(&fs.mount_point).filter(|mount| Some(mount.device) == device);
-        mount.is_some_and(|mount| mount.fs_type != fs.kind.as_str())
+        mount.is_some_and(|mount| FsKind::from_name(&mount.fs_type) != Some(fs.kind))
     }
 
     /// Every step but the backup has reached its goal.
@@ -63,12 +83,14 @@ impl Plan {
     fn is_displaced(&self, inventory: &Inventory) -> bool {
         let Some(fs) = &self.fs else { return false };
         let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
-        let another = |mount: &Mount| Some(mount.device) != device || mount.fs_type != fs.kind.as_str();
+        let another =
+            |mount: &Mount| Some(mount.device) != device || FsKind::from_name(&mount.fs_type) != Some(fs.kind);
         let stray = inventory.filesystem_of(&self.lv, &fs.mount_point).is_some_and(|fs| fs.stray_name.is_some());
         stray || inventory.mount_at(&fs.mount_point).is_some_and(another)
     }
 
-    /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing to do.
+    /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing
+    /// to do.
     fn unchecked(&self, inventory: &Inventory) -> Option<String> {
         let check = self.steps.iter().find(|step| matches!(step, Step::CheckUnmounted { .. }))?;
         let mounted = inventory.unmounted.is_none();
@@ -76,28 +98,90 @@ impl Plan {
         (!mounted && !check.is_verified(inventory)).then(|| format!("e2fsck -f {device}"))
     }
 
-    /// What must be done before the file system can grow at all.
-    fn first_aid(&self, inventory: &Inventory) -> Vec<String> {
-        let Some(PlannedFs { mount_point, kind, .. }) = &self.fs else { return vec![] };
-        if let Some(resume) = self.resumption(inventory) {
-            return vec![resume];
+    /// What must be done before the file system can grow at all, or instead of that.
+    fn first_aid(&self, inventory: &Inventory) -> Aid {
+        let Some(PlannedFs { mount_point, kind, device_id, .. }) = &self.fs else { return Aid::First(vec![]) };
+        if let Some(aid) = self.new_table(inventory) {
+            return aid;
         }
-        let (device, point) = (shell_word(&self.lv.dm_path().to_string_lossy()), shell_word(mount_point.as_str()));
-        let mount = format!("mount {device} {point}");
+        let path = self.lv.dm_path();
+        let path = path.to_string_lossy();
+        let (device, point) = (shell_word(&path), shell_word(mount_point.as_str()));
+        let (umount, mount) = (format!("umount {point}"), format!("mount {device} {point}"));
+        let check = kind.about().check.as_ref().map(|check| (check.command)(&path).to_string());
         let device_number = inventory.lv(&self.lv).and_then(|lv| lv.device);
         let fs = inventory.filesystem_at(mount_point).filter(|fs| Some(fs.mount.device) == device_number);
-        let Some(fs) = fs else { return self.activation(inventory).into_iter().chain([mount]).collect() };
-        let sick = *kind == FsKind::Ext4 && fs.errors.is_some_and(|errors| errors > 0);
-        if sick && mount_point.as_str() != "/" {
-            return vec![format!("umount {point}"), format!("e2fsck -f -p {device}"), mount];
+        let Some(fs) = fs else { return Aid::First(self.activation(inventory).into_iter().chain([mount]).collect()) };
+        let is_root = mount_point.as_str() == "/";
+        if self.is_too_coarse(inventory) {
+            let Some(reduce) = self.reduction(inventory) else { return Aid::Instead(vec![]) };
+            let all = [umount, reduce].into_iter().chain(check).chain([mount]);
+            // What cannot be unmounted is at least no larger on disk than it was.
+            return Aid::Instead(all.skip(usize::from(is_root)).take(if is_root { 1 } else { 4 }).collect());
         }
-        if fs.mount.read_only { vec![format!("mount -o remount,rw {point}")] } else { vec![] }
+        let unfit = fs.superblock.as_ref().and_then(|superblock| superblock.facts().unfit());
+        let has_errors = kind.about().error_counter.is_some() && fs.errors.is_some_and(|errors| errors > 0);
+        if let Some(check) = check.filter(|_| !is_root) {
+            if has_errors || matches!(unfit, Some(Unfit::NeedsCheck(_))) {
+                return Aid::First(vec![umount, check, mount]);
+            }
+            if matches!(unfit, Some(Unfit::OnlyUnmounted(_))) {
+                let grow = (kind.about().grow)(Place { device: &path, mount_point, device_id: *device_id });
+                return Aid::Instead(vec![umount, check, grow.to_string(), mount]);
+            }
+        }
+        Aid::First(if fs.mount.read_only { vec![format!("mount -o remount,rw {point}")] } else { vec![] })
     }
 
-    /// LVM resumes it with the table that its metadata on disk say; `dmsetup resume` could put one in force that was never committed.
-    fn resumption(&self, inventory: &Inventory) -> Option<String> {
-        let suspended = inventory.lv(&self.lv).is_some_and(|lv| lv.suspended == Some(true));
-        suspended.then(|| format!("lvm lvchange --refresh {}", shell_word(&self.lv.to_string())))
+    /// Where the kernel has not the table that LVM's metadata say.
+    ///
+    /// It refused the new one, for a disk that is too short: it goes on with the old one, as large as the volume was,
+    /// so nothing can be in the new extents, and LVM is told so. Without -f, so that a newer LVM, which looks at the
+    /// file system, can still refuse when the command is run long after it was named. `lvchange --refresh` would fail
+    /// and leave it suspended. In any other case LVM resumes it with the table of its metadata on disk; `dmsetup
+    /// resume` could put one in force that was never committed.
+    fn new_table(&self, inventory: &Inventory) -> Option<Aid> {
+        let lv = inventory.lv(&self.lv)?;
+        let name = shell_word(&self.lv.to_string());
+        let is_suspended = lv.suspended == Some(true);
+        let refresh = Aid::First(vec![format!("lvm lvchange --refresh {name}")]);
+        if !self.is_refused_by_kernel(inventory) {
+            return is_suspended.then_some(refresh);
+        }
+        let is_short = inventory.pvs.iter().any(|pv| pv.vg.as_ref() == Some(&self.lv.vg) && pv.lacks().is_some());
+        // Without a disk that is too short the new table was loaded and not put in force, as by a command that was
+        // killed.
+        let fs = self.fs.as_ref().and_then(|fs| inventory.filesystem_at(&fs.mount_point)?.size());
+        if !is_short || fs.is_some_and(|size| size > self.before.bytes(self.extent_size)) {
+            return Some(refresh);
+        }
+        let resume =
+            is_suspended.then(|| format!("dmsetup resume {}", shell_word(&self.lv.dm_path().to_string_lossy())));
+        let reduce = format!("lvm lvreduce -y -l {} -- {name}", self.before.0);
+        Some(Aid::Instead(resume.into_iter().chain([reduce]).collect()))
+    }
+
+    /// LVM has recorded the new size, and the kernel has the old one.
+    pub fn is_refused_by_kernel(&self, inventory: &Inventory) -> bool {
+        let before = self.before.bytes(self.extent_size);
+        let recorded = inventory.lv(&self.lv).and_then(|lv| lv.size);
+        let mapped = inventory.mapped.as_ref().map(|mapped| mapped.size);
+        recorded.is_some_and(|size| size > before) && mapped.is_some_and(|size| size <= before)
+    }
+
+    /// The volume has a larger logical block size than its file system bears.
+    pub fn is_too_coarse(&self, inventory: &Inventory) -> bool {
+        let bears = inventory.lv(&self.lv).and_then(|lv| inventory.bears(lv));
+        let now = inventory.mapped.as_ref().map(|mapped| mapped.block_size);
+        matches!((bears, now), (Some(bears), Some(now)) if now > bears)
+    }
+
+    /// Back to the size before, if the file system does not reach further.
+    fn reduction(&self, inventory: &Inventory) -> Option<String> {
+        let before = self.before.bytes(self.extent_size);
+        let size = inventory.filesystem_at(&self.fs.as_ref()?.mount_point)?.size()?;
+        (size <= before)
+            .then(|| format!("lvm lvreduce -y -l {} -- {}", self.before.0, shell_word(&self.lv.to_string())))
     }
 
     /// Without its device nothing can be mounted.

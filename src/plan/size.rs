@@ -1,12 +1,13 @@
-//! How much: from the usage and the limits to an absolute number of extents, with every line of the computation kept for
-//! people to read.
+//! How much: from the usage and the limits to an absolute number of extents, with every line of the computation kept
+//! for people to read.
 
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit};
 use super::refusal::{Code, Refusal};
+use super::step::Striping;
 use super::{Metadata, Wish};
 use crate::config::{Config, Target};
-use crate::inventory::{FileSystem, Inventory, Superblock, Usage};
+use crate::inventory::{FileSystem, Inventory, Usage};
 use crate::units::{Bytes, Extents, Percent};
 
 /// A size that was computed.
@@ -20,6 +21,10 @@ pub struct Size {
     pub metadata: Option<Metadata>,
     /// The group's extent size.
     pub extent_size: Bytes,
+    /// Where the new part comes to lie; empty: LVM may choose.
+    pub pvs: Vec<String>,
+    /// How it must be said to be striped.
+    pub striping: Option<Striping>,
     /// The computation, a line each.
     pub lines: Vec<String>,
     /// What a person should know although it is done.
@@ -59,14 +64,44 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
             return Err(refusal);
         }
         lines.push(format!("the volume is {growable} larger than its file system: growing that is enough"));
-        let warnings = large_growth(fs, volume).into_iter().collect();
-        return Ok(Size { before, after: before, metadata: None, extent_size, lines, warnings });
+        let warnings = slow_at(fs, volume).into_iter().collect();
+        let (pvs, striping) = (vec![], None);
+        too_small(s, fs, volume)?;
+        return Ok(Size { before, after: before, metadata: None, extent_size, pvs, striping, lines, warnings });
     }
 
-    let after = step(s, &ground, missing, Extents(0), &mut lines)?;
-    let warnings = large_growth(fs, after.bytes(extent_size)).into_iter().collect::<Vec<_>>();
+    let Taken { after, pvs, striping } = step(s, &ground, missing, Extents(0), &mut lines)?;
+    too_small(s, fs, after.bytes(extent_size))?;
+    let warnings = slow_at(fs, after.bytes(extent_size)).into_iter().collect::<Vec<_>>();
     lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
-    Ok(Size { before, after, metadata: None, extent_size, lines, warnings })
+    Ok(Size { before, after, metadata: None, extent_size, pvs, striping, lines, warnings })
+}
+
+/// The kernel would not resize it to so little.
+fn too_small(s: &Subject<'_>, fs: &FileSystem, after: Bytes) -> Result<(), Refusal> {
+    let least = fs.superblock.as_ref().map_or(Bytes::ZERO, |superblock| superblock.facts().least());
+    if after >= least {
+        return Ok(());
+    }
+    let volume = s.lv.size.unwrap_or(Bytes::ZERO);
+    let sentence = format!(
+        "the kernel resizes no {} to less than {least} and {} would be {after}: grow it once by at least {}, with \
+         lvm-autoscaler extend {} --by=SIZE or a larger increment",
+        fs.mount.fs_type,
+        s.lv.name,
+        least.saturating_sub(volume),
+        s.lv.name
+    );
+    Err(Refusal::new(Code::FsNoOnlineGrowth, sentence))
+}
+
+/// The outcome of [`step`].
+pub(super) struct Taken {
+    /// The volume afterwards.
+    pub after: Extents,
+    /// The PVs that LVM is told to take; empty: it may choose.
+    pub pvs: Vec<String>,
+    pub striping: Option<Striping>,
 }
 
 /// As many increments as cover what is missing, within all limits; `taken` extents of the group are spoken for.
@@ -76,24 +111,28 @@ pub(super) fn step(
     missing: Bytes,
     taken: Extents,
     lines: &mut Vec<String>,
-) -> Result<Extents, Refusal> {
+) -> Result<Taken, Refusal> {
     let Ground { extent_size, before, .. } = *ground;
-    let (mut limits, multiple) = limit::limits(ground).ok_or_else(|| unknown("how much is free"))?;
+    let volume = before.bytes(extent_size);
+    let (step, least) = (s.target.step(volume), s.target.least_step(volume).to_extents_up(extent_size));
+    let times = missing.0.div_ceil(step.0.max(1)).max(1);
+    let wanted = Bytes(step.0.saturating_mul(times)).to_extents_up(extent_size);
+    let found = limit::limits(ground, wanted).ok_or_else(|| unknown("how much is free"))?;
+    let (mut limits, multiple) = (found.all, found.multiple);
     limits.splice(0..0, limit::budgets(s.target, s.config, s.history, &s.now, extent_size));
     // Taken from whichever PV has least, it costs every stripe one.
     for limit in limits.iter_mut().filter(|limit| limit.code != Code::AtMaxSize && limit.room.0 < u64::MAX) {
         limit.room.0 = limit.room.0.saturating_sub(taken.0.saturating_mul(multiple));
     }
-    let volume = before.bytes(extent_size);
-    let (step, least) = (s.target.step(volume), s.target.least_step(volume).to_extents_up(extent_size));
-    let times = missing.0.div_ceil(step.0.max(1)).max(1);
-    let wanted = Bytes(step.0.saturating_mul(times)).to_extents_up(extent_size);
     let wanted = Extents(wanted.0.next_multiple_of(multiple));
     lines.push(format!("{times} x {step}: {wanted} ({})", wanted.bytes(extent_size)));
     let taken = fit(&limits, wanted, least, multiple, extent_size, lines)?;
     let after = Extents(before.0 + taken.0);
+    if !found.place.pvs.is_empty() {
+        lines.push(format!("on {}", found.place.pvs.join(", ")));
+    }
     lines.push(format!("{before} + {taken} = {after} ({})", after.bytes(extent_size)));
-    Ok(after)
+    Ok(Taken { after, pvs: found.place.pvs, striping: found.striping })
 }
 
 /// What of the wanted fits into all limits, if it is not too little.
@@ -133,9 +172,10 @@ pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Opti
     let before = lv.size?.to_extents_down(extent_size);
     let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
     let lv = if target.file_system().is_some() { lv } else { inventory.pool_data(lv)? };
-    let (limits, multiple) = limit::limits(&Ground { target, config, inventory, vg, lv, fs, extent_size, before })?;
-    let room = limits.iter().map(|limit| limit.room).min()?;
-    Some(Extents(room.0 / multiple * multiple).bytes(extent_size))
+    let ground = Ground { target, config, inventory, vg, lv, fs, extent_size, before };
+    let limits = limit::limits(&ground, Extents(u64::MAX))?;
+    let room = limits.all.iter().map(|limit| limit.room).min()?;
+    Some(Extents(room.0 / limits.multiple * limits.multiple).bytes(extent_size))
 }
 
 /// How many bytes must be added so that neither space nor inodes are above their thresholds.
@@ -158,9 +198,7 @@ pub(super) fn missing_to(used: Bytes, avail: Bytes, threshold: Percent) -> Bytes
     Bytes((used * 100.0 / threshold.value() - used - avail).max(0.0).ceil() as u64)
 }
 
-/// An ext4 gets its inodes with whole block groups.
 fn missing_for_inodes(target: &Target, fs: &FileSystem, usage: Usage, lines: &mut Vec<String>) -> Option<Bytes> {
-    let Some(Superblock::Ext(ext)) = &fs.superblock else { return None };
     let threshold = target.file_system()?.inode_threshold;
     let percent = usage.inode_percent()?;
     if percent.value() <= threshold.value() {
@@ -168,8 +206,7 @@ fn missing_for_inodes(target: &Target, fs: &FileSystem, usage: Usage, lines: &mu
     }
     let used = usage.files.saturating_sub(usage.files_free);
     let missing = (used as f64 * 100.0 / threshold.value() - usage.files as f64).max(0.0).ceil() as u64;
-    let groups = missing.div_ceil(ext.inodes_per_group.max(1));
-    let bytes = Bytes(groups.saturating_mul(ext.blocks_per_group).saturating_mul(ext.block_size));
+    let bytes = fs.superblock.as_ref()?.facts().bytes_for_inodes(missing)?;
     lines.push(format!(
         "{used} of {} inodes used ({percent}), {missing} more are needed to come down to {threshold}: {bytes}",
         usage.files
@@ -177,15 +214,6 @@ fn missing_for_inodes(target: &Target, fs: &FileSystem, usage: Usage, lines: &mu
     Some(bytes)
 }
 
-/// An XFS keeps the allocation groups it was made with.
-fn large_growth(fs: &FileSystem, after: Bytes) -> Option<String> {
-    let Some(Superblock::Xfs(xfs)) = &fs.superblock else { return None };
-    let first = xfs.first_size()?;
-    (after.0 > first.0.saturating_mul(limit::XFS_WARNED)).then(|| {
-        format!(
-            "{} was made with about {first} and will be more than {} times as large: its many small allocation groups make it slow",
-            fs.mount.mount_point,
-            limit::XFS_WARNED
-        )
-    })
+fn slow_at(fs: &FileSystem, after: Bytes) -> Option<String> {
+    fs.superblock.as_ref()?.facts().slow_at(after, &fs.mount.mount_point)
 }

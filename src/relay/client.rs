@@ -1,7 +1,7 @@
 //! Calls a daemon's webhook. Redirects are not followed: they could lead to a stranger.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -77,7 +77,7 @@ impl Downstream {
         let HttpClient { ca_file, identity, .. } = &self.settings;
         let files = ca_file.iter().chain(identity.iter().flat_map(|(certificate, key)| [certificate, key]));
         let marks: Vec<_> = files.map(|file| FileMark::of(file)).collect();
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut built = crate::locked(&self.built);
         if let Some((of, client)) = &*built
             && *of == marks
         {

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::edge::Edge;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -38,6 +40,7 @@ pub(super) struct Metrics {
     pub(super) hosts: Gauge<i64, AtomicI64>,
     pub(super) hosts_good: Gauge<i64, AtomicI64>,
     pub(super) web_good: Gauge<i64, AtomicI64>,
+    pub(super) edge: Edge,
 }
 
 impl Metrics {
@@ -51,6 +54,7 @@ impl Metrics {
             hosts: Gauge::default(),
             hosts_good: Gauge::default(),
             web_good: Gauge::default(),
+            edge: Edge::default(),
         };
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -66,6 +70,7 @@ impl Metrics {
         registry.register("hosts_last_reload_successful", good, metrics.hosts_good.clone());
         let good = "Whether the web config in force is the one on disk";
         registry.register("web_config_last_reload_successful", good, metrics.web_good.clone());
+        metrics.edge.register(&mut registry);
         for verdict in ["forwarded", "unknown_instance", "resolved"] {
             metrics.alerts(verdict, 0);
         }

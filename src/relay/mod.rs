@@ -2,8 +2,8 @@
 //! `instance` names.
 //!
 //! It keeps nothing. It answers 2xx only when every host that was addressed has accepted, else 5xx: so delivery is
-//! Alertmanager's, with its own retries, and a host that accepted twice coalesces or refuses. All hosts are called at the
-//! same time and each has a deadline, so that one that hangs delays none. Several relays may stand behind one name.
+//! Alertmanager's, with its own retries, and a host that accepted twice coalesces or refuses. All hosts are called at
+//! the same time and each has a deadline, so that one that hangs delays none. Several relays may stand behind one name.
 
 mod client;
 pub mod hosts;
@@ -12,20 +12,28 @@ mod split;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
+use crate::alert::instance::OwnNames;
 use crate::alert::{self, Sender};
 use crate::config::{Config, HttpClient};
-use crate::http::{Access, Answer, Site, read_body, text, with_type};
+use crate::files::{self, Doubt, Trust};
+use crate::host;
+use crate::http::{Access, Answer, Posted, Site, read_body, text, with_type};
+use crate::metrics::edge::{Edge, Limit};
 use client::Downstream;
 use hosts::{Defaults, Host, Hosts, HostsError, Watched};
 use metrics::Metrics;
+
+/// What is being passed on at a time, in KiB: more would be memory for hosts that do not answer.
+const PASSING_KIB: usize = 32 << 10;
 
 /// What a relay needs to know.
 #[derive(Debug, Clone)]
@@ -48,6 +56,9 @@ pub enum RelayError {
     /// The list of hosts.
     #[error(transparent)]
     Hosts(#[from] HostsError),
+    /// Others could change whom it calls, or with what.
+    #[error("a file is not used")]
+    Untrusted(#[from] Doubt),
     /// The credentials for the daemons.
     #[error("the daemons cannot be called: {0}")]
     Client(String),
@@ -59,6 +70,7 @@ pub struct Relay {
     downstream: Arc<Downstream>,
     label: String,
     timeout: Duration,
+    passing: Semaphore,
     metrics: Metrics,
     access: Arc<Access>,
     /// A relay has no targets; what it is asked for is the web config's.
@@ -70,7 +82,7 @@ pub struct Relay {
 #[derive(Debug, Serialize)]
 struct Report {
     hosts: Vec<Delivery>,
-    /// What the label said of alerts that fire for no host of the list.
+    /// What the label said of the first hundred alerts that fire for no host of the list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unknown_instances: Vec<String>,
     /// Alerts that are over and so were not forwarded.
@@ -86,7 +98,7 @@ struct Delivery {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<Value>,
+    answer: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -94,6 +106,8 @@ struct Delivery {
 impl Relay {
     /// Reads the list; what is wrong with it or the credentials is found now.
     pub fn new(options: &Options, access: Access) -> Result<Relay, RelayError> {
+        let files = [options.targets_file.as_path()].into_iter().chain(options.client.files());
+        files.into_iter().try_for_each(|file| Trust::Required.judge(files::doubt(file)))?;
         let list = Watched::open(&options.targets_file, options.defaults.clone())?;
         let downstream = Downstream::new(options.client.clone()).map_err(RelayError::Client)?;
         Ok(Relay {
@@ -101,6 +115,7 @@ impl Relay {
             downstream: Arc::new(downstream),
             label: options.label.clone(),
             timeout: options.timeout,
+            passing: Semaphore::new(PASSING_KIB),
             metrics: Metrics::new(),
             access: Arc::new(access),
             config: Arc::default(),
@@ -110,7 +125,7 @@ impl Relay {
 
     /// The list as it is now.
     pub fn hosts(&self) -> Arc<Hosts> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = crate::locked(&self.list);
         let hosts = list.hosts();
         self.metrics.hosts.set(hosts.len() as i64);
         self.metrics.hosts_good.set(i64::from(list.good));
@@ -118,28 +133,41 @@ impl Relay {
     }
 
     async fn forward(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let body = match read_body(request.into_body(), self.limits().body).await {
-            Ok(body) => body,
+        let Posted { body, place, .. } = match read_body(request, self.limits().body).await {
+            Ok(posted) => posted,
             Err(answer) => return answer,
         };
-        // What a daemon would not take is refused here already; what is passed on is the whole payload.
-        if let Err(error) = alert::parse(Sender::Alertmanager, &body) {
-            return text(StatusCode::BAD_REQUEST, format!("{error}\n"));
-        }
-        let Ok(payload) = serde_json::from_slice::<Value>(&body) else {
-            return text(StatusCode::BAD_REQUEST, "the body is not JSON\n");
+        let relay = Arc::clone(&self);
+        let split = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            // What a daemon would not take is refused here already; what is passed on is the whole payload.
+            alert::parse(Sender::Alertmanager, &body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+            split::split(&body, &relay.hosts(), &relay.label).map_err(|error| {
+                let too_large = matches!(error, split::SplitError::TooLarge(_));
+                let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+                (status, error.to_string())
+            })
+        });
+        let parts = match split.await {
+            Ok(Ok(parts)) => parts,
+            Ok(Err((status, why))) => return text(status, format!("{why}\n")),
+            Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"),
         };
-        let parts = split::split(payload, &self.hosts(), &self.label);
+        let kib = u32::try_from(parts.size().div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(_passing) = self.passing.try_acquire_many(kib) else {
+            self.metrics.edge.hit(Limit::Payloads);
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time, send this again\n");
+        };
         let calls: Vec<_> = parts.to.into_iter().map(|part| tokio::spawn(Arc::clone(&self).deliver(part))).collect();
         let mut report = Report { hosts: vec![], unknown_instances: parts.unknown, resolved: parts.resolved };
         for call in calls {
             // A task ends by a panic only where there is a bug; its host has then not accepted.
             report.hosts.extend(call.await);
         }
-        self.count(&report);
+        self.count(&report, parts.unknown_count);
         let all = report.hosts.iter().all(|delivery| delivery.outcome == "accepted");
         let status = if all { StatusCode::ACCEPTED } else { StatusCode::BAD_GATEWAY };
-        with_type(status, "application/json", serde_json::to_vec(&report).unwrap_or_default())
+        with_type(status, "application/json", crate::json(&report))
     }
 
     async fn deliver(self: Arc<Self>, (host, body, alerts): (Arc<Host>, Vec<u8>, usize)) -> Delivery {
@@ -164,12 +192,11 @@ impl Relay {
         Delivery { host: host.name.clone(), alerts, outcome, status, answer, error }
     }
 
-    fn count(&self, report: &Report) {
+    fn count(&self, report: &Report, unknown: usize) {
         self.metrics.alerts("forwarded", report.hosts.iter().map(|delivery| delivery.alerts).sum());
-        self.metrics.alerts("unknown_instance", report.unknown_instances.len());
+        self.metrics.alerts("unknown_instance", unknown);
         self.metrics.alerts("resolved", report.resolved);
         if let Some(first) = report.unknown_instances.first() {
-            let unknown = report.unknown_instances.len();
             tracing::warn!(unknown, first, "alerts for hosts that are not in the list were passed over");
         }
     }
@@ -211,6 +238,14 @@ impl Site for Relay {
 
     fn webhook_answered(&self, status: u16) {
         self.metrics.answered(status);
+    }
+
+    fn edge(&self) -> &Edge {
+        &self.metrics.edge
+    }
+
+    fn names(&self) -> OwnNames {
+        OwnNames::new(host::own_names())
     }
 
     fn drain(&self) {

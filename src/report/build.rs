@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::finding::{self, Ground};
 use super::growth::{self, Since, Until};
+use super::snapshot;
 use super::{
     Compared, Facts, FileSystemRow, FirstFull, LvRow, Operation, Point, PvRow, Refused, Report, Summary, Urgency, VgRow,
 };
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv, Pv, Vg};
-use crate::journal::{Past, REMEMBERED};
+use crate::journal::{Conclusion, Past, REMEMBERED};
 use crate::name::LvRef;
 use crate::plan::{Outcome, headroom};
 use crate::units::Bytes;
@@ -22,7 +23,7 @@ impl Report {
     pub fn new(facts: &Facts<'_>) -> Report {
         let since = Since::choose(facts.earlier, &facts.now, facts.since);
         let since = since.as_ref();
-        let mut filesystems: Vec<FileSystemRow> = growth::one_per_volume(facts.inventory)
+        let mut filesystems: Vec<FileSystemRow> = snapshot::one_per_volume(facts.inventory)
             .into_iter()
             .map(|(lv, fs)| filesystem(facts, since, lv, fs))
             .collect();
@@ -102,7 +103,10 @@ fn filesystem(facts: &Facts<'_>, since: Option<&Since<'_>>, lv: &Lv, fs: &FileSy
         used,
         avail,
         usage: fs.usage.map(|usage| usage.percent()),
-        inode_usage: fs.usage.and_then(|usage| usage.inode_percent()).filter(|_| fs.mount.fs_type != "xfs"),
+        inode_usage: fs
+            .usage
+            .and_then(|usage| usage.inode_percent())
+            .filter(|_| fs.kind().is_some_and(|kind| kind.about().has_fixed_inodes)),
         threshold: target.map(|target| target.threshold),
         mode: target.map(|target| target.mode),
         headroom,
@@ -182,13 +186,13 @@ fn group(facts: &Facts<'_>, since: Option<&Since<'_>>, filesystems: &[FileSystem
 fn pool_rate(since: Option<&Since<'_>>, lv: &Lv) -> Result<f64, String> {
     let then = since.and_then(|since| Some((since, since.then.lv(&lv.uuid)?.used?)));
     let (since, then) = why_not(then, since)?;
-    let used = growth::data_used(lv).ok_or("size not known")?;
+    let used = snapshot::data_used(lv).ok_or("size not known")?;
     since.per_day(growth::change(used, then))
 }
 
 fn volume(facts: &Facts<'_>, since: Option<&Since<'_>>, lv: &Lv) -> LvRow {
     let then = since.and_then(|since| since.then.lv(&lv.uuid)).and_then(|then| then.size);
-    let used = growth::data_used(lv);
+    let used = snapshot::data_used(lv);
     let free = lv.size.zip(used).map(|(size, used)| size.saturating_sub(used));
     LvRow {
         name: lv.name.clone(),
@@ -261,10 +265,10 @@ fn physical(pv: &Pv) -> PvRow {
 
 /// What was recommended again and again is one row, with the last of them.
 fn operations(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Operation> {
-    let acts = [Outcome::Grown, Outcome::Failed, Outcome::NeedsAttention].map(Outcome::as_str);
+    let acts = [Outcome::Grown, Outcome::Failed, Outcome::NeedsAttention].map(Conclusion::Ended);
     let mut operations: Vec<Operation> = Vec::new();
     for past in facts.state.past.iter().rev().filter(|past| is_in_period(past, since)) {
-        let is_act = acts.contains(&past.result.as_str());
+        let is_act = acts.contains(&past.result);
         let again = |row: &&mut Operation| row.lv == past.lv && row.outcome == past.result && !is_act;
         if let Some(row) = operations.iter_mut().find(again) {
             row.count += 1;
@@ -273,7 +277,7 @@ fn operations(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Operation> {
         operations.push(Operation {
             at: past.at,
             lv: past.lv.clone(),
-            outcome: past.result.clone(),
+            outcome: past.result,
             count: 1,
             sentence: past.sentence.clone(),
             commands: past.commands.clone(),
@@ -283,12 +287,12 @@ fn operations(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Operation> {
 }
 
 fn refusals(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Refused> {
-    let mut found: BTreeMap<(Option<LvRef>, &str), Refused> = BTreeMap::new();
+    let mut found: BTreeMap<(Option<LvRef>, Conclusion), Refused> = BTreeMap::new();
     for past in facts.state.refused.iter().filter(|past| is_in_period(past, since)) {
-        let (lv, code) = (past.lv.clone(), past.result.clone());
-        let row = found.entry((past.lv.clone(), &past.result));
+        let (lv, code) = (past.lv.clone(), past.result);
+        let row = found.entry((past.lv.clone(), past.result));
         let row = row.or_insert_with(|| Refused { lv, code, count: 0, last_at: past.at, sentence: String::new() });
-        (row.count, row.last_at, row.sentence) = (row.count + 1, past.at, past.sentence.clone());
+        (row.count, row.last_at, row.sentence) = (row.count + 1 + past.more as usize, past.at, past.sentence.clone());
     }
     let mut found: Vec<Refused> = found.into_values().collect();
     found.sort_by_key(|refused| std::cmp::Reverse((refused.count, refused.last_at)));
@@ -299,11 +303,14 @@ fn is_in_period(past: &Past, since: Option<&Since<'_>>) -> bool {
     since.is_none_or(|since| past.at >= since.then.at.at)
 }
 
-/// When all that the journal remembers is of the period there was perhaps more.
+/// When all that the journal remembers of a kind is of the period there was perhaps more.
 fn is_cut(remembered: &VecDeque<Past>, since: Option<&Since<'_>>) -> bool {
-    remembered.len() >= REMEMBERED
-        && since.is_some()
-        && remembered.front().is_some_and(|past| is_in_period(past, since))
+    let is_cut = |names_one: bool| {
+        let mut kind = remembered.iter().filter(|past| past.lv.is_some() == names_one);
+        let first = kind.next();
+        first.is_some_and(|past| is_in_period(past, since)) && kind.count() + 1 >= REMEMBERED
+    };
+    since.is_some() && [true, false].into_iter().any(is_cut)
 }
 
 fn summary(report: &Report) -> Summary {
@@ -318,7 +325,11 @@ fn summary(report: &Report) -> Summary {
         filesystem_size: sum(&mut filesystems.iter().map(|fs| fs.size)),
         filesystem_used: sum(&mut filesystems.iter().map(|fs| fs.used)),
         filled: filesystems.iter().filter_map(|fs| fs.filled).reduce(i64::saturating_add),
-        grown: report.operations.iter().filter(|operation| operation.outcome == Outcome::Grown.as_str()).count(),
+        grown: report
+            .operations
+            .iter()
+            .filter(|operation| operation.outcome == Conclusion::Ended(Outcome::Grown))
+            .count(),
         refused: report.refusals.iter().map(|refused| refused.count).sum(),
         findings_now: report.findings.iter().filter(|finding| finding.urgency == Urgency::Now).count(),
         findings_soon: report.findings.iter().filter(|finding| finding.urgency == Urgency::Soon).count(),

@@ -1,16 +1,19 @@
-//! What somebody should do something about: one function per kind, the most urgent kinds first. Each finding says what is,
-//! what it means and what to do, with the commands; none of them is ever run by this tool.
+//! What somebody should do something about: one function per kind, the most urgent kinds first. Each finding says what
+//! is, what it means and what to do, with the commands; none of them is ever run by this tool.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::growth::{self, Since};
+use super::growth::Since;
+use super::snapshot;
 use super::{Facts, FileSystemRow, LvRow, VgRow};
+use crate::command::shell_word;
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
-use crate::plan::step::shell_word;
-use crate::plan::{Code, FsKind, Outcome, Step};
+use crate::journal::Conclusion;
+use crate::plan::{Code, Outcome, Step};
 use crate::units::{Bytes, MIB};
 
 /// How soon.
@@ -117,7 +120,7 @@ fn missing_pvs(g: &Ground<'_>) -> Vec<Finding> {
 
 fn sick_filesystems(g: &Ground<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (lv, fs) in growth::one_per_volume(g.facts.inventory) {
+    for (lv, fs) in snapshot::one_per_volume(g.facts.inventory) {
         let (point, device) = (fs.mount.mount_point.as_str(), shell_word(&lv.name.dm_path().to_string_lossy()));
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
@@ -283,9 +286,8 @@ fn snapshots(g: &Ground<'_>) -> Vec<Finding> {
 fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
     let parked = g.facts.state.parked.iter().map(|(lv, parked)| {
         let advice = "Do what is left; the target is closed until volume and file system are as planned, and opens by itself then.";
-        // The sentence names the commands as they were then; what is left now stands below it.
-        let then = format!("; when that is mended, run: {}", parked.commands.join("; "));
-        let what = parked.sentence.strip_suffix(&then).unwrap_or(&parked.sentence);
+        // What is left now stands below it.
+        let what = parked.account.without_commands();
         let since = parked.since.strftime("%Y-%m-%d %H:%M UTC");
         let fs = g.filesystems.iter().find(|fs| &fs.lv == lv);
         let lasts = fs.and_then(|fs| Some((fs, fs.usage?))).map_or(String::new(), |(fs, usage)| {
@@ -294,8 +296,9 @@ fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
         });
         let sentence = format!("Operation {} on {lv} stopped half-way at {since}: {what}.{lasts}", parked.id);
         // What keeps it parked may be something that only a look at the one volume shows.
-        let left = match parked.plan.is_reached(g.facts.inventory) {
-            true => parked.commands.clone(),
+        let named_then = parked.plan.is_reached(g.facts.inventory) || !parked.plan.are_its_own(&parked.account.commands);
+        let left = match named_then {
+            true => parked.account.commands.clone(),
             false => parked.plan.left_for_a_person(Some(g.facts.inventory)),
         };
         finding(Urgency::Now, "needs_attention", lv, sentence, advice).with(left)
@@ -307,14 +310,14 @@ fn breakers(g: &Ground<'_>) -> Vec<Finding> {
     let history = g.facts.state.history(false);
     let open = g.facts.config.targets.iter().filter(|target| history.breaker_is_open(target));
     open.map(|target| {
-        let bad = [Outcome::Failed, Outcome::NeedsAttention].map(Outcome::as_str);
+        let bad = [Outcome::Failed, Outcome::NeedsAttention].map(Conclusion::Ended);
         let last = g
             .facts
             .state
             .past
             .iter()
             .rev()
-            .find(|past| past.lv.as_ref() == Some(&target.lv) && bad.contains(&past.result.as_str()));
+            .find(|past| past.lv.as_ref() == Some(&target.lv) && bad.contains(&past.result));
         let why = last.map_or(String::new(), |last| format!(" The last time: {}.", last.sentence));
         let sentence = format!(
             "{} failed {} times in a row and is not tried any more.{why}",
@@ -365,14 +368,17 @@ fn the_daemon(g: &Ground<'_>) -> Vec<Finding> {
         );
     }
     if !facts.config.targets.is_empty() && !facts.inventory.missing_tools.is_empty() {
-        let tools = facts.inventory.missing_tools.join(", ");
+        let missing = &facts.inventory.missing_tools;
+        let tools = missing.iter().map(|tool| tool.as_str()).collect::<Vec<_>>().join(", ");
+        let packages: BTreeSet<&str> = missing.iter().map(|tool| tool.package()).collect();
+        let packages = packages.into_iter().collect::<Vec<_>>().join(", ");
         let sentence = format!("Not installed: {tools}. What needs it is refused.");
         found.push(finding(
             Urgency::Soon,
             "tools_missing",
             tools,
             sentence,
-            "Install e2fsprogs for ext4, xfsprogs for XFS, or set tools in the config if they are elsewhere.",
+            &format!("Install {packages}, or set tools in the config if they are elsewhere."),
         ));
     }
     found
@@ -424,7 +430,8 @@ fn is_read_only(g: &Ground<'_>, row: &FileSystemRow) -> bool {
     mounts.iter().rev().find(|mount| mount.mount_point.as_str() == row.mount_point).is_some_and(|mount| mount.read_only)
 }
 
-/// Over its threshold, and something stands in the way of its growth. A missing physical volume is a finding of its own.
+/// Over its threshold, and something stands in the way of its growth. A missing physical volume is a finding of its
+/// own.
 fn refused(g: &Ground<'_>) -> Vec<Finding> {
     let over = g.filesystems.iter().filter(|fs| is_over(fs) && !is_without_headroom(fs));
     let is_told = |code| !Code::EVERYDAY.contains(&code) && code != Code::VgPartial;
@@ -530,15 +537,14 @@ fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
         state.parked.contains_key(&lv.name) || state.running.values().any(|running| running.plan.lv == lv.name)
     };
     let found =
-        growth::one_per_volume(g.facts.inventory).into_iter().filter(|(lv, _)| !busy(lv)).filter_map(|(lv, fs)| {
+        snapshot::one_per_volume(g.facts.inventory).into_iter().filter(|(lv, _)| !busy(lv)).filter_map(|(lv, fs)| {
             let size = lv.size?;
             let rest = size.saturating_sub(fs.size()?);
             if fs.fills(size) != Some(false) {
                 return None;
             }
-            // An ext2 or ext3 is grown as an ext4 is.
-            let kind = FsKind::from_name(&fs.mount.fs_type).unwrap_or(FsKind::Ext4);
-            let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.btrfs_device_id());
+            let kind = fs.kind()?;
+            let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
             let command = Step::GrowFilesystem { kind, lv: name, mount_point, device_id }.command();
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",

@@ -1,17 +1,16 @@
-//! How fast something fills and how long it lasts at that rate: a straight line through two points, and nothing where two
-//! points would lie.
+//! How fast something fills and how long it lasts at that rate: a straight line through two points, and nothing where
+//! two points would lie.
 //!
-//! The points are used bytes, not percentages and not free bytes, so that growing a file system in between does not look
-//! as if somebody had deleted files.
+//! The points are used bytes, not percentages and not free bytes, so that growing a file system in between does not
+//! look as if somebody had deleted files.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::snapshot::Snapshot;
-use crate::inventory::{FileSystem, Inventory, Lv};
+use crate::inventory::{Inventory, Lv};
 use crate::plan::Moment;
 use crate::units::Bytes;
 
@@ -119,13 +118,8 @@ pub fn change(now: Bytes, then: Bytes) -> i64 {
     i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// What of a pool or a snapshot is used; LVM says it in percent of its size.
-pub fn data_used(lv: &Lv) -> Option<Bytes> {
-    let counts = lv.is_layout("pool") || lv.is_role("thicksnapshot");
-    lv.data_percent.filter(|_| counts).and_then(|percent| Some(percent.share_of(lv.size?)))
-}
-
-/// How many bytes of its group a volume takes for each byte of its own: a RAID takes what all its legs take, a pool what its data do.
+/// How many bytes of its group a volume takes for each byte of its own: a RAID takes what all its legs take, a pool
+/// what its data do.
 pub fn cost(inventory: &Inventory, lv: &Lv) -> f64 {
     let lv = inventory.pool_data(lv).unwrap_or(lv);
     let size = lv.size.filter(|size| size.0 > 0);
@@ -137,25 +131,6 @@ pub fn cost(inventory: &Inventory, lv: &Lv) -> f64 {
     };
     let legs: u64 = inventory.lvs.iter().filter(is_leg).filter_map(|leg| leg.size).map(|size| size.0).sum();
     size.filter(|_| legs > 0).map_or(1.0, |size| (legs as f64 / size.0 as f64).max(1.0))
-}
-
-/// Each file system once with its volume, although it may be mounted at several places: where its root is seen first.
-pub fn one_per_volume(inventory: &Inventory) -> Vec<(&Lv, &FileSystem)> {
-    let volumes = inventory.lvs_by_device();
-    let mut found: BTreeMap<_, (&Lv, &FileSystem)> = BTreeMap::new();
-    for fs in &inventory.filesystems {
-        let Some(Some(lv)) = volumes.get(&fs.mount.device) else { continue };
-        let seen = inventory.mount_at(&fs.mount.mount_point) == Some(&fs.mount);
-        let better = |other: &FileSystem| {
-            let rank = |fs: &FileSystem, seen: bool| (seen, fs.mount.root == "/");
-            let other_seen = inventory.mount_at(&other.mount.mount_point) == Some(&other.mount);
-            rank(fs, seen) > rank(other, other_seen)
-        };
-        if found.get(&fs.mount.device).is_none_or(|(_, other)| better(other)) {
-            found.insert(fs.mount.device, (lv, fs));
-        }
-    }
-    found.into_values().collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Reports for people: what there is, how fast it fills, what was done, and what somebody should do about it.
 //!
-//! [`Report::new`] is pure: one look at the host, the journal's state and what earlier reports remembered become one value,
-//! which `html`, `markdown` and JSON show. Nothing here decides what is done to a volume. [`store`] keeps the reports
-//! that are written by themselves. Called by `app` on a schedule, for `GET /report` and for the command.
+//! [`Report::new`] is pure: one look at the host, the journal's state and what earlier reports remembered become one
+//! value, which `html`, `markdown` and JSON show. Nothing here decides what is done to a volume. [`store`] keeps the
+//! reports that are written by themselves. Called by `app` on a schedule, for `GET /report` and for the command.
 
 mod build;
 pub mod finding;
@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Mode, ReportFormat};
 use crate::inventory::Inventory;
-use crate::journal::State;
+use crate::journal::{Conclusion, State};
 use crate::name::LvRef;
 use crate::plan::Moment;
 use crate::units::{Bytes, Percent};
 pub use finding::{Finding, Urgency};
 pub use growth::Until;
-pub use render::{RenderError, STYLE, render};
+pub use render::{RenderError, STYLE, escaped, render};
 pub use snapshot::Snapshot;
 
 /// What a report is made of.
@@ -45,7 +45,8 @@ pub struct Facts<'a> {
     pub journal_writable: Option<bool>,
     /// What earlier reports remembered, the oldest first.
     pub earlier: &'a [Snapshot],
-    /// Compare with the last one that is not younger than this; `None`: with the last that is old enough to tell a rate.
+    /// Compare with the last one that is not younger than this; `None`: with the last that is old enough to tell a
+    /// rate.
     pub since: Option<Timestamp>,
 }
 
@@ -55,7 +56,8 @@ pub struct Facts<'a> {
 pub struct Wish {
     /// In which form.
     pub format: ReportFormat,
-    /// Compare with the last report that is not younger: a time span such as 7d, or a time such as 2026-01-31T08:00:00Z.
+    /// Compare with the last report that is not younger: a time span such as 7d, or a time such as
+    /// 2026-01-31T08:00:00Z.
     #[serde(default)]
     pub since: Option<String>,
 }
@@ -255,7 +257,7 @@ pub struct PvRow {
 pub struct Operation {
     pub at: Timestamp,
     pub lv: Option<LvRef>,
-    pub outcome: String,
+    pub outcome: Conclusion,
     /// More than one only for recommendations and dry runs; the rest is of the last of them.
     pub count: usize,
     pub sentence: String,
@@ -267,7 +269,7 @@ pub struct Operation {
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Refused {
     pub lv: Option<LvRef>,
-    pub code: String,
+    pub code: Conclusion,
     pub count: usize,
     pub last_at: Timestamp,
     /// Of the last one.

@@ -30,7 +30,9 @@ pub struct RenderError {
 /// The report in that form.
 pub fn render(report: &Report, format: ReportFormat) -> Result<String, RenderError> {
     let result = match format {
-        ReportFormat::Json => serde_json::to_string_pretty(report).map(|text| text + "\n").map_err(Into::into),
+        ReportFormat::Json => {
+            serde_json::to_string_pretty(report).map(|text| crate::visible_json(text + "\n")).map_err(Into::into)
+        }
         ReportFormat::Html => fill("report.html", HTML, report).map_err(Into::into),
         ReportFormat::Markdown => fill("report.md", MARKDOWN, report).map_err(Into::into),
     };
@@ -59,34 +61,23 @@ fn fill(name: &'static str, template: &'static str, report: &Report) -> Result<S
     environment.get_template(name)?.render(Serde(report))
 }
 
-/// Every value goes through here.
-fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+/// The formatter of minijinja through which every value goes that is shown to people, here and on the status page.
+pub fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     if value.is_safe() || value.kind() != ValueKind::String {
         return match state.auto_escape() {
             AutoEscape::Custom(_) => write!(out, "{value}").map_err(Error::from),
             _ => minijinja::escape_formatter(out, state, value),
         };
     }
-    let text = visible(value.as_str().unwrap_or_default());
+    let text = crate::plain(value.as_str().unwrap_or_default());
     match state.auto_escape() {
         AutoEscape::Custom(_) => out.write_str(&markdown(&text)).map_err(Error::from),
         _ => minijinja::escape_formatter(out, state, &Value::from(text)),
     }
 }
 
-/// Control characters, and those that turn the direction of text round, as their escapes: `\n`, `\u{202e}`.
-fn visible(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    text.chars().for_each(|c| if hides(c) { shown.extend(c.escape_default()) } else { shown.push(c) });
-    shown
-}
-
-/// CommonMark lets a backslash stand before any ASCII punctuation. Only what could mean something is escaped, so that the
-/// text stays readable as it is: an underscore within a word means nothing, and `:` and `.` only in addresses.
+/// CommonMark lets a backslash stand before any ASCII punctuation. Only what could mean something is escaped, so that
+/// the text stays readable as it is: an underscore within a word means nothing, and `:` and `.` only in addresses.
 fn markdown(text: &str) -> String {
     let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut escaped = String::with_capacity(text.len());
@@ -155,7 +146,7 @@ fn days(value: Value) -> Value {
 fn fence(value: Value) -> Result<Value, Error> {
     let mut block = String::new();
     for command in value.try_iter()? {
-        let _ = writeln!(block, "      {}", visible(command.as_str().unwrap_or_default()));
+        let _ = writeln!(block, "      {}", crate::plain(command.as_str().unwrap_or_default()));
     }
     Ok(plain(block.trim_end()))
 }
@@ -212,15 +203,15 @@ mod tests {
             ("/srv/a b", "/srv/a b"),
             ("/dev/mapper/a--b", "/dev/mapper/a--b"),
         ] {
-            assert_eq!(markdown(&visible(name)), shown);
+            assert_eq!(markdown(&crate::plain(name)), shown);
         }
-        assert_eq!(markdown(&visible("a\nb\u{202e}")), "a\\\\nb\\\\u{202e}");
+        assert_eq!(markdown(&crate::plain("a\nb\u{202e}")), "a\\\\nb\\\\u{202e}");
     }
 
     proptest! {
         #[test]
         fn no_name_ends_a_line_or_a_cell(name in "\\PC*|[\\x00-\\x7f]*") {
-            let shown = markdown(&visible(&name));
+            let shown = markdown(&crate::plain(&name));
             prop_assert!(!shown.chars().any(char::is_control));
             let mut bare = shown.replace("\\\\", "");
             bare = ["|", "`", "<", "[", "*"].iter().fold(bare, |text, c| text.replace(&format!("\\{c}"), ""));

@@ -1,17 +1,20 @@
-//! The folder in which reports are kept: written so that a reader never sees half of one, and pruned without touching what
-//! is not ours.
+//! The folder in which reports are kept: written so that a reader never sees half of one, and pruned without touching
+//! what is not ours.
 //!
-//! A report is `report-NUMBER-TIME` with an ending for each form, and its `.snapshot` for the next ones. The number counts
-//! up, so that a clock which was set back does not make an old report the newest.
+//! A report is `report-NUMBER-TIME` with an ending for each form, and its `.snapshot` for the next ones. The number
+//! counts up, so that a clock which was set back does not make an old report the newest.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::snapshot::{Snapshot, VERSION};
 use super::{RenderError, Report, render};
 use crate::config::ReportFormat;
+use crate::files::{self, Folder, UNFINISHED};
 use crate::plan::Moment;
 
 /// A snapshot of a thousand volumes has some 200 KB.
@@ -72,21 +75,24 @@ impl Store {
         formats: &[ReportFormat],
         most: u32,
     ) -> Result<(), StoreError> {
-        make_folder(&self.0).map_err(|source| StoreError::Io { path: self.0.clone(), source })?;
+        let folder = self.open()?;
         let number = self.files()?.last_key_value().map_or(1, |(number, _)| number.saturating_add(1));
         let name = format!("report-{number:06}-{}", report.at.strftime("%Y%m%dT%H%M%SZ"));
         for format in formats {
             let text = render(report, *format)?;
-            self.write(&format!("{name}.{}", format.extension()), text.as_bytes())?;
+            self.write(&folder, &format!("{name}.{}", format.extension()), text.as_bytes())?;
         }
         // Last, so that a report counts as made only when all of it is there.
-        self.write(&format!("{name}.snapshot"), &serde_json::to_vec(snapshot).unwrap_or_default())?;
-        self.prune(most)
+        self.write(&folder, &format!("{name}.snapshot"), &serde_json::to_vec(snapshot).unwrap_or_default())?;
+        self.prune(&folder, most)
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        let path = self.0.join(name);
-        write_atomically(&path, content).map_err(|source| StoreError::Io { path, source })
+    fn open(&self) -> Result<Folder, StoreError> {
+        Folder::make(&self.0, 0o700).map_err(|source| StoreError::Io { path: self.0.clone(), source })
+    }
+
+    fn write(&self, folder: &Folder, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        folder.replace(name, content).map_err(|source| StoreError::Io { path: self.0.join(name), source })
     }
 
     /// Our files by the number of their report.
@@ -108,13 +114,11 @@ impl Store {
         Ok(found)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "old reports, by names that only this file makes")]
-    fn prune(&self, most: u32) -> Result<(), StoreError> {
+    fn prune(&self, folder: &Folder, most: u32) -> Result<(), StoreError> {
         let files = self.files()?;
         let old = files.len().saturating_sub(most as usize);
         for name in files.into_values().take(old).flatten() {
-            let path = self.0.join(name);
-            fs::remove_file(&path).map_err(|source| StoreError::Io { path, source })?;
+            folder.remove(&name).map_err(|source| StoreError::Io { path: self.0.join(&name), source })?;
         }
         Ok(())
     }
@@ -126,7 +130,9 @@ fn number_of(name: &str) -> Option<u64> {
     let (stem, ending) = name.strip_prefix("report-")?.split_once('.')?;
     let (number, time) = stem.split_once('-')?;
     let endings = ["html", "md", "json", "snapshot"];
-    let ending = ending.strip_suffix(UNFINISHED).unwrap_or(ending);
+    // What comes between is different each time.
+    let unfinished = ending.strip_suffix(UNFINISHED).map(|ending| ending.split('.').next().unwrap_or_default());
+    let ending = unfinished.unwrap_or(ending);
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (day, time) = time.strip_suffix('Z')?.split_once('T')?;
     let ours = endings.contains(&ending) && digits(number) && number.len() >= 6 && digits(day) && day.len() == 8;
@@ -135,50 +141,13 @@ fn number_of(name: &str) -> Option<u64> {
 
 fn read_snapshot(path: &Path) -> Result<Snapshot, String> {
     let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = files::open_own(path, OFlags::RDONLY, 0).map_err(|error| error.to_string())?;
     file.take(LARGEST_SNAPSHOT + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > LARGEST_SNAPSHOT {
         return Err(format!("it has more than {LARGEST_SNAPSHOT} bytes"));
     }
     let snapshot: Snapshot = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     (snapshot.version == VERSION).then_some(snapshot).ok_or_else(|| "it is of another version".to_owned())
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-const UNFINISHED: &str = ".unfinished";
-
-/// Writes a file so that whoever opens it sees the old or the new content, and nothing in between: beside it, to the
-/// disk, then into its place. What is no regular file (`/dev/stdout`, a pipe) is written to as it is.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a report is a file that somebody asked for, or that only this module names"
-)]
-pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    // Through a symbolic link: the link stays, what it points to is replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(content);
-    }
-    let mut beside = path.clone().into_os_string();
-    beside.push(UNFINISHED);
-    let beside = PathBuf::from(beside);
-    let written = (|| {
-        let mut file = File::create(&beside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // The error is about the file itself, and a rest of it helps nobody.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -191,6 +160,8 @@ mod tests {
             ("report-000001-20260101T000000Z.html", Some(1)),
             ("report-1000000-20260101T000000Z.snapshot", Some(1_000_000)),
             ("report-000002-20260101T000000Z.md.unfinished", Some(2)),
+            ("report-000002-20260101T000000Z.md.0123456789abcdef.unfinished", Some(2)),
+            ("report-000002-20260101T000000Z.txt.0123456789abcdef.unfinished", None),
             ("report-000001-20260101T000000Z.txt", None),
             ("report-000001-20260101T000000Z", None),
             ("report-1-20260101T000000Z.html", None),

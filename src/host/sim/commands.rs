@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Model, SimFs, SimLv, SimVg};
+use super::model::{FIRST_EXTENT, Model, SimFs, SimLv, SimPv, SimVg};
+use crate::command::{Command, Tool};
 use crate::host::Output;
-use crate::plan::{Command, Tool};
-use crate::units::Extents;
+use crate::units::{Bytes, Extents};
 
 /// Runs a command on the model.
 pub(super) fn run(model: &mut Model, command: &Command) -> Output {
@@ -14,10 +14,32 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
     match (command.tool, arguments.as_slice()) {
         (Tool::Lvm, ["fullreport", rest @ ..]) => fullreport(model, rest),
         (Tool::Lvm, ["vgcfgbackup", "--config", _, "-f", file, "--", vg]) => vgcfgbackup(model, file, vg),
-        (Tool::Lvm, ["lvextend", "-A", "n", "--config", _, "-l", extents, "--", lv]) => lvextend(model, extents, lv),
+        (Tool::Lvm, ["pvs", .., "-S", "pv_duplicate=1", "--config", _, "-o", _]) => duplicates(model),
         (Tool::Lvm, ["lvextend", "-A", "n", "--config", _, "--poolmetadatasize", size, "--", pool]) => {
             extend_metadata(model, size, pool)
         }
+        (Tool::Lvm, ["lvextend", "-A", "n", "--config", _, rest @ ..]) => {
+            let (options, names) = rest.split_at(rest.iter().position(|word| *word == "--").unwrap_or(rest.len()));
+            match (options, names) {
+                ([.., "-l", extents], ["--", lv, pvs @ ..]) => lvextend(model, extents, lv, pvs),
+                _ => fails(3, "  Invalid command line"),
+            }
+        }
+        (Tool::Lvm, ["lvreduce", "-y", "-l", extents, "--", lv]) => lvreduce(model, extents, lv),
+        (Tool::Lvm, ["lvchange", "--refresh", lv]) => refresh(model, lv),
+        (Tool::Lvm, ["lvchange", "-ay", lv]) => on_volume(model, lv, |lv| lv.active = true),
+        (Tool::Lvm, ["vgimport", vg]) => match model.vg(vg) {
+            Some(vg) => {
+                vg.exported = false;
+                succeeds("")
+            }
+            None => fails(5, format!("  Volume group \"{vg}\" not found")),
+        },
+        (Tool::Lvm, ["lvmconfig", .., "allocation/cling_tag_list"]) => {
+            let tags: Vec<String> = model.cling_tag_list.iter().map(|tag| format!("\"@{tag}\"")).collect();
+            succeeds(format!("cling_tag_list=[{}]\n", tags.join(",")))
+        }
+        (Tool::Rmdir, ["--", path]) => fails(1, format!("rmdir: failed to remove '{path}': File name too long")),
         (Tool::Lvm, ["systemid", ..]) => succeeds(format!("  system ID: {}\n", model.system_id)),
         (Tool::Lvm, ["lvmconfig", .., "activation/thin_pool_autoextend_threshold"]) => {
             succeeds(format!("thin_pool_autoextend_threshold={}\n", model.autoextend_threshold))
@@ -37,7 +59,7 @@ pub(super) fn fails(code: i32, message: impl Into<String>) -> Output {
     Output { code: Some(code), stdout: vec![], stderr: message.into() }
 }
 
-fn succeeds(text: impl Into<String>) -> Output {
+pub(super) fn succeeds(text: impl Into<String>) -> Output {
     Output { code: Some(0), stdout: text.into().into_bytes(), stderr: String::new() }
 }
 
@@ -50,7 +72,79 @@ fn fullreport(model: &Model, arguments: &[&str]) -> Output {
     }
     let wanted = model.vgs.iter().filter(|vg| only.is_none_or(|only| vg.name.as_str() == *only));
     let sections: Vec<Value> = wanted.map(|vg| section(model, vg)).collect();
-    succeeds(json!({ "report": sections }).to_string())
+    let warnings: String = twins(model)
+        .map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", uuid(&pv.name)))
+        .collect();
+    Output { stderr: warnings, ..succeeds(json!({ "report": sections }).to_string()) }
+}
+
+/// PVs that are there twice, with their second device.
+fn twins(model: &Model) -> impl Iterator<Item = (&SimPv, &String)> {
+    model.vgs.iter().flat_map(|vg| &vg.pvs).filter_map(|pv| Some((pv, pv.duplicate.as_ref()?)))
+}
+
+fn duplicates(model: &Model) -> Output {
+    let row =
+        |(pv, other): (&SimPv, &String)| json!({ "pv_name": other, "pv_uuid": uuid(&pv.name), "pv_duplicate": "1" });
+    succeeds(json!({ "report": [{ "pv": twins(model).map(row).collect::<Vec<_>>() }] }).to_string())
+}
+
+/// Whether a command waits because the file system that it writes to is frozen.
+pub(super) fn waits(model: &Model, command: &Command) -> bool {
+    let path = command.arguments.last().map_or("", String::as_str);
+    let is_below = |fs: &SimFs| path.strip_prefix(fs.mount_point.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    model.mounted().any(|(_, fs)| fs.frozen && is_below(fs))
+}
+
+pub(super) fn on_volume(model: &mut Model, name: &str, change: impl FnOnce(&mut SimLv)) -> Output {
+    match model.lv(name) {
+        Some(lv) => {
+            change(lv);
+            succeeds("")
+        }
+        None => fails(5, format!("  Failed to find logical volume \"{name}\"")),
+    }
+}
+
+/// The kernel takes the table that LVM's metadata say, unless a disk is too short for it.
+fn refresh(model: &mut Model, name: &str) -> Output {
+    let short = model.lv(name).map(|lv| lv.name.vg.clone()).is_some_and(|vg| is_short(model, vg.as_str()));
+    let refused = short && model.lv(name).is_some_and(|lv| lv.mapped.is_some());
+    if refused {
+        return fails(5, "  device-mapper: reload ioctl on  (253:0) failed: Invalid argument");
+    }
+    on_volume(model, name, |lv| (lv.suspended, lv.mapped) = (false, None))
+}
+
+fn is_short(model: &mut Model, vg: &str) -> bool {
+    model.vg(vg).is_some_and(|vg| vg.pvs.iter().any(|pv| pv.device_exceeds < 0))
+}
+
+fn lvreduce(model: &mut Model, extents: &str, name: &str) -> Output {
+    let Ok(wanted) = extents.parse::<u64>() else { return fails(3, "  Invalid argument for --extents") };
+    let Some(found) = model.lv(name).map(|lv| lv.clone()) else {
+        return fails(5, format!("  Failed to find logical volume \"{name}\""));
+    };
+    if wanted >= found.extents.0 {
+        return fails(5, "  New size given is not less than existing size");
+    }
+    // Somebody who makes a volume smaller than its file system loses data.
+    if found.fs.as_ref().is_some_and(|fs| fs.size > Extents(wanted).bytes(found.extent_size)) {
+        return fails(5, "  the simulated host makes no volume smaller than its file system");
+    }
+    let each = (found.extents.0 - wanted) / found.data_legs().max(1);
+    if let Some(vg) = model.vg(found.name.vg.as_str()) {
+        let homes: Vec<String> = found.home.clone();
+        let mut left = if homes.is_empty() { each } else { 0 };
+        for pv in vg.pvs.iter_mut().rev() {
+            let back = if homes.contains(&pv.name) { each } else { left.min(pv.allocated.0) };
+            pv.allocated.0 = pv.allocated.0.saturating_sub(back);
+            left = left.saturating_sub(back);
+        }
+    }
+    on_volume(model, name, |lv| {
+        (lv.extents, lv.mapped, lv.suspended, lv.block_size) = (Extents(wanted), None, false, Bytes(512))
+    })
 }
 
 fn section(model: &Model, vg: &SimVg) -> Value {
@@ -74,7 +168,8 @@ fn section(model: &Model, vg: &SimVg) -> Value {
             "pv_uuid": uuid(&pv.name), "pv_name": pv.name, "pv_size": bytes(pv.extents),
             "pv_free": bytes(Extents(pv.extents.0 - pv.allocated.0)), "pv_pe_count": pv.extents.0.to_string(),
             "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
-            "pv_missing": flag(vg.partial && index == 0),
+            "pv_missing": flag(vg.partial && index == 0), "pv_tags": pv.tags, "pe_start": FIRST_EXTENT.0.to_string(),
+            "dev_size": pv.device_size(vg.extent_size).to_string(),
         })).collect::<Vec<_>>(),
         "lv": lvs.iter().map(|lv| lv_row(lv, &lvs)).chain(hidden.iter().map(hidden_row)).collect::<Vec<_>>(),
         "pvseg": [],
@@ -149,6 +244,7 @@ fn segments(vg: &SimVg, lvs: &[&SimLv], hidden: &[Hidden]) -> Vec<Value> {
         };
         json!({
             "lv_uuid": lv_uuid(lv), "segtype": lv.kind, "stripes": lv.stripes.to_string(),
+            "stripe_size": if lv.stripes > 1 { "65536" } else { "0" },
             "seg_start_pe": "0", "seg_size_pe": lv.extents.0.to_string(), "seg_pe_ranges": ranges.join(" "),
         })
     });
@@ -169,6 +265,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
     let layout = match lv.kind.as_str() {
         "thin" => "thin,sparse".to_owned(),
         "thin-pool" => "thin,pool".to_owned(),
+        "raid0_meta" => "raid".to_owned(),
         raid if raid.starts_with("raid") => format!("raid,{raid}"),
         other => other.to_owned(),
     };
@@ -201,7 +298,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
         "lv_kernel_major": if_active("253"), "lv_kernel_minor": if_active(&lv.minor.to_string()), "lv_merging": "0",
         "lv_converting": "0", "origin": lv.origin.as_deref().unwrap_or(""), "pool_lv": lv.pool.as_deref().unwrap_or(""), "move_pv": "", "lv_metadata_size": metadata_size.map_or(String::new(), |size| size.to_string()),
         "data_percent": data_percent, "metadata_percent": metadata_percent,
-        "sync_percent": if lv.kind.starts_with("raid") { "100.00" } else { "" },
+        "sync_percent": if lv.kind.starts_with("raid") && !lv.kind.starts_with("raid0") { "100.00" } else { "" },
     })
 }
 
@@ -231,13 +328,17 @@ fn vgcfgbackup(model: &mut Model, file: &str, vg: &str) -> Output {
     succeeds(format!("  Volume group \"{vg}\" successfully backed up.\n"))
 }
 
-fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
+fn lvextend(model: &mut Model, extents: &str, lv: &str, pvs: &[&str]) -> Output {
     let Ok(wanted) = extents.parse::<u64>() else { return fails(3, "  Invalid argument for --extents") };
     let Some(found) = model.lv(lv).map(|lv| lv.clone()) else {
         return fails(5, format!("  Failed to find logical volume \"{lv}\""));
     };
     let is_origin = model.lvs.iter().any(|other| other.origin.as_deref() == Some(found.name.lv.as_str()));
+    let short = is_short(model, found.name.vg.as_str());
     let Some(vg) = model.vg(found.name.vg.as_str()) else { return fails(5, "  Volume group not found") };
+    if vg.pvs.iter().any(|pv| pv.duplicate.is_some()) {
+        return fails(5, format!("  Cannot update volume group {} with duplicate PV devices.", vg.name));
+    }
     if vg.exported {
         return fails(5, format!("  Volume group \"{}\" is exported", vg.name));
     }
@@ -263,11 +364,20 @@ fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
     let data = found.data_legs().max(1);
     let wanted = before + (wanted - before).next_multiple_of(data);
     let mut home = found.home.clone();
+    // Only what is named may be taken.
+    let hidden: Vec<bool> =
+        vg.pvs.iter().map(|pv| pv.allocatable && !pvs.is_empty() && !pvs.contains(&&*pv.name)).collect();
+    let before_it: Vec<Extents> = vg.pvs.iter().map(|pv| pv.allocated).collect();
+    let hide = |vg: &mut SimVg, allocatable: bool| {
+        vg.pvs.iter_mut().zip(&hidden).filter(|(_, hidden)| **hidden).for_each(|(pv, _)| pv.allocatable = allocatable);
+    };
+    hide(vg, false);
     if found.kind == "thin" {
         // Only a promise.
     } else if found.stripes > 1 {
         let rows = (wanted - before) / data;
         let Some(ends) = vg.allocate_legs(&home, found.stripes as usize, rows) else {
+            hide(vg, true);
             let more = wanted - before;
             return fails(
                 5,
@@ -279,6 +389,7 @@ fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
         let available: u64 = vg.pvs.iter().filter(|pv| pv.allocatable).map(|pv| pv.extents.0 - pv.allocated.0).sum();
         if wanted - before > available {
             let needed = wanted - before;
+            hide(vg, true);
             return fails(
                 5,
                 format!("  Insufficient free space: {needed} extents needed, but only {available} available"),
@@ -286,8 +397,23 @@ fn lvextend(model: &mut Model, extents: &str, lv: &str) -> Output {
         }
         vg.allocate(wanted - before);
     }
+    hide(vg, true);
+    let taken = vg.pvs.iter().zip(&before_it).filter(|(pv, before)| pv.allocated > **before);
+    let coarsest = taken.map(|(pv, _)| pv.block_size).max();
     if let Some(found) = model.lv(lv) {
         (found.extents, found.home) = (Extents(wanted), home);
+        found.block_size = found.block_size.max(coarsest.unwrap_or(found.block_size));
+        let is_too_coarse =
+            found.fs.as_ref().is_some_and(|fs| fs.mounted && fs.is_ext() && fs.bears < found.block_size);
+        // The journal is aborted at once.
+        found.fs.iter_mut().filter(|_| is_too_coarse).for_each(|fs| (fs.read_only, fs.error_flag) = (true, true));
+        if short && found.kind != "thin" {
+            // LVM has committed the new size, and the kernel does not take it.
+            found.mapped = Some(Extents(before).bytes(found.extent_size));
+            found.suspended = true;
+            let refused = "  device-mapper: resume ioctl on  (253:0) failed: Invalid argument\n  Unable to resume";
+            return fails(5, format!("{refused} {lv}."));
+        }
     }
     succeeds(format!("  Logical volume {lv} successfully resized.\n"))
 }
@@ -332,7 +458,7 @@ fn resize2fs(model: &mut Model, device: &str) -> Output {
     let Some(lv) = found else { return fails(1, format!("open: No such file or directory while opening {device}")) };
     let size = lv.size();
     let Some(fs) = lv.fs.as_mut() else { return fails(1, "resize2fs: Bad magic number in super-block") };
-    if fs.kind != "ext4" {
+    if !fs.is_ext() {
         return fails(1, "resize2fs: Bad magic number in super-block while trying to open the device");
     }
     if fs.size >= size {
@@ -344,20 +470,22 @@ fn resize2fs(model: &mut Model, device: &str) -> Output {
     if fs.mounted && fs.mounted_as.is_some() {
         return fails(1, format!("resize2fs: Device or resource busy while trying to open {device}"));
     }
-    if fs.mounted && fs.read_only {
-        return fails(1, "resize2fs: Read-only file system While checking for on-line resizing support");
+    if let Err(why) = fs.grows_online()
+        && fs.mounted
+    {
+        return fails(1, format!("resize2fs: {why} While checking for on-line resizing support"));
     }
     fs.size = size;
     succeeds(format!("The filesystem on {device} is now {} (4k) blocks long.\n", size.0 / 4096))
 }
 
-fn e2fsck(model: &mut Model, device: &str) -> Output {
+pub(super) fn e2fsck(model: &mut Model, device: &str) -> Output {
     let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == device);
     let Some(lv) = found else {
         return fails(8, format!("e2fsck: No such file or directory while trying to open {device}"));
     };
     let is_open = lv.is_open;
-    match lv.fs.as_mut().filter(|fs| fs.kind == "ext4") {
+    match lv.fs.as_mut().filter(|fs| fs.is_ext()) {
         None => fails(8, "e2fsck: Bad magic number in super-block"),
         Some(fs) if fs.mounted || is_open => {
             fails(8, format!("{device} is in use.\ne2fsck: Cannot continue, aborting."))
@@ -365,7 +493,8 @@ fn e2fsck(model: &mut Model, device: &str) -> Output {
         Some(fs) if fs.broken => fails(4, format!("{device}: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.")),
         Some(fs) => {
             fs.checked = true;
-            let mended = std::mem::take(&mut fs.errors) > 0;
+            let mended = std::mem::take(&mut fs.errors) > 0 || std::mem::take(&mut fs.error_flag);
+            (fs.error_flag, fs.read_only) = (false, false);
             Output { code: Some(i32::from(mended)), ..succeeds(format!("{device}: 11/65536 files\n")) }
         }
     }

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
+use crate::command::Command;
 use crate::host::Output;
-use crate::plan::Command;
 
 /// Something that goes wrong when a certain command runs.
 #[derive(Debug, Clone)]

@@ -143,12 +143,7 @@ pub fn parse(yaml: &str) -> Result<Model, String> {
 
 fn add(model: &mut Model, vg: Vg) -> Result<(), String> {
     let extent_size = vg.extent_size;
-    let pvs = vg.physical_volumes.into_iter().map(|pv| SimPv {
-        name: pv.name,
-        extents: pv.size.to_extents_down(extent_size),
-        allocated: Extents(0),
-        allocatable: true,
-    });
+    let pvs = vg.physical_volumes.into_iter().map(|pv| SimPv::new(pv.name, pv.size.to_extents_down(extent_size)));
     let (read_only, exported, partial) = (vg.read_only, vg.exported, vg.partial);
     let mut group = SimVg {
         name: vg.name.clone(),
@@ -185,6 +180,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
         uuid_salt: 0,
         stale_minor: None,
         mapped: None,
+        block_size: Bytes(512),
         minor,
         extents,
         extent_size,
@@ -223,7 +219,14 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
 }
 
 fn filesystem(fs: Fs, size: Bytes) -> SimFs {
+    let bears = if fs.kind == "xfs" { Bytes(512) } else { Bytes(4096) };
     let mut made = SimFs {
+        frozen: false,
+        bears,
+        error_flag: false,
+        sparse_super2: false,
+        exclusive_operation: None,
+        by_backup: false,
         kind: fs.kind,
         signature: None,
         mount_point: fs.mount_point,

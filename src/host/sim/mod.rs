@@ -8,18 +8,21 @@ mod commands;
 mod fault;
 mod file;
 mod model;
+mod person;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Host, Output, RunError};
-use crate::inventory::{DeviceNumber, DeviceUsers, Mapped, Usage, mounts, superblock};
+use crate::command::{Command, Tool};
+use crate::filesystem;
+use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage, mounts};
 use crate::name::MountPoint;
-use crate::plan::{Command, Moment, Tool};
+use crate::plan::Moment;
 pub use fault::{Crash, Fault, Harm};
 pub use file::{SimError, load, parse};
 pub use model::{Model, SimFs, SimLv, SimPool, SimPv, SimVg};
@@ -96,7 +99,7 @@ impl Sim {
 
     fn set(&self, wall: SignedDuration, up: Duration, boots: u64) {
         if let Clock::Stepped(now) = &self.clock {
-            let mut now = lock(now);
+            let mut now = crate::locked(now);
             now.wall = now.wall.saturating_add(wall).unwrap_or(now.wall);
             now.boot += boots;
             now.up = if boots > 0 { Duration::ZERO } else { now.up.saturating_add(up) };
@@ -106,24 +109,29 @@ impl Sim {
     /// Looks at or changes the model, as a person at the machine could.
     pub fn with<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
         let now = self.now();
-        let mut model = lock(&self.model);
+        let mut model = crate::locked(&self.model);
         model.fill_until(now);
         change(&mut model)
     }
 
+    /// Has a person paste a line into a root shell: a command of this tool, or one of those that it names to people.
+    pub fn paste(&self, line: &str) -> Output {
+        self.with(|model| person::paste(model, line))
+    }
+
     /// Makes something go wrong.
     pub fn inject(&self, fault: Fault) {
-        lock(&self.faults).push(fault);
+        crate::locked(&self.faults).push(fault);
     }
 
     /// The commands that were run so far, those that only read left out.
     pub fn changes(&self) -> Vec<String> {
-        lock(&self.log).iter().filter(|command| command.mutates).map(|command| command.to_string()).collect()
+        crate::locked(&self.log).iter().filter(|command| command.mutates).map(|command| command.to_string()).collect()
     }
 
     /// How often a program was run.
     pub fn runs(&self, tool: Tool) -> usize {
-        lock(&self.log).iter().filter(|command| command.tool == tool).count()
+        crate::locked(&self.log).iter().filter(|command| command.tool == tool).count()
     }
 
     /// Asks the kernel, which can go wrong like a command.
@@ -140,11 +148,11 @@ impl Sim {
 
     /// Commands that were started while the same one, left behind by a daemon that died, was still running.
     pub fn beside_itself(&self) -> Vec<String> {
-        lock(&self.beside_itself).clone()
+        crate::locked(&self.beside_itself).clone()
     }
 
     fn harm(&self, command: &str) -> Option<Harm> {
-        let mut faults = lock(&self.faults);
+        let mut faults = crate::locked(&self.faults);
         let fault = faults.iter_mut().find(|fault| fault.strikes(command))?;
         fault.hit()
     }
@@ -156,10 +164,6 @@ fn number(lv: &SimLv, fs: &SimFs) -> DeviceNumber {
     if fs.kind == "btrfs" { DeviceNumber { major: 0, minor: 40 + own.minor } } else { own }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Host for Sim {
     fn now(&self) -> Timestamp {
         match &self.clock {
@@ -167,7 +171,7 @@ impl Host for Sim {
                 let passed = Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * speed).unwrap_or_default();
                 from.saturating_add(SignedDuration::try_from(passed).unwrap_or_default()).unwrap_or(*from)
             }
-            Clock::Stepped(now) => lock(now).wall,
+            Clock::Stepped(now) => crate::locked(now).wall,
         }
     }
 
@@ -175,7 +179,7 @@ impl Host for Sim {
         let boot = match &self.clock {
             Clock::Running { since, speed, .. } => (1, since.elapsed().mul_f64(*speed)),
             Clock::Stepped(now) => {
-                let now = lock(now);
+                let now = crate::locked(now);
                 (now.boot, now.up)
             }
         };
@@ -190,13 +194,13 @@ impl Host for Sim {
     }
 
     fn own_names(&self) -> Vec<String> {
-        lock(&self.model).names.clone()
+        crate::locked(&self.model).names.clone()
     }
 
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {
-        lock(&self.log).push(command.clone());
-        if command.mutates && lock(&self.left_behind).iter().any(|(running, _)| running == command) {
-            lock(&self.beside_itself).push(command.to_string());
+        crate::locked(&self.log).push(command.clone());
+        if command.mutates && crate::locked(&self.left_behind).iter().any(|(running, _)| running == command) {
+            crate::locked(&self.beside_itself).push(command.to_string());
         }
         if self.missing_tools().contains(&command.tool) {
             return Err(RunError::Missing { tool: command.tool });
@@ -206,7 +210,7 @@ impl Host for Sim {
         match harm {
             Some(Harm::Fails) => return Ok(fault::failure(command)),
             Some(Harm::CrashDuring) => {
-                lock(&self.left_behind).push((command.clone(), LEFT_BEHIND));
+                crate::locked(&self.left_behind).push((command.clone(), LEFT_BEHIND));
                 fault::crash_during(command);
             }
             Some(Harm::Garbage) => return Ok(fault::garbage()),
@@ -215,6 +219,9 @@ impl Host for Sim {
             }
             _ => {}
         }
+        if command.tool == Tool::Rmdir && self.with(|model| commands::waits(model, command)) {
+            return Err(RunError::TimedOut { command: command.name().to_owned(), after: Duration::from_secs(5) });
+        }
         let output = self.with(|model| commands::run(model, command));
         harm.iter().for_each(|harm| harm.after(command));
         // What a command reports as failed although it did its work.
@@ -222,7 +229,7 @@ impl Host for Sim {
     }
 
     fn is_running(&self, command: &Command) -> bool {
-        let mut left = lock(&self.left_behind);
+        let mut left = crate::locked(&self.left_behind);
         let Some((_, questions)) = left.iter_mut().find(|(running, _)| running == command) else { return false };
         *questions = questions.saturating_sub(1);
         if *questions > 0 {
@@ -234,22 +241,23 @@ impl Host for Sim {
         false
     }
 
-    fn mountinfo(&self) -> io::Result<String> {
+    fn mountinfo(&self) -> io::Result<Vec<u8>> {
         self.ask("mountinfo", |model| {
             let mut text = String::from("22 1 0:20 / /proc rw,relatime - proc proc rw\n");
             for (lv, fs) in model.mounted() {
                 let options = if fs.read_only { "ro" } else { "rw" };
+                let by = if fs.by_backup { ",sb=131072" } else { "" };
                 let point = mounts::escape(&fs.mount_point.to_string());
                 let device = number(lv, fs);
                 let source = fs.mounted_as.as_ref().unwrap_or(&lv.name).dm_path();
                 let source = mounts::escape(&source.to_string_lossy());
                 text.push_str(&format!(
-                    "{} 1 {device} / {point} {options} - {} {source} {options}\n",
+                    "{} 1 {device} / {point} {options} - {} {source} {options}{by}\n",
                     100 + device.minor,
                     fs.kind
                 ));
             }
-            Ok(text)
+            Ok(text.into_bytes())
         })
     }
 
@@ -264,14 +272,14 @@ impl Host for Sim {
         })
     }
 
+    fn device_path(&self, device: DeviceNumber) -> PathBuf {
+        PathBuf::from(format!("/dev/block/{device}"))
+    }
+
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.with(|model| {
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            Ok(lv
-                .fs
-                .as_ref()
-                .and_then(SimFs::superblock)
-                .map_or(vec![0; superblock::LENGTH], |sb| superblock::render(&sb)))
+            Ok(lv.fs.as_ref().and_then(SimFs::superblock).map_or(vec![0; filesystem::LENGTH], |sb| sb.facts().render()))
         })
     }
 
@@ -281,23 +289,53 @@ impl Host for Sim {
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             let head = |place: &u64| {
                 let fs = lv.fs.as_ref().map(|fs| if *place == 0 { fs.clone() } else { copies(fs) });
-                fs.and_then(|fs| fs.superblock()).map_or(vec![], |sb| superblock::render(&sb))
+                fs.and_then(|fs| fs.superblock()).map_or(vec![], |sb| sb.facts().render())
             };
             Ok(places.iter().map(head).collect())
         })
     }
 
-    fn flush(&self, _: DeviceNumber) -> io::Result<()> {
-        Ok(())
+    fn flush(&self, device: DeviceNumber) -> io::Result<()> {
+        self.with(|model| {
+            let mut pvs = model.vgs.iter_mut().flat_map(|vg| &mut vg.pvs);
+            match pvs.nth(device.minor as usize).filter(|_| device.major == model::DISKS) {
+                Some(pv) if pv.flushes_that_fail > 0 => {
+                    pv.flushes_that_fail -= 1;
+                    Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32))
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     fn block_device(&self, path: &Path) -> Option<DeviceNumber> {
         let node = |lv: &SimLv| DeviceNumber { minor: lv.stale_minor.unwrap_or(lv.minor), ..lv.device() };
-        self.with(|model| model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node))
+        self.with(|model| {
+            let volume = model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node);
+            volume.or_else(|| model.disk_number(path.to_str()?))
+        })
+    }
+
+    fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
+        self.with(|model| model.disk(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    /// Here nothing lies on a volume but its file system.
+    fn below(&self, _: DeviceNumber) -> Vec<DeviceNumber> {
+        vec![]
+    }
+
+    fn exclusive_operation(&self, _: &str) -> io::Result<String> {
+        let operation = |fs: &SimFs| fs.exclusive_operation.clone();
+        self.with(|model| Ok(model.mounted().find_map(|(_, fs)| operation(fs)).unwrap_or_else(|| "none".to_owned())))
+    }
+
+    fn missing_capabilities(&self) -> Vec<Capability> {
+        crate::locked(&self.model).missing_capabilities.clone()
     }
 
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
-        self.with(|model| model.lv_by_device(device)?.fs.as_ref().filter(|fs| fs.kind == "ext4").map(|fs| fs.errors))
+        self.with(|model| model.lv_by_device(device)?.fs.as_ref().filter(|fs| fs.is_ext()).map(|fs| fs.errors))
     }
 
     fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers> {
@@ -312,12 +350,12 @@ impl Host for Sim {
             let lv = model.lv_by_device(device).filter(|lv| lv.active);
             let lv = lv.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             let (uuid, size) = (commands::mapped_uuid(lv), lv.mapped.unwrap_or(lv.size()));
-            Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only })
+            Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only, block_size: lv.block_size })
         })
     }
 
     fn state_usage(&self) -> Option<Usage> {
-        lock(&self.model).state_usage
+        crate::locked(&self.model).state_usage
     }
 
     fn make_private_folder(&self, _: &Path) -> io::Result<()> {
@@ -326,11 +364,11 @@ impl Host for Sim {
 
     fn files_in(&self, folder: &Path) -> Vec<PathBuf> {
         let is_in = |file: &&PathBuf| file.parent() == Some(folder);
-        lock(&self.model).files.keys().filter(is_in).cloned().collect()
+        crate::locked(&self.model).files.keys().filter(is_in).cloned().collect()
     }
 
     fn remove_file(&self, file: &Path) -> io::Result<()> {
-        let removed = lock(&self.model).files.remove(file);
+        let removed = crate::locked(&self.model).files.remove(file);
         removed.map(drop).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
@@ -339,6 +377,6 @@ impl Host for Sim {
     }
 
     fn missing_tools(&self) -> Vec<Tool> {
-        lock(&self.model).missing_tools.clone()
+        crate::locked(&self.model).missing_tools.clone()
     }
 }

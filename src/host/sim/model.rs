@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::inventory::superblock::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
-use crate::inventory::{DeviceNumber, Usage};
+use crate::command::Tool;
+use crate::filesystem::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
+use crate::inventory::{Capability, DeviceNumber, Disk, FsKind, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
-use crate::plan::Tool;
 use crate::units::{Bytes, Extents, MIB};
 
 /// A host.
@@ -28,6 +28,10 @@ pub struct Model {
     pub system_id: String,
     /// `activation/thin_pool_autoextend_threshold` of its lvm.conf.
     pub autoextend_threshold: u64,
+    /// `allocation/cling_tag_list` of it.
+    pub cling_tag_list: Vec<String>,
+    /// Capabilities that the daemon does not have.
+    pub missing_capabilities: Vec<Capability>,
     /// How full the file system is on which the daemon keeps its state; `None`: it does not answer.
     pub state_usage: Option<Usage>,
     /// Programs that are not installed.
@@ -60,7 +64,51 @@ pub struct SimPv {
     pub extents: Extents,
     pub allocated: Extents,
     pub allocatable: bool,
+    /// By how many bytes its device is larger than it, or smaller.
+    pub device_exceeds: i64,
+    /// The logical block size of its device.
+    pub block_size: Bytes,
+    pub read_only: bool,
+    pub suspended: bool,
+    /// The logical volume of this host that it is on.
+    pub volume: Option<String>,
+    /// Another device on which LVM finds it.
+    pub duplicate: Option<String>,
+    pub tags: String,
+    /// The next so many flushes of its cache fail.
+    pub flushes_that_fail: u32,
 }
+
+impl SimPv {
+    /// A PV of so many extents on a disk of that size.
+    pub fn new(name: impl Into<String>, extents: Extents) -> SimPv {
+        SimPv {
+            name: name.into(),
+            extents,
+            allocated: Extents(0),
+            allocatable: true,
+            device_exceeds: 0,
+            block_size: Bytes(512),
+            read_only: false,
+            suspended: false,
+            volume: None,
+            duplicate: None,
+            tags: String::new(),
+            flushes_that_fail: 0,
+        }
+    }
+}
+
+impl SimPv {
+    pub(super) fn device_size(&self, extent_size: Bytes) -> u64 {
+        (FIRST_EXTENT.0 + self.extents.bytes(extent_size).0).saturating_add_signed(self.device_exceeds)
+    }
+}
+
+/// The driver of all disks.
+pub(super) const DISKS: u32 = 8;
+/// Where the first extent of a PV begins.
+pub(super) const FIRST_EXTENT: Bytes = Bytes(MIB);
 
 /// A logical volume.
 #[derive(Debug, Clone)]
@@ -80,6 +128,8 @@ pub struct SimLv {
     pub suspended: bool,
     /// What the kernel shows as its size, where LVM's metadata have another.
     pub mapped: Option<Bytes>,
+    /// Its logical block size, the largest of its PVs.
+    pub block_size: Bytes,
     pub read_only: bool,
     pub health: String,
     /// `inherit`, or the volume's own allocation policy.
@@ -139,6 +189,18 @@ pub struct SimFs {
     pub errors: u64,
     /// `statvfs` does not answer.
     pub hangs: bool,
+    /// Nothing can be written to it, as after `fsfreeze`.
+    pub frozen: bool,
+    /// The block size of an ext, or the sector size of another: the largest logical block size that it bears.
+    pub bears: Bytes,
+    /// An error is flagged in its superblock, counted or not.
+    pub error_flag: bool,
+    /// An ext with the feature `sparse_super2`.
+    pub sparse_super2: bool,
+    /// What a btrfs does that excludes a resize.
+    pub exclusive_operation: Option<String>,
+    /// By a backup of its superblock (`sb=`).
+    pub by_backup: bool,
     /// `e2fsck` checked it after it was mounted the last time.
     pub checked: bool,
     /// `e2fsck -p` cannot mend it.
@@ -154,6 +216,8 @@ pub struct SimFs {
 /// The log of a small XFS, which statvfs does not count.
 const XFS_LOG: u64 = 16 * MIB;
 const BLOCK: u64 = 4096;
+/// All btrfs here have the same.
+const BTRFS_ID: &str = "00000000-0000-0000-0000-000000000001";
 /// An own file system for the daemon's state, with room.
 const ROOM: Usage = Usage {
     size: Bytes(1024 * MIB),
@@ -175,6 +239,8 @@ impl Model {
             files: BTreeMap::new(),
             system_id: String::new(),
             autoextend_threshold: 100,
+            cling_tag_list: vec![],
+            missing_capabilities: vec![],
             state_usage: Some(ROOM),
             missing_tools: vec![],
             filled_until: None,
@@ -193,6 +259,24 @@ impl Model {
 
     pub(super) fn lv_by_device(&self, device: DeviceNumber) -> Option<&SimLv> {
         self.lvs.iter().find(|lv| lv.active && lv.device() == device)
+    }
+
+    /// Disks are numbered as they are listed.
+    pub(super) fn disk_number(&self, path: &str) -> Option<DeviceNumber> {
+        let minor = self.vgs.iter().flat_map(|vg| &vg.pvs).position(|pv| pv.name == path)?;
+        Some(DeviceNumber { major: DISKS, minor: u32::try_from(minor).ok()? })
+    }
+
+    pub(super) fn disk(&self, device: DeviceNumber) -> Option<Disk> {
+        let pvs = self.vgs.iter().flat_map(|vg| vg.pvs.iter().map(move |pv| (vg, pv)));
+        let (vg, pv) = pvs.into_iter().nth(device.minor as usize).filter(|_| device.major == DISKS)?;
+        Some(Disk {
+            size: Bytes(pv.device_size(vg.extent_size)),
+            block_size: pv.block_size,
+            read_only: pv.read_only,
+            suspended: pv.suspended,
+            volume: pv.volume.clone(),
+        })
     }
 
     pub(super) fn mounted(&self) -> impl Iterator<Item = (&SimLv, &SimFs)> {
@@ -233,8 +317,8 @@ impl SimVg {
         }
     }
 
-    /// Gives the same number of extents to each leg, on different PVs, as LVM does it: first where the legs end, then on
-    /// the PVs with the most free. `None`, and nothing is given, if that does not work out.
+    /// Gives the same number of extents to each leg, on different PVs, as LVM does it: first where the legs end, then
+    /// on the PVs with the most free. `None`, and nothing is given, if that does not work out.
     pub(super) fn allocate_legs(&mut self, home: &[String], legs: usize, rows: u64) -> Option<Vec<String>> {
         let free = |pv: &SimPv| if pv.allocatable { pv.extents.0 - pv.allocated.0 } else { 0 };
         let at_home: Vec<usize> = home
@@ -296,12 +380,28 @@ impl SimFs {
         }
     }
 
+    /// It is an ext2, ext3 or ext4.
+    pub fn is_ext(&self) -> bool {
+        FsKind::from_name(&self.kind) == Some(FsKind::Ext)
+    }
+
+    /// The kernel grows it while it is mounted.
+    pub(super) fn grows_online(&self) -> Result<(), &'static str> {
+        if self.read_only {
+            return Err("Read-only file system");
+        }
+        if self.is_ext() && (self.error_flag || self.errors > 0 || self.by_backup) {
+            return Err("Operation not permitted");
+        }
+        if self.is_ext() && self.sparse_super2 { Err("Operation not supported") } else { Ok(()) }
+    }
+
     /// The numbers of `statvfs`.
     pub fn usage(&self) -> Usage {
         let size = self.capacity();
         let free = size.saturating_sub(self.used);
         // Ext4 keeps 5 % for root; inodes are one per 16 KiB there, and XFS has no fixed number.
-        let reserved = if self.kind == "ext4" { Bytes(size.0 / 20) } else { Bytes::ZERO };
+        let reserved = if self.is_ext() { Bytes(size.0 / 20) } else { Bytes::ZERO };
         let files = self.size.0 / 16384;
         Usage {
             size,
@@ -316,9 +416,13 @@ impl SimFs {
     pub(super) fn superblock(&self) -> Option<Superblock> {
         let usage = self.usage();
         match self.kind.as_str() {
-            "ext4" => Some(Superblock::Ext(Ext {
-                block_size: BLOCK,
-                blocks: self.size.0 / BLOCK,
+            "ext2" | "ext3" | "ext4" => Some(Superblock::Ext(Ext {
+                block_size: self.bears.0,
+                cluster_size: self.bears.0,
+                blocks: self.size.0 / self.bears.0,
+                has_meta_bg: false,
+                has_sparse_super2: self.sparse_super2,
+                has_error_flag: self.error_flag,
                 blocks_per_group: 32768,
                 inodes_per_group: 8192,
                 inode_size: 256,
@@ -328,15 +432,15 @@ impl SimFs {
                 has_64bit: true,
                 has_resize_inode: true,
                 at_rest: ExtAtRest {
-                    clean: !self.broken && self.errors == 0,
+                    clean: !self.broken && self.errors == 0 && !self.error_flag,
                     needs_recovery: self.mounted,
                     checked: self.checked && !self.broken && !self.mounted,
                     checked_since: self.checked && !self.broken && !self.mounted,
                     errors: self.errors,
-                    free: usage.free.0 / BLOCK,
-                    reserved: (usage.free.saturating_sub(usage.avail).0 / BLOCK)
-                        .saturating_sub((self.size.0 / BLOCK / 50).min(4096)),
-                    overhead: (self.size.0 - usage.size.0) / BLOCK,
+                    free: usage.free.0 / self.bears.0,
+                    reserved: (usage.free.saturating_sub(usage.avail).0 / self.bears.0)
+                        .saturating_sub((self.size.0 / self.bears.0 / 50).min(4096)),
+                    overhead: (self.size.0 - usage.size.0) / self.bears.0,
                     inodes: usage.files,
                     free_inodes: usage.files_free,
                 },
@@ -344,11 +448,14 @@ impl SimFs {
             "btrfs" => Some(Superblock::Btrfs(Btrfs {
                 total_bytes: self.size.0,
                 num_devices: self.devices,
-                sector_size: BLOCK,
+                sector_size: self.bears.0,
                 device_id: 1,
+                fsid: BTRFS_ID.to_owned(),
+                is_seed: false,
             })),
             "xfs" => Some(Superblock::Xfs(Xfs {
                 block_size: BLOCK,
+                sector_size: self.bears.0,
                 dblocks: self.size.0 / BLOCK,
                 label: self.label.clone(),
                 ag_blocks: (self.first_size.0 / BLOCK / 4).max(1),

@@ -1,11 +1,11 @@
 //! Whether the right file system is there, sound, and full enough.
 
 use super::{Subject, Verdict, refuse_if, require};
+use crate::command::{Tool, shell_word};
 use crate::config::{FilesystemCheck, Offline, What};
-use crate::inventory::{FileSystem, Superblock};
+use crate::filesystem::{FsKind, Unfit};
+use crate::inventory::FileSystem;
 use crate::name::MountPoint;
-use crate::plan::{FsKind, Tool};
-use crate::units::Bytes;
 
 pub(super) fn not_mounted(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
@@ -29,10 +29,10 @@ fn unmounted(s: &Subject<'_>, point: &MountPoint) -> Verdict {
             "what is on {name} cannot be read: mount it at {point}, see blkid -p {device}"
         ));
     };
-    match FsKind::from_name(&fs.mount.fs_type) {
-        Some(FsKind::Ext4) => {}
+    match fs.kind() {
+        Some(kind) if kind.about().check.is_some() => {}
         Some(kind) => {
-            let (kind, tool) = (kind.as_str(), kind.tool().as_str());
+            let (kind, tool) = (kind.as_str(), kind.about().grower.as_str());
             return Verdict::Refuse(format!("{tool} grows only an {kind} that is mounted: mount {name} at {point}"));
         }
         None => return Verdict::Pass,
@@ -74,7 +74,7 @@ pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
 fn stray_name(s: &Subject<'_>) -> Option<Verdict> {
     let (fs, point) = (s.fs?, s.target.mount_point()?);
     let (stray, name) = (fs.stray_name.as_ref()?, &s.lv.name);
-    let tool = FsKind::from_name(&fs.mount.fs_type).map_or("what grows it", |kind| kind.tool().as_str());
+    let tool = fs.kind().map_or("what grows it", |kind| kind.about().grower.as_str());
     Some(Verdict::Refuse(format!(
         "{tool} would go by the name {stray}, which does not lead to {name}: unmount all that is mounted at {point} and mount \
          {name} there again, as is needed after lvrename"
@@ -86,12 +86,13 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
     let mounted = fs.mount.fs_type.as_str();
     let Some(kind) = FsKind::from_name(mounted) else {
         return Verdict::Refuse(format!(
-            "{mounted} at {} cannot be grown by this tool: only ext4, xfs and btrfs can",
-            fs.mount.mount_point
+            "{mounted} at {} cannot be grown by this tool: only {} can",
+            fs.mount.mount_point,
+            FsKind::names()
         ));
     };
-    let checker = if s.is_offline() { Tool::E2fsck } else { Tool::Blkid };
-    if let Some(tool) = missing(s, [Tool::Blkid, kind.tool(), checker]) {
+    let checker = kind.about().check.as_ref().filter(|_| s.is_offline()).map(|check| check.tool);
+    if let Some(tool) = missing(s, [Tool::Blkid, kind.about().grower].into_iter().chain(checker)) {
         let name = tool.as_str();
         return Verdict::Refuse(format!(
             "{name} is not installed and {}: install it, or set tools.{name}",
@@ -99,7 +100,7 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
         ));
     }
     match fs.signature.as_deref() {
-        Some(signature) if signature == mounted => {}
+        Some(signature) if FsKind::from_name(signature) == Some(kind) => {}
         Some(other) => {
             return Verdict::Refuse(format!(
                 "blkid finds {other:?} on {} where {mounted} is mounted: find out why first",
@@ -113,19 +114,9 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
             ));
         }
     }
-    let agrees = matches!(
-        (kind, &fs.superblock),
-        (FsKind::Ext4, Some(Superblock::Ext(_)))
-            | (FsKind::Xfs, Some(Superblock::Xfs(_)))
-            | (FsKind::Btrfs, Some(Superblock::Btrfs(_)))
-    );
-    if let Some(Superblock::Btrfs(btrfs)) = &fs.superblock
-        && btrfs.num_devices > 1
-    {
-        return Verdict::Refuse(format!(
-            "the btrfs at {} is on {} devices: only one that is on one volume is grown, see btrfs filesystem usage",
-            fs.mount.mount_point, btrfs.num_devices
-        ));
+    let agrees = fs.superblock.as_ref().is_some_and(|superblock| superblock.kind() == kind);
+    if let Some(why) = fs.superblock.as_ref().and_then(|superblock| superblock.facts().unsupported()) {
+        return Verdict::Refuse(format!("the {mounted} at {} {why}", fs.mount.mount_point));
     }
     if let Some(why) = shows_something_else(s, fs) {
         return Verdict::Refuse(why);
@@ -135,24 +126,11 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
     })
 }
 
-/// `statvfs` tells of the limit of a project quota on the mount point, or of an XFS's realtime section where that is inherited from
-/// there, and not of what lies on the volume (`ext4_statfs_project`, `xfs_fs_statfs`).
+/// `statvfs` tells of the limit of a project quota on the mount point, or of another device, and not of what lies on
+/// the volume.
 fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
-    let (shown, size, volume) = (fs.usage?.size, fs.size()?, s.lv.size?);
-    let own = match &fs.superblock {
-        // On disk it may be old, but no XFS was larger then.
-        Some(Superblock::Xfs(xfs)) => {
-            let is_own =
-                size.0.saturating_add(fs.slack().0) >= xfs.size().0 && size.0 <= volume.0.saturating_add(fs.slack().0);
-            (!is_own).then(|| xfs.size())
-        }
-        // A quarter: kernels before 5.18 do not write the overhead down that grows with it, mostly tables of inodes.
-        Some(Superblock::Ext(ext)) if ext.at_rest.overhead > 0 => {
-            let own = Bytes(ext.blocks.saturating_sub(ext.at_rest.overhead).saturating_mul(ext.block_size));
-            (shown.0 < own.0 / 4 * 3).then_some(own)
-        }
-        _ => None,
-    }?;
+    let (shown, volume) = (fs.usage?.size, s.lv.size?);
+    let own = fs.superblock.as_ref()?.facts().hidden_size(shown, volume)?;
     Some(format!(
         "df shows {shown} at {} where the {} has {own} on a volume of {volume}: a project quota or a realtime device counts \
          there, and neither grows with the volume, see repquota -P, xfs_quota and xfs_info",
@@ -161,8 +139,8 @@ fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
 }
 
 /// The first of the programs that was not found.
-fn missing<const N: usize>(s: &Subject<'_>, needed: [Tool; N]) -> Option<Tool> {
-    needed.into_iter().find(|tool| s.inventory.missing_tools.iter().any(|missing| missing == tool.as_str()))
+fn missing(s: &Subject<'_>, needed: impl IntoIterator<Item = Tool>) -> Option<Tool> {
+    needed.into_iter().find(|tool| s.inventory.missing_tools.contains(tool))
 }
 
 pub(super) fn fs_read_only(s: &Subject<'_>) -> Verdict {
@@ -174,42 +152,119 @@ pub(super) fn fs_read_only(s: &Subject<'_>) -> Verdict {
 
 pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
     let Some(fs) = s.fs else { return Verdict::NotAsked };
-    if fs.mount.fs_type != FsKind::Ext4.as_str() {
+    let Some((kind, counter)) = fs.kind().and_then(|kind| Some((kind, kind.about().error_counter?))) else {
         return Verdict::Pass;
-    }
+    };
     if s.is_offline() {
         return errors_at_rest(s, fs);
     }
+    let point = &fs.mount.mount_point;
     match fs.errors {
         Some(0) => Verdict::Pass,
-        Some(count) => Verdict::Refuse(format!(
-            "the kernel counted {count} errors on {}: unmount it and run e2fsck before it grows",
-            fs.mount.mount_point
-        )),
+        Some(count) => {
+            let check = kind.about().check.as_ref().map_or("a check", |check| check.tool.as_str());
+            Verdict::Refuse(format!(
+                "the kernel counted {count} errors on {point}: unmount it and run {check} before it grows"
+            ))
+        }
         None => Verdict::Refuse(format!(
-            "the kernel's error counter of {} cannot be read: see /sys/fs/ext4/*/errors_count",
-            fs.mount.mount_point
+            "the kernel's error counter of {point} cannot be read, perhaps another driver than {} has it, which grows nothing: \
+             see {counter}",
+            kind.as_str()
         )),
     }
 }
 
-/// Of an ext4 that is mounted nowhere. What `e2fsck` would find is for it to say; what is known already is enough to refuse.
+/// Of what is mounted nowhere. What the check would find is for it to say; what is known already is enough to refuse.
 fn errors_at_rest(s: &Subject<'_>, fs: &FileSystem) -> Verdict {
-    let (Some(Superblock::Ext(ext)), device) = (&fs.superblock, &s.lv.dm_path) else { return Verdict::NotAsked };
-    let (rest, never) = (&ext.at_rest, FilesystemCheck::Never);
+    let device = s.lv.dm_path.as_str();
+    let at_rest =
+        fs.superblock.as_ref().and_then(|superblock| Some((superblock.facts().at_rest()?, superblock.kind())));
+    let Some((at_rest, kind)) = at_rest else { return Verdict::NotAsked };
+    let check = kind.about().check.as_ref().map(|check| (check.command)(device));
+    let (never, check) = (FilesystemCheck::Never, check.map_or(String::new(), |check| check.to_string()));
     let is_never = s.target.file_system().is_some_and(|fs| fs.check == never);
-    if !rest.clean || rest.needs_recovery || rest.errors > 0 {
+    if !at_rest.is_sound {
         return Verdict::Refuse(format!(
-            "the superblock of {} says that it was not unmounted in order or has errors ({} counted): run e2fsck -f {device}",
-            s.lv.name, rest.errors
+            "the superblock of {} says that it was not unmounted in order or has errors ({} counted): run {}",
+            s.lv.name,
+            at_rest.errors,
+            check.replace(" -p", "")
         ));
     }
-    refuse_if(is_never && !rest.checked_since, || {
+    refuse_if(is_never && !at_rest.checked_since, || {
         format!(
-            "{} was mounted after its last check and filesystem_check is never: run e2fsck -f -p {device}, or set it to auto",
+            "{} was mounted after its last check and filesystem_check is never: run {check}, or set it to auto",
             s.lv.name
         )
     })
+}
+
+/// What the kernel would refuse until a check has mended it.
+pub(super) fn fs_needs_check(s: &Subject<'_>) -> Verdict {
+    let Some(fs) = s.fs.filter(|_| !s.is_offline()) else { return Verdict::NotAsked };
+    let unfit = fs.superblock.as_ref().and_then(|superblock| Some((superblock.facts().unfit()?, superblock.kind())));
+    let Some((Unfit::NeedsCheck(why), kind)) = unfit else { return Verdict::Pass };
+    let (point, device) = (&fs.mount.mount_point, s.lv.name.dm_path());
+    let check = kind.about().check.as_ref().map(|check| (check.command)(&device.to_string_lossy()));
+    let (point, device) = (shell_word(point.as_str()), shell_word(&device.to_string_lossy()));
+    let how = match (point.as_str(), check) {
+        ("/", _) | (_, None) => "boot with fsck.mode=force on the kernel's command line".to_owned(),
+        (_, Some(check)) => format!("umount {point}; {check}; mount {device} {point}"),
+    };
+    Verdict::Refuse(format!("the kernel would not grow the {} at {point}, because {why}: {how}", fs.mount.fs_type))
+}
+
+/// What the kernel would refuse, or wait for without an end, when the volume has been extended already.
+pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
+    let Some(fs) = s.fs.filter(|_| !s.is_offline()) else { return Verdict::NotAsked };
+    let (kind, point) = (&fs.mount.fs_type, &fs.mount.mount_point);
+    let refuse = |why: String| Verdict::Refuse(format!("the {kind} at {point} would not grow now: {why}"));
+    match fs.superblock.as_ref().and_then(|superblock| superblock.facts().unfit()) {
+        Some(Unfit::OnlyUnmounted(why) | Unfit::Never(why)) => return refuse(why.to_owned()),
+        // That is for the guard before this.
+        Some(Unfit::NeedsCheck(_)) | None => {}
+    }
+    if fs.mount.options.split(',').any(|option| option.starts_with("sb=")) {
+        return refuse(
+            "it was mounted by a backup of its superblock (sb=): unmount it, run e2fsck, and mount it without sb="
+                .to_owned(),
+        );
+    }
+    let needed = FsKind::from_name(kind).map(|kind| kind.about().needs);
+    if let Some(lacking) = needed.filter(|needed| s.inventory.missing_capabilities.contains(needed)) {
+        let name = lacking.as_str();
+        return refuse(format!(
+            "this process lacks {name}, or runs in a user namespace: run it as root of the host, with {name} in CapabilityBoundingSet"
+        ));
+    }
+    match fs.frozen {
+        _ if fs.mount.read_only => {}
+        Some(false) => {}
+        Some(true) => {
+            return refuse(format!(
+                "it takes no writes, so it is frozen, as backup programs do it, or very busy: wait until it is over, else fsfreeze -u {}",
+                shell_word(point.as_str())
+            ));
+        }
+        None => {
+            let advice = match missing(s, [Tool::Rmdir]) {
+                Some(_) => "install rmdir (coreutils), or set tools.rmdir",
+                None => "see whether rmdir says of a name of 300 characters in it that it is too long",
+            };
+            return refuse(format!("whether it is frozen cannot be found out: {advice}"));
+        }
+    }
+    match fs.exclusive_operation.as_deref() {
+        Some("none") => Verdict::Pass,
+        Some(operation) => refuse(format!(
+            "btrfs does something that excludes a resize ({operation}): wait until it ends, see btrfs balance status {point}"
+        )),
+        None if fs.superblock.as_ref().is_some_and(|superblock| superblock.facts().shows_operations_as().is_some()) => {
+            refuse("what btrfs does cannot be read: see /sys/fs/btrfs/*/exclusive_operation".to_owned())
+        }
+        None => Verdict::Pass,
+    }
 }
 
 pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
@@ -237,10 +292,11 @@ pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
             if percent.value() > threshold.value() {
                 return Verdict::Pass;
             }
-            let (point, fixed) = (&target.mount_point, fs.mount.fs_type == FsKind::Ext4.as_str());
+            let fixed = fs.kind().is_some_and(|kind| kind.about().has_fixed_inodes);
+            let point = &target.mount_point;
             let Some(inodes) = usage.inode_percent().filter(|_| fixed) else {
                 let note = match fs.mount.fs_type.as_str() {
-                    "ext4" => String::new(),
+                    _ if fixed => String::new(),
                     kind => format!("; {kind} makes inodes as it needs them, so only space counts"),
                 };
                 return Verdict::Refuse(format!("{point} is {percent} full, it grows above {threshold}{note}"));

@@ -1,6 +1,7 @@
 //! Whether the volume group may be changed at all, by this host.
 
-use super::{Subject, Verdict, require};
+use super::{Subject, Verdict, refuse_if, require};
+use crate::inventory::{Disk, Pv};
 
 pub(super) fn vg_partial(s: &Subject<'_>) -> Verdict {
     let missing = s.vg.missing_pv_count.map_or("some".to_owned(), |count| count.to_string());
@@ -41,4 +42,68 @@ pub(super) fn vg_read_only(s: &Subject<'_>) -> Verdict {
             s.vg.name
         )
     })
+}
+
+fn pvs<'a>(s: &Subject<'a>) -> impl Iterator<Item = &'a Pv> {
+    let name = &s.vg.name;
+    s.inventory.pvs.iter().filter(move |pv| pv.vg.as_ref() == Some(name))
+}
+
+/// LVM uses one of the devices, and refuses to change the group.
+pub(super) fn duplicate_pv(s: &Subject<'_>) -> Verdict {
+    let unused = s.inventory.pvs.iter().filter(|pv| pv.duplicate == Some(true));
+    let pair =
+        unused.filter_map(|other| Some((pvs(s).find(|pv| pv.uuid == other.uuid && pv.name != other.name)?, other)));
+    let pairs: Vec<_> = pair.collect();
+    let Some((used, other)) = pairs.first() else { return Verdict::Pass };
+    Verdict::Refuse(format!(
+        "LVM finds the PV {} on {} and on {}, and changes no group with such a PV: if both are paths to one disk, set up \
+         multipath or hide one of them with devices/filter in lvm.conf; if one is a copy, detach it or give it another UUID with \
+         vgimportclone",
+        used.uuid, used.name, other.name
+    ))
+}
+
+/// LVM would commit a volume that lies behind the end of a disk, the kernel would refuse it, and the volume would stay
+/// suspended.
+pub(super) fn disk_shrunk(s: &Subject<'_>) -> Verdict {
+    let shrunk = pvs(s).find_map(|pv| Some((pv, pv.lacks()?, pv.end()?)));
+    if let Some((pv, lacks, end)) = shrunk {
+        let size = end.saturating_sub(lacks);
+        return Verdict::Refuse(format!(
+            "{} has {size} and its PV needs {end}, {lacks} more: make the disk as large as it was, see pvs -o+dev_size and dmesg; \
+             if nothing lies behind its end, pvresize {} makes the PV smaller",
+            pv.name, pv.name
+        ));
+    }
+    let unknown = pvs(s).find(|pv| pv.missing != Some(true) && (pv.end().is_none() || pv.disk.is_none()));
+    match unknown {
+        None => Verdict::Pass,
+        Some(pv) => Verdict::Refuse(format!(
+            "the size of {} cannot be read, by LVM or in /sys: see pvs -o+dev_size,pe_start {}",
+            pv.name, pv.name
+        )),
+    }
+}
+
+/// LVM writes its metadata to all PVs of a group, and waits for one that is suspended.
+pub(super) fn pv_unusable(s: &Subject<'_>) -> Verdict {
+    let found = pvs(s).find_map(|pv| Some((&pv.name, unusable(pv.disk.as_ref()?)?)));
+    refuse_if(found.is_some(), || found.map_or(String::new(), |(pv, why)| format!("{pv} {why}")))
+}
+
+fn unusable(disk: &Disk) -> Option<String> {
+    if disk.suspended {
+        return Some("is suspended, and LVM would wait for it: find out who did it, see dmsetup info".to_owned());
+    }
+    if disk.read_only {
+        return Some(
+            "takes no writes, so LVM cannot change its group: see lsblk -o+RO and blockdev --getro".to_owned(),
+        );
+    }
+    let volume = disk.volume.as_ref()?;
+    Some(format!(
+        "is the logical volume {volume} of this host, perhaps the disk of a virtual machine: a group on volumes is not grown, \
+         hide it with devices/filter or devices/scan_lvs in lvm.conf, or grow it by hand"
+    ))
 }

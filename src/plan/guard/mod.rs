@@ -1,5 +1,5 @@
-//! The guards: one function each, one ordered table. Each says yes, or no with a sentence that has the numbers in it and
-//! says what a person can do.
+//! The guards: one function each, one ordered table. Each says yes, or no with a sentence that has the numbers in it
+//! and says what a person can do.
 //!
 //! A guard that lacks a value refuses: what is not known is not safe. Guards never look at anything but their
 //! [`Subject`], so a decision can be repeated from recorded data.
@@ -8,6 +8,7 @@ mod filesystem;
 mod group;
 pub mod reference;
 mod request;
+mod table;
 mod volume;
 
 use serde::{Deserialize, Serialize};
@@ -15,13 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::Wish;
 use super::history::History;
 use super::moment::Moment;
-use super::refusal::{Code, Refusal};
+use super::refusal::Refusal;
 use crate::config::{Config, Target};
 use crate::inventory::{FileSystem, Inventory, Lv, Vg};
-use filesystem::{below_threshold, device_mismatch, fs_errors, fs_read_only, fs_unsupported, not_mounted};
-use group::{vg_exported, vg_foreign, vg_partial, vg_read_only, vg_shared};
-use request::{breaker_open, budget_exhausted, cooldown, mode_off, operation_in_progress, outside_window, paused};
-use volume::{layered_device, lv_busy, lv_inactive, lv_read_only, lv_suspended, lv_unhealthy, snapshot_origin};
+pub use table::Code;
 
 /// Everything a guard may look at: one target on one host at one moment.
 #[derive(Clone, Copy)]
@@ -91,41 +89,12 @@ impl Verdicts {
     }
 }
 
-type Guard = fn(&Subject<'_>) -> Verdict;
-
-/// The guards in the order in which they are asked. The first three codes (`unknown_target`, `other_host`,
-/// `ambiguous_alert`) are decided before there is a [`Subject`], the last five by `size`.
-pub const GUARDS: &[(Code, Guard)] = &[
-    (Code::ModeOff, mode_off),
-    (Code::Paused, paused),
-    (Code::OutsideWindow, outside_window),
-    (Code::OperationInProgress, operation_in_progress),
-    (Code::BreakerOpen, breaker_open),
-    (Code::Cooldown, cooldown),
-    (Code::BudgetExhausted, budget_exhausted),
-    (Code::VgPartial, vg_partial),
-    (Code::VgExported, vg_exported),
-    (Code::VgForeign, vg_foreign),
-    (Code::VgShared, vg_shared),
-    (Code::VgReadOnly, vg_read_only),
-    (Code::LvInactive, lv_inactive),
-    (Code::LvSuspended, lv_suspended),
-    (Code::LvReadOnly, lv_read_only),
-    (Code::LvBusy, lv_busy),
-    (Code::LvUnhealthy, lv_unhealthy),
-    (Code::SnapshotOrigin, snapshot_origin),
-    (Code::LayeredDevice, layered_device),
-    (Code::NotMounted, not_mounted),
-    (Code::DeviceMismatch, device_mismatch),
-    (Code::FsUnsupported, fs_unsupported),
-    (Code::FsReadOnly, fs_read_only),
-    (Code::FsErrors, fs_errors),
-    (Code::BelowThreshold, below_threshold),
-];
+/// What a guard is.
+pub type Guard = fn(&Subject<'_>) -> Verdict;
 
 /// Asks all guards.
 pub fn ask_all(subject: &Subject<'_>) -> Vec<(Code, Verdict)> {
-    GUARDS.iter().map(|(code, guard)| (*code, guard(subject))).collect()
+    Code::ALL.iter().filter_map(|code| Some((*code, code.guard()?(subject)))).collect()
 }
 
 /// The first refusal among answers.

@@ -1,7 +1,10 @@
 //! Whether the volume is in a state in which it can be extended, and what lies on it.
 
+use std::collections::BTreeSet;
+
 use super::{Subject, Verdict, refuse_if, require};
 use crate::inventory::Lv;
+use crate::plan::allocation::room;
 
 pub(super) fn lv_inactive(s: &Subject<'_>) -> Verdict {
     require(s.lv.active, true, "the volume is active", || {
@@ -58,8 +61,10 @@ fn changing(lv: &Lv) -> Verdict {
     let changing = require(changing, false, "the volume is being converted or merged", || {
         format!("{} is being converted or merged: wait until it ends, see lvs -a", lv.name)
     });
-    // A raid0 has nothing to synchronise.
-    let has_legs = (lv.is_layout("raid") && !lv.is_layout("raid0")) || lv.is_layout("mirror");
+    // A raid0 has nothing to synchronise, nor has a raid0_meta.
+    // The layout of a raid0_meta says no more than that it is a RAID.
+    let is_raid0 = lv.segments.iter().any(|segment| segment.kind.starts_with("raid0"));
+    let has_legs = (lv.is_layout("raid") && !is_raid0) || lv.is_layout("mirror");
     match lv.sync_percent {
         _ if changing != Verdict::Pass || !has_legs => changing,
         Some(copied) => refuse_if(copied.value() < 100.0, || {
@@ -105,21 +110,53 @@ pub(super) fn snapshot_origin(s: &Subject<'_>) -> Verdict {
     })
 }
 
+/// A volume of a kind that LVM does not extend by itself, or of a layout in which it is not certain what it would do.
+fn not_extended(s: &Subject<'_>) -> Option<String> {
+    let (name, lv) = (&s.lv.name, s.lv);
+    if lv.is_role("thicksnapshot") {
+        let origin = lv.origin.as_ref().map_or("another volume".to_owned(), |origin| format!("{}/{origin}", name.vg));
+        return Some(format!(
+            "{name} is a snapshot of {origin}, and its size is that of its store: grow {origin} instead"
+        ));
+    }
+    if let Some(cache) = ["cache", "writecache"].into_iter().find(|layout| lv.is_layout(layout)) {
+        return Some(format!(
+            "{name} is cached ({cache}), and LVM before 2.03.16 extends no such volume: lvconvert --splitcache {name}, grow it, \
+             and attach the cache again"
+        ));
+    }
+    let known = ["linear", "striped", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10", "mirror", "thin"];
+    let grown = |kind: &str| known.contains(&kind.split('_').next().unwrap_or(kind));
+    let all_grown = !lv.segments.is_empty() && lv.segments.iter().all(|segment| grown(&segment.kind));
+    if !all_grown || lv.layout.is_empty() || lv.is_role("private") {
+        let kinds: BTreeSet<&str> = lv.segments.iter().map(|segment| segment.kind.as_str()).collect();
+        let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+        let kinds = if kinds.is_empty() { "of an unknown kind".to_owned() } else { kinds };
+        return Some(format!(
+            "{name} is {kinds}, which this tool does not extend: extend it by hand, see lvs -a -o+segtype {name}"
+        ));
+    }
+    if lv.is_layout("thin") {
+        return None;
+    }
+    room(s.inventory, s.vg, lv, None).err()
+}
+
 /// Volumes whose extension LVM carries through by itself, and nothing between them and their file system.
 pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
     let name = &s.lv.name;
     let layout = if s.lv.layout.is_empty() { "of an unknown kind".to_owned() } else { s.lv.layout.join(",") };
     if s.target.file_system().is_none() {
         let is_pool = s.lv.is_layout("thin") && s.lv.is_layout("pool");
-        return refuse_if(!is_pool, || format!("{name} is {layout}, no thin pool: correct thin_pool"));
+        if !is_pool {
+            return Verdict::Refuse(format!("{name} is {layout}, not a thin pool: correct thin_pool"));
+        }
+        let data = s.inventory.pool_data(s.lv);
+        let unclear = data.and_then(|data| room(s.inventory, s.vg, data, None).err());
+        return unclear.map_or(Verdict::Pass, Verdict::Refuse);
     }
-    let known = ["linear", "striped", "raid1", "raid4", "raid5", "raid6", "raid10", "mirror", "thin"];
-    let grown = |kind: &str| known.contains(&kind.split('_').next().unwrap_or(kind));
-    let all_grown = !s.lv.segments.is_empty() && s.lv.segments.iter().all(|segment| grown(&segment.kind));
-    if !all_grown || s.lv.layout.is_empty() || s.lv.is_role("thicksnapshot") || s.lv.is_role("private") {
-        return Verdict::Refuse(format!(
-            "{name} is {layout}: linear, striped, RAID and thin volumes are grown, extend this one by hand"
-        ));
+    if let Some(why) = not_extended(s) {
+        return Verdict::Refuse(why);
     }
     let Some(users) = &s.inventory.users else {
         return Verdict::Refuse(format!(
