@@ -38,10 +38,16 @@ else
     failed=1
 fi
 
-# libtest's own lines are summed; tests ignored outside of the virtual machine ran inside it.
+# The result lines of libtest, and of tests/vm/build.sh, are summed; tests ignored outside of the virtual machine ran inside it.
 sum() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$log" | awk "{ n += \$1 } END { print n + 0 }"; }
 passed=$(sum passed)
 broken=$(sum failed)
+
+# Where the time goes: programs of tests, and the tests in the virtual machine, each with its seconds.
+echo "the slowest ten:"
+awk '/^ *Running / { name = $2 == "unittests" ? $3 : $2 }
+    /^test result: .*finished in/ { seconds = $NF; sub(/s$/, "", seconds); print seconds, name }
+    /^test .* \.\.\. (ok|FAILED), [0-9.]+ s$/ { print $(NF - 1), "vm " $2 }' "$log" | sort -rn | head -n 10 | sed 's/^/  /'
 echo "${passed:-0} passed, ${broken:-0} failed, $skipped skipped"
 [[ -z ${REQUIRE_ALL:-} ]] || ((skipped == 0)) || { echo "REQUIRE_ALL is set and something was skipped"; failed=1; }
 exit "$failed"

@@ -117,7 +117,7 @@ fn where_the_state_directory_has_no_room_the_backup_goes_to_memory() {
             let parked = world.state().parked[&lv("vg/data")].clone();
             let warning = format!("{left}, so the metadata backup goes to /run/lvm-autoscaler/backup");
             assert!(parked.plan.warnings.iter().any(|told| told.contains(&warning)), "{:?}", parked.plan.warnings);
-            assert!(parked.sentence.contains("is gone after a reboot"), "{}", parked.sentence);
+            assert!(parked.account.to_string().contains("is gone after a reboot"), "{}", parked.account.to_string());
         }
     }
 }

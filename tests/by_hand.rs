@@ -67,7 +67,7 @@ fn every_other_guard_holds_for_a_person_too() {
     let world = World::new(EMPTY, &config("cooldown: 10m"));
     assert!(ended_as(&ask(&world, None), Outcome::Grown));
     assert!(refused(&ask(&world, None), Code::Cooldown));
-    assert!(world.state().refused.iter().any(|past| past.result == "cooldown"), "written down like any");
+    assert!(world.state().refused.iter().any(|past| past.result.as_str() == "cooldown"), "written down like any");
     world.minutes(11);
     world.inject("resize2fs", 0, Harm::Fails);
     assert!(ended_as(&ask(&world, None), Outcome::NeedsAttention));
@@ -116,7 +116,7 @@ fn progress_is_told_until_the_end_and_a_listener_that_leaves_stops_nothing_that_
         true
     });
     let Some(Progress::Ended(Answer { result, id: Some(_), .. })) = told.last() else { panic!("{told:?}") };
-    assert_eq!(result, "grown");
+    assert_eq!(result.as_str(), "grown");
 
     world.minutes(1);
     let mut asked = 0;
@@ -134,5 +134,8 @@ fn progress_is_told_until_the_end_and_a_listener_that_leaves_stops_nothing_that_
         told.extend(progress);
         true
     });
-    assert!(matches!(&told[..], [Progress::Ended(Answer { result, .. })] if result == "interrupted"), "{told:?}");
+    assert!(
+        matches!(&told[..], [Progress::Ended(Answer { result, .. })] if result.as_str() == "interrupted"),
+        "{told:?}"
+    );
 }

@@ -102,7 +102,8 @@ fn inherited_descriptors_do_not_reach_the_programs_that_are_started() {
     assert!(seen.contains("LC_ALL=C"), "{seen}");
 }
 
-/// Into the journal when no daemon runs, through its control socket when one does: the words and what follows are the same.
+/// Into the journal when no daemon runs, through its control socket when one does: the words and what follows are the
+/// same.
 #[test]
 fn a_person_pauses_resumes_and_resets() {
     for daemon in [false, true] {
@@ -315,8 +316,8 @@ fn a_simulation_leaves_the_journal_of_the_real_host_alone() {
     assert!(!place.path("state/journal.0").exists(), "a real start would go on with what was only simulated");
 }
 
-/// What the daemon wrote last is not trusted when what came before it cannot be read: nothing is acted upon until a person
-/// has looked, and everything else goes on.
+/// What the daemon wrote last is not trusted when what came before it cannot be read: nothing is acted upon until a
+/// person has looked, and everything else goes on.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test damages the journal")]
 fn a_daemon_started_on_a_damaged_journal_stays_up_and_does_nothing_until_a_person_moved_it_away() {
@@ -369,6 +370,11 @@ fn a_daemon_started_on_a_damaged_journal_stays_up_and_does_nothing_until_a_perso
     for name in ["journal.0", "journal.1"] {
         std::fs::rename(state.join(name), state.join(format!("damaged-{name}"))).expect("there");
     }
+    // The witness remembers that there were records: what the daemon then says accepts a new journal.
+    common::eventually("it says how to begin anew", || ready().contains("run: rm "));
+    let told = ready();
+    let witness = told.split("run: rm ").nth(1).and_then(|rest| rest.lines().next()).expect("a file").trim().to_owned();
+    std::fs::remove_file(&witness).unwrap_or_else(|error| panic!("{witness}: {error}"));
     common::eventually("ready by itself", || ready().starts_with("HTTP/1.1 200"));
     let page = ask(&at, "GET", "/metrics", "");
     assert!(page.contains("\nlvm_autoscaler_journal_writable 1"), "{page}");
@@ -384,10 +390,10 @@ fn a_daemon_started_on_a_damaged_journal_stays_up_and_does_nothing_until_a_perso
 /// What a daemon answers, head and body.
 fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    let mut stream = common::server::connect(address).expect("it listens");
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).expect("it reads");
     let mut answer = String::new();
@@ -416,4 +422,20 @@ fn check_config_reads_the_web_config_too() {
     let output = check();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(out(&output).contains("web.yml: valid"), "{}", out(&output));
+}
+
+/// Why the state directory cannot be made, for the daemon and for a command that needs it.
+#[test]
+fn a_state_directory_that_cannot_be_made_is_told_with_its_reason() {
+    let place = Place::new(CONFIG);
+    place.write("file", "");
+    let in_its_way = format!("{CONFIG}\nstate: {{ directory: {}/state }}\n", place.path("file").display());
+    place.write("config.yaml", &in_its_way);
+    let (config, host) = (place.config(), place.host());
+    let output = place.run(&["extend", &config, &host, "/data"]);
+    let told = err(&output);
+    assert!(!output.status.success() && told.contains("something that is not a directory is in its way"), "{told}");
+    assert!(told.contains("Not a directory") && !told.contains("run as root"), "{told}");
+    let (_, _, log) = place.serve(&[]).end();
+    assert!(log.contains("something that is not a directory is in its way"), "{log}");
 }

@@ -28,8 +28,9 @@ impl Place {
 fn metric(served: &Served, series: &str) -> Option<String> {
     let begun = &served.begun;
     let address = begun.split("address=").nth(1)?.split_whitespace().next()?.trim_matches('"').to_owned();
-    let mut stream = std::net::TcpStream::connect(address).ok()?;
-    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut stream = common::server::connect(address).ok()?;
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
@@ -127,7 +128,8 @@ fn a_reload_is_in_force_whole_or_not_at_all() {
     place.rewrite(&CONFIG.replace("threshold_percent: 80", "threshold_percent: 800"));
     let config = place.path("config.yaml");
     let (config, host) = (config.display(), place.host());
-    // The command itself reads the file too, so the daemon is told by signal and another file names its state directory.
+    // The command itself reads the file too, so the daemon is told by signal and another file names its state
+    // directory.
     served.signal(Signal::SIGHUP);
     eventually("it was refused", || metric(&served, successful).as_deref() == Some("0"));
     assert_eq!(metric(&served, data).as_deref(), Some("0.8"));

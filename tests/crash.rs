@@ -91,8 +91,8 @@ fn an_alert_that_comes_after_the_crash_and_before_the_recovery_does_no_harm() {
     }
 }
 
-/// SIGKILL leaves the command behind that the daemon waited for. The next one neither looks before it ended nor starts it
-/// again, also where nobody wants the operation any more.
+/// SIGKILL leaves the command behind that the daemon waited for. The next one neither looks before it ended nor starts
+/// it again, also where nobody wants the operation any more.
 #[test]
 fn a_command_that_outlives_the_daemon_is_waited_for() {
     for (name, grower) in TARGETS {

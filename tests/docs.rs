@@ -24,21 +24,71 @@ fn the_guards_reference_is_up_to_date_and_has_every_code_once_and_in_order() {
     is_up_to_date("docs/guards.md", &page);
     let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(listed, Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
-    let asked: Vec<Code> = guard::GUARDS.iter().map(|(code, _)| *code).collect();
+    let asked: Vec<Code> = Code::ALL.iter().copied().filter(|code| code.guard().is_some()).collect();
     assert!(asked.is_sorted(), "the guards are asked in the order of the codes");
 }
 
-/// Three places leave out the everyday no: notifications and findings of the report by the constant, the alert by its expression.
+const TESTS: &str = "# Tests
+
+<!-- Written from the first words of each file by `UPDATE_DOCS=1 cargo test --test docs`; edit those. -->
+
+`make test` does its own set-up and runs all of these, except those that only `make soak` runs; CONTRIBUTING.md describes how to run some of them. LVM (in
+the virtual machine), Prometheus, Alertmanager, promtool, amtool and browsers are the real programs. The simulated host (`src/host/sim`) is for breadth and
+faults.
+
+| script | |
+|---|---|
+| `all.sh` | `make test`: runs and counts everything below |
+| `soak.sh` | `make soak`: the long proofs, one section each, with a table of figures |
+| `shipped.sh`, `shipped/` | rules, configs and dashboards, checked by their own tools and in use ([README](shipped/README.md)) |
+| `vm/run.sh`, `vm/cuts.sh`, `vm/install.sh`, `vm/demo.sh` | in the virtual machine ([README](vm/README.md)) |
+| `scenes/run.sh` | the commands of docs/drills.md and docs/lvm/troubleshooting.md, in the virtual machine |
+| `tell.sh`, `browser.sh`, `fleet.sh` | real mail servers, a real Chromium, five hosts in network namespaces |
+| `bench/` | `make bench` and `make tuning`: measurements |
+";
+
+/// Each file of tests says in its first words what it is about.
+#[test]
+fn the_list_of_tests_is_up_to_date() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut page = TESTS.to_owned();
+    for (title, folder) in [("Anywhere", ""), ("Attacks, anywhere", "attack"), ("In the virtual machine", "vm")] {
+        page.push_str(&format!("\n## {title}\n\n| file | |\n|---|---|\n"));
+        let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+            let text = std::fs::read_to_string(path).expect("readable");
+            let words: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
+            let words = words.join(" ");
+            let first = words.split_once(". ").map_or(words.as_str(), |(first, _)| first).trim_end_matches('.');
+            let name = path.strip_prefix(&root).expect("below").display();
+            page.push_str(&format!("| `{name}` | {} |\n", first.replace('|', "\\|")));
+        }
+    }
+    is_up_to_date("tests/README.md", &page);
+}
+
+/// Three places leave out the everyday no: notifications and findings of the report by the constant, the alert by its
+/// expression.
 #[test]
 fn the_alert_about_refusals_leaves_out_the_everyday_ones() {
     let file = format!("{}/alerts/people.yml", env!("CARGO_MANIFEST_DIR"));
     let rules = std::fs::read_to_string(file).expect("readable");
-    let (_, left_out) = rules.split_once("code!~\"").expect("LvmAutoscalerRefusing");
-    let left_out: Vec<&str> = left_out.split('"').next().expect("an end").split('|').collect();
-    assert_eq!(left_out, Code::EVERYDAY.map(Code::as_str));
+    let left_out_of = |metric: &str| -> Vec<String> {
+        let (_, rest) = rules.split_once(&format!("{metric}{{")).expect(metric);
+        let (_, codes) = rest.split_once("code!~\"").expect("codes");
+        codes.split('"').next().expect("an end").split('|').map(str::to_owned).collect()
+    };
+    assert_eq!(left_out_of("lvm_autoscaler_refusals_total"), Code::EVERYDAY.map(Code::as_str));
+    // And the one about headroom speaks only of what bounds a growth.
+    let bounds = left_out_of("lvm_autoscaler_target_held_back");
+    let is_code = |name: &String| Code::ALL.iter().any(|code| code.as_str() == name);
+    assert!(bounds.iter().all(is_code), "{bounds:?}");
 }
 
-/// Every rule file, the one for node_exporter too. Who is woken at night finds the same answers on each page, in this order.
+/// Every rule file, the one for node_exporter too. Who is woken at night finds the same answers on each page, in this
+/// order.
 #[test]
 fn every_alert_has_a_complete_runbook() {
     const ASKED: [&str; 5] = [
@@ -83,7 +133,8 @@ fn every_alert_has_a_complete_runbook() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A block after `<!-- run: NAME -->` is promised to be run as it stands: some script that follows the document names it.
+/// A block after `<!-- run: NAME -->` is promised to be run as it stands: some script that follows the document names
+/// it.
 #[test]
 fn every_block_that_is_said_to_be_run_is_run() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

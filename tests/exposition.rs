@@ -1,7 +1,7 @@
 //! Recorded reports of LVM -> the exposition, as golden files. `UPDATE_GOLDEN=1` writes them.
 //!
-//! `tests/data/*.json` were recorded in the virtual machine (tests/vm/record.rs), `tests/data/odd/*.json` hold what was seen
-//! in the wild or is allowed and unusual. `tests/shipped.sh` has the real promtool look at every golden file.
+//! `tests/data/*.json` were recorded in the virtual machine (tests/vm/record.rs), `tests/data/odd/*.json` hold what was
+//! seen in the wild or is allowed and unusual. `tests/shipped.sh` has the real promtool look at every golden file.
 
 #![expect(clippy::panic, reason = "that is how a test fails")]
 
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use lvm_autoscaler::host::sim::{self, Sim};
+use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::{Inventory, Latest, lvm};
 use lvm_autoscaler::metrics::exposition::{Exposition, Shape};
 use lvm_autoscaler::metrics::selection::Selection;
@@ -38,7 +40,14 @@ fn exposition(inventory: Inventory, selection: Selection) -> String {
     let selection = Selection { filesystem: false, ..selection };
     let exposition = Exposition::new(selection, latest, Box::new(|filesystems| filesystems), || None);
     let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes");
-    String::from_utf8(page).expect("text")
+    without_age(page)
+}
+
+/// How long ago the inventory was taken is another value each time.
+fn without_age(page: Vec<u8>) -> String {
+    let page = String::from_utf8(page).expect("text");
+    let age = |line: &&str| !line.starts_with("lvm_inventory_age_seconds ");
+    page.split_inclusive('\n').filter(age).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "writes the golden files when asked to")]
@@ -90,7 +99,8 @@ fn about_fifteen_series_for_a_volume_by_default() {
         for lv in inventory.lvs.iter().filter(|lv| !lv.hidden) {
             let labels = format!("{{vg=\"{}\",lv=\"{}\"", lv.name.vg, lv.name.lv);
             let series = page.lines().filter(|line| line.contains(&labels)).count();
-            // Six, and nine more for a mounted file system; pools, snapshots and RAID have a few of their own, a cached volume eleven.
+            // Six, and nine more for a mounted file system; pools, snapshots and RAID have a few of their own, a cached
+            // volume eleven.
             let plain = lv.layout == ["linear"] && lv.role == ["public"];
             let most = if plain { 6 } else { 17 };
             assert!(series <= most, "{}: {series} series for {}", file.display(), lv.name);
@@ -98,7 +108,8 @@ fn about_fifteen_series_for_a_volume_by_default() {
     }
 }
 
-/// LVM shows the health of a RAID under a pool or a cache in the RAID's own row alone, and `LvmRaidDegraded` must see it.
+/// LVM shows the health of a RAID under a pool or a cache in the RAID's own row alone, and `LvmRaidDegraded` must see
+/// it.
 #[test]
 fn a_raid_is_shown_although_it_is_hidden_and_its_legs_are_not() {
     let mut inventory = read(&root("data").join("fullreport-2.03.31.json"));
@@ -130,6 +141,34 @@ fn filters_leave_out_what_they_name() {
     assert!(!exposition(read(&file), none).contains("lvm_lv_"));
 }
 
+/// When a disk dies LVM may not answer any more: what the kernel says of a file system is read at the scrape.
+#[test]
+fn errors_and_the_read_only_state_are_those_of_the_scrape() {
+    let host = "
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 20GiB }]
+    logical_volumes: [{ name: data, size: 4GiB, filesystem: { type: ext4, mount_point: /data, used: 50% } }]
+";
+    let sim = Arc::new(Sim::stepped(sim::parse(host).expect("a host"), Timestamp::UNIX_EPOCH));
+    let latest = Arc::new(Latest::default());
+    let looked = look(sim.as_ref(), Focus::Everything).expect("LVM answers");
+    latest.set(Some(looked), std::time::Duration::ZERO);
+    let exposition = lvm_autoscaler::app::exposition(Selection::default(), &latest, Arc::clone(&sim) as Arc<dyn Host>);
+    let value = |name: &str| {
+        let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes");
+        let page = String::from_utf8(page).expect("text");
+        let line = page.lines().find(|line| line.starts_with(&format!("{name}{{"))).expect("there").to_owned();
+        line.rsplit_once(' ').expect("a value").1.to_owned()
+    };
+    assert_eq!((value("lvm_filesystem_errors"), value("lvm_filesystem_readonly")), ("0.0".into(), "0.0".into()));
+    sim.with(|model| {
+        let fs = model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there");
+        (fs.errors, fs.read_only) = (3, true);
+    });
+    assert_eq!((value("lvm_filesystem_errors"), value("lvm_filesystem_readonly")), ("3.0".into(), "1.0".into()));
+}
+
 #[test]
 fn a_look_that_finds_a_change_is_shown_and_one_that_does_not_changes_nothing() {
     let file = root("data").join("fullreport-2.03.16.json");
@@ -138,12 +177,12 @@ fn a_look_that_finds_a_change_is_shown_and_one_that_does_not_changes_nothing() {
     let exposition = Exposition::new(selection, Arc::clone(&latest), Box::new(|filesystems| filesystems), || None);
     let page = |inventory| {
         latest.set(Some(inventory), std::time::Duration::ZERO);
-        exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes")
+        without_age(exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes"))
     };
     let first = page(read(&file));
     assert_eq!(page(read(&file)), first);
     let mut changed = read(&file);
     changed.vgs[0].free = Some(lvm_autoscaler::units::Bytes(12345));
-    assert!(String::from_utf8(page(changed)).expect("text").contains("} 12345.0"));
+    assert!(page(changed).contains("} 12345.0"));
     assert_eq!(page(read(&file)), first);
 }

@@ -8,10 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::*;
+use lvm_autoscaler::command::Tool;
 use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
 use lvm_autoscaler::host::sim::{Fault, Harm, Model};
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::plan::{Code, Outcome, Tool};
+use lvm_autoscaler::plan::{Code, Outcome};
 use lvm_autoscaler::units::Extents;
 
 const HARMS: [Harm; 5] = [Harm::Fails, Harm::FailsAfterwards, Harm::Garbage, Harm::TimesOut, Harm::Overdue];
@@ -49,6 +50,35 @@ fn a_command_that_fails_before_anything_was_changed_fails_the_operation() {
     }
 }
 
+/// LVM does not flush what it writes: before a file system relies on the extension, the disks of the group are asked
+/// to.
+#[test]
+fn no_file_system_grows_before_the_caches_of_the_disks_are_flushed() {
+    for (name, command, typed) in TARGETS {
+        // A disk that is only slow is asked again.
+        for (failures, expected) in [(2, Outcome::Grown), (1000, Outcome::NeedsAttention)] {
+            let world = World::usual();
+            let pv = world.sim.with(|model| {
+                let pv = &mut model.vgs[0].pvs[0];
+                pv.flushes_that_fail = failures;
+                pv.name.clone()
+            });
+            let daemon = world.daemon();
+            assert!(ended_as(&daemon.alert(name), expected), "{name} {failures}");
+            assert_eq!((world.extents(name), world.count("lvextend")), (AFTER, 1));
+            let grew = expected == Outcome::Grown;
+            assert_eq!((world.fills(name), world.count(command)), (grew, usize::from(grew)));
+            if !grew {
+                let told = world.state().past[0].sentence.clone();
+                assert!(
+                    told.contains(&format!("the cache of {pv} cannot be flushed")) && told.contains(typed),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_command() {
     for (name, command, typed) in TARGETS {
@@ -64,9 +94,9 @@ fn a_growth_that_fails_after_the_extension_needs_attention_and_names_the_next_co
             }
             assert!(ended_as(&ended, Outcome::NeedsAttention), "{command} {harm:?}");
             let parked = world.state().parked[&lv(name)].clone();
-            let told = parked.sentence;
+            let told = parked.account.to_string();
             assert!(told.ends_with(&format!("when that is mended, run: {typed}")), "{told}");
-            assert_eq!(parked.commands, [typed], "apart from the sentence too");
+            assert_eq!(parked.account.commands, [typed], "apart from the sentence too");
             assert_eq!(world.state().past[0].commands, [typed]);
             // Closed until a person did that, across restarts and cooldowns.
             drop(daemon);
@@ -128,10 +158,14 @@ fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
         world.sim.with(by_hand);
         world.sim.inject(Fault { command: "xfs_growfs".to_owned(), after: 0, times: 9, harm: Harm::Fails });
         world.daemon().recover().expect("the journal can be written");
-        let commands = world.state().parked.get(&lv("vg/media")).map(|parked| parked.commands.clone());
+        let commands = world.state().parked.get(&lv("vg/media")).map(|parked| parked.account.commands.clone());
         let finished = what == "finished it";
         assert_eq!(commands.as_deref().unwrap_or_default(), left, "somebody {what}");
-        assert_eq!(world.state().past[0].result, if finished { "grown" } else { "needs_attention" }, "somebody {what}");
+        assert_eq!(
+            world.state().past[0].result.as_str(),
+            if finished { "grown" } else { "needs_attention" },
+            "somebody {what}"
+        );
     }
     // When LVM does not say, all that may be left is named; each does nothing where its goal is reached.
     let world = World::usual();
@@ -140,7 +174,7 @@ fn the_commands_that_are_left_are_exactly_those_still_to_be_done() {
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::NeedsAttention));
     let expected =
         ["lvm lvextend -A n --config global/wait_for_locks=1 -l 1536 -- vg/data", "resize2fs /dev/mapper/vg-data"];
-    assert_eq!(world.state().parked[&lv("vg/data")].commands, expected);
+    assert_eq!(world.state().parked[&lv("vg/data")].account.commands, expected);
 }
 
 /// LVM says nothing from before the extension on: nothing was begun, and that is certain.
@@ -348,7 +382,7 @@ fn a_long_silence_of_lvm_closes_a_target_only_until_it_is_over() {
         assert!(extended == BEFORE || extended == AFTER);
         if let Some(parked) = world.state().parked.get(&lv("vg/data")) {
             assert!(ended_as(&ended, Outcome::NeedsAttention));
-            let told = &parked.sentence;
+            let told = &parked.account.to_string();
             assert!(told.ends_with("resize2fs /dev/mapper/vg-data"), "{told}");
         }
         world.sim.with(|model| grow_by_hand(model, "vg/data"));
@@ -426,7 +460,7 @@ fn what_a_person_does_in_between_is_not_undone_and_not_done_twice() {
         world.sim.pass(Duration::from_secs(60));
         world.daemon().recover().expect("the journal can be written");
         let past = world.state().past.back().cloned().expect("it ended");
-        assert_eq!(past.result, expected, "somebody {what}: {}", past.sentence);
+        assert_eq!(past.result.as_str(), expected, "somebody {what}: {}", past.sentence);
         assert_eq!(world.sim.with(|model| model.lv("vg/data").map_or(0, |lv| lv.extents.0)), extents, "{what}");
         assert_eq!(world.count("lvextend"), 1, "{what}: only the one that crashed");
     }

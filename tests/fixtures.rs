@@ -1,5 +1,5 @@
-//! Reports recorded on real LVM (`tests/vm/record.rs`), read and shown as an operator would look at them. A change of the
-//! parser that changes what a recorded host looks like shows up here as a change of text.
+//! Reports recorded on real LVM (`tests/vm/record.rs`), read and shown as an operator would look at them. A change of
+//! the parser that changes what a recorded host looks like shows up here as a change of text.
 #![expect(clippy::panic, reason = "a test panics")]
 
 use std::fmt::Write;

@@ -1,16 +1,16 @@
-//! The format of the journal: what older versions wrote is read, what newer ones wrote is refused, and what is damaged is
-//! not acted upon.
+//! The format of the journal: what older versions wrote is read, what newer ones wrote is refused, and what is damaged
+//! is not acted upon.
 
 mod common;
 
 use std::path::{Path, PathBuf};
 
 use common::*;
-use lvm_autoscaler::journal::{Journal, State};
+use lvm_autoscaler::journal::{Entry, Journal, State};
 use lvm_autoscaler::plan::{Code, Outcome};
 
-/// Recorded by the program that wrote format 1: both segments in use, a target that needs attention, a pause, failures, an
-/// operation that was interrupted before `resize2fs`, and an alert that waits.
+/// Recorded by the program that wrote format 1: both segments in use, a target that needs attention, a pause, failures,
+/// an operation that was interrupted before `resize2fs`, and an alert that waits.
 fn recorded() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal-1")
 }
@@ -29,7 +29,9 @@ fn assert_is_what_was_recorded(state: &State) {
     assert_eq!((id.0, running.plan.lv.to_string().as_str(), running.plan.after.0), (81, "vg/data", AFTER));
     assert_eq!((running.started.as_slice(), running.done.as_slice()), ([0, 1, 3].as_slice(), [0, 1, 2].as_slice()));
     assert_eq!(state.pending.keys().copied().collect::<Vec<_>>(), [82]);
-    assert!(state.parked[&lv("vg/media")].sentence.ends_with("when that is mended, run: xfs_growfs -d /media"));
+    assert!(
+        state.parked[&lv("vg/media")].account.to_string().ends_with("when that is mended, run: xfs_growfs -d /media")
+    );
     assert_eq!((state.failures[&lv("vg/data")], state.failures[&lv("vg/media")]), (1, 1));
     assert_eq!(state.last[&lv("vg-2/logs")].outcome, Outcome::Grown);
     assert_eq!(state.extensions[&lv("vg-2/logs")].len(), 1);
@@ -59,6 +61,25 @@ fn a_journal_of_format_1_is_read_and_gone_on_with_in_format_2() {
     let versions =
         ["journal.0", "journal.1"].map(|name| std::fs::read(world.folder.path().join(name)).expect("there")[8]);
     assert!(versions.contains(&2) && !versions.contains(&1), "{versions:?}");
+}
+
+/// The matrix in CONTRIBUTING.md: an older program ignores a field that it does not know, and cannot read a kind of record
+/// or a code that it does not know.
+#[test]
+fn an_older_program_ignores_a_new_field_and_refuses_a_new_kind() {
+    let refused = |code: &str, more: &str| {
+        let refusal = format!(r#"{{"code":"{code}","sentence":"no"}}"#);
+        let rest = format!(r#""request":null,"lv":null,"source":"grafana","refusal":{refusal}{more}"#);
+        format!(r#"{{"at":"2026-01-31T08:00:00Z 1f3a@86400.5","event":"refused",{rest}}}"#)
+    };
+    let read = |text: &str| serde_json::from_str::<Entry>(text);
+    let known = read(&refused("other_host", "")).expect("a record of today");
+    assert_eq!(read(&refused("other_host", r#","of_tomorrow":{"a":[1]}"#)).expect("a record of tomorrow"), known);
+    assert!(read(&refused("code_of_tomorrow", "")).is_err());
+    assert!(read(&refused("other_host", "").replace("\"refused\"", "\"kind_of_tomorrow\"")).is_err());
+    let state =
+        serde_json::to_string(&State::default()).expect("a checkpoint").replacen('{', r#"{"of_tomorrow":1,"#, 1);
+    assert_eq!(serde_json::from_str::<State>(&state).expect("a checkpoint of tomorrow"), State::default());
 }
 
 /// Format 1 kept both headers, so the older segment must not be taken for the journal when the newer one is damaged.

@@ -1,5 +1,5 @@
-//! The fuzz targets without a fuzzer: the seeds as they are, and random changes of them. Needs no second build; `make soak`
-//! has libFuzzer look for longer (fuzz/run.sh).
+//! The fuzz targets without a fuzzer: the seeds as they are, and random changes of them. Needs no second build; `make
+//! soak` has libFuzzer look for longer (fuzz/run.sh).
 
 mod common;
 #[allow(unreachable_pub, reason = "public where they are fuzzed from")]

@@ -15,7 +15,7 @@ use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimPool, SimVg};
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::inventory::{Inventory, Superblock};
+use lvm_autoscaler::inventory::{Capability, Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
 use lvm_autoscaler::plan::history::{Extension, Last, Open};
 use lvm_autoscaler::plan::{Code, History, Outcome, Plan, Refusal, plan};
@@ -130,10 +130,42 @@ fn superblock(inventory: &mut Inventory) -> &mut Superblock {
     inventory.filesystems[0].superblock.as_mut().expect("there")
 }
 
+/// One of so many MiB, which is to grow by 64 MiB.
+fn small_btrfs(case: &mut Case, size: u64) {
+    btrfs(case, 1);
+    case.lv().extents.0 = size / 4;
+    let fs = case.fs();
+    (fs.size, fs.used) = (Bytes(size << 20), Bytes((size << 20) / 100 * 85));
+    case.target().increment = read_amount("64MiB");
+    case.target().min_increment = Some(Bytes(4 << 20));
+}
+
+/// All that is free is on disks with a logical block size of 4 KiB, and the file system bears so much.
+fn coarse(case: &mut Case, bears: u64) {
+    case.vg().pvs.iter_mut().for_each(|pv| pv.block_size = Bytes(4096));
+    case.fs().bears = Bytes(bears);
+}
+
+/// The disk on which the volume ends is full, and another has the same tag.
+fn cling(case: &mut Case) {
+    case.vg().policy = "cling".into();
+    case.vg().pvs.iter_mut().for_each(|pv| pv.tags = "ssd".into());
+    case.vg().pvs[0].allocated = case.vg().pvs[0].extents;
+}
+
+/// Another group, whose disks are none of ours.
+fn other_group(case: &mut Case) -> &mut SimVg {
+    let mut other = case.vg().clone();
+    other.name = "vg2".parse().expect("a name");
+    other.pvs.iter_mut().for_each(|pv| pv.name.push('2'));
+    case.model.vgs.push(other);
+    case.model.vgs.last_mut().expect("just pushed")
+}
+
 /// As mkfs made it without 64bit, on a volume of this many GiB.
 fn old_ext4(inventory: &mut Inventory, gib_: u64) {
     if let Superblock::Ext(ext) = superblock(inventory) {
-        (ext.has_64bit, ext.has_resize_inode, ext.block_size) = (false, false, 1024);
+        (ext.has_64bit, ext.has_resize_inode, ext.reserved_gdt_blocks, ext.block_size) = (false, false, 0, 1024);
         // What is used stays what it was, so how much is usable must not be known.
         (ext.blocks, ext.at_rest.overhead) = (gib_ << 20, 0);
     }
@@ -226,6 +258,14 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::VgForeign, |_| (), |c| c.vg().system_id = "db2".into()),
     (Code::VgShared, |_| (), |c| c.report = |i| i.vgs[0].shared = Some(true)),
     (Code::VgReadOnly, |_| (), |c| c.vg().read_only = true),
+    (Code::DuplicatePv, |c| other_group(c).pvs[0].duplicate = Some("/dev/sdx".into()), |c| c.vg().pvs[1].duplicate = Some("/dev/sdx".into())),
+    (Code::DiskShrunk, |c| c.vg().pvs[1].device_exceeds = 0, |c| c.vg().pvs[1].device_exceeds = -1),
+    (Code::DiskShrunk, |_| (), |c| c.report = |i| i.pvs[1].disk = None),
+    (Code::DiskShrunk, |_| (), |c| c.report = |i| i.pvs[1].first_extent_at = None),
+    (Code::DiskShrunk, |_| (), |c| c.report = |i| i.pvs[0].device_size = Some(Bytes(1 << 30))),
+    (Code::PvUnusable, |c| other_group(c).pvs[0].suspended = true, |c| c.vg().pvs[1].suspended = true),
+    (Code::PvUnusable, |_| (), |c| c.vg().pvs[0].read_only = true),
+    (Code::PvUnusable, |_| (), |c| c.vg().pvs[0].volume = Some("vg0-guest".into())),
     (Code::LvInactive, |_| (), |c| c.lv().active = false),
     (Code::LvSuspended, |_| (), |c| c.lv().suspended = true),
     (Code::LvReadOnly, |_| (), |c| c.lv().read_only = true),
@@ -242,6 +282,10 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::LayeredDevice, |_| (), |c| { c.lv().fs = None; c.lv().is_swap = true; }),
     (Code::LayeredDevice, |c| c.lv().is_open = true, |c| { c.fs().mounted = false; c.lv().is_open = true; }),
     (Code::LayeredDevice, |_| (), |c| c.report = |i| i.users = None),
+    (Code::LayeredDevice, |c| c.vg().policy = "anywhere".into(), |c| c.vg().policy = "unheard_of".into()),
+    (Code::LayeredDevice, |c| { let lv = c.lv(); (lv.kind, lv.stripes) = ("raid0".into(), 2); lv.home = vec!["/dev/sdb".into(), "/dev/sdc".into()]; }, |c| c.report = |i| { let lv = lvs(i); lv.role.push("thicksnapshot".into()); lv.origin = Some("other".into()); }),
+    (Code::LayeredDevice, |_| (), |c| c.report = |i| lvs(i).layout = vec!["writecache".into()]),
+    (Code::LayeredDevice, |c| { let lv = c.lv(); (lv.kind, lv.stripes) = ("raid0_meta".into(), 2); lv.home = vec!["/dev/sdb".into(), "/dev/sdc".into()]; }, |c| c.lv().kind = "vdo".into()),
     (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
     (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
     (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
@@ -250,12 +294,24 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsUnsupported, |c| btrfs(c, 1), |c| btrfs(c, 2)),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some("xfs".into())),
     (Code::FsUnsupported, |_| (), |c| c.fs().signature = Some(String::new())),
-    (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::plan::Tool::Resize2fs]),
+    (Code::FsUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::command::Tool::XfsGrowfs], |c| c.model.missing_tools = vec![lvm_autoscaler::command::Tool::Resize2fs]),
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 /= 2; }),
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 *= 2; }),
     (Code::FsUnsupported, |_| (), |c| c.report = |i| shown(i).size.0 /= 2),
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
+    (Code::FsErrors, |c| c.fs().kind = "ext3".into(), |c| { c.fs().kind = "ext2".into(); c.report = |i| i.filesystems[0].errors = None; }),
+    (Code::FsNeedsCheck, |_| (), |c| c.fs().error_flag = true),
+    (Code::FsNeedsCheck, |_| (), |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { ext.has_resize_inode = false }),
+    (Code::FsNoOnlineGrowth, |_| (), |c| c.fs().sparse_super2 = true),
+    (Code::FsNoOnlineGrowth, |_| (), |c| c.fs().by_backup = true),
+    (Code::FsNoOnlineGrowth, |c| c.model.missing_capabilities = vec![Capability::CapSysAdmin], |c| c.model.missing_capabilities = vec![Capability::CapSysResource]),
+    (Code::FsNoOnlineGrowth, |c| { full_xfs(c); c.model.missing_capabilities = vec![Capability::CapSysResource]; }, |c| { full_xfs(c); c.model.missing_capabilities = vec![Capability::CapSysAdmin]; }),
+    (Code::FsNoOnlineGrowth, |_| (), |c| c.fs().frozen = true),
+    (Code::FsNoOnlineGrowth, |_| (), |c| c.model.missing_tools = vec![lvm_autoscaler::command::Tool::Rmdir]),
+    (Code::FsNoOnlineGrowth, |c| btrfs(c, 1), |c| { btrfs(c, 1); c.fs().exclusive_operation = Some("balance paused".into()); }),
+    (Code::FsNoOnlineGrowth, |_| (), |c| { btrfs(c, 1); c.report = |i| if let Superblock::Btrfs(btrfs) = superblock(i) { btrfs.is_seed = true } }),
+    (Code::FsNoOnlineGrowth, |c| small_btrfs(c, 192), |c| small_btrfs(c, 188)),
     (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),
     (Code::BelowThreshold, |c| { use_percent(c, 50); c.fs().inodes_used = 91; }, |c| { use_percent(c, 50); c.fs().inodes_used = 90; }),
     (Code::BelowThreshold, |c| xfs(c, gib(4)), |c| { xfs(c, gib(4)); use_percent(c, 50); c.fs().inodes_used = 99; }),
@@ -264,14 +320,18 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsLimit, |c| c.report = |i| old_ext4(i, 4094), |c| c.report = |i| old_ext4(i, 4095)),
     (Code::FsLimit, |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { ext.reserved_gdt_blocks = 1 },
         |c| c.report = |i| if let Superblock::Ext(ext) = superblock(i) { (ext.reserved_gdt_blocks, ext.desc_size) = (0, 4096) }),
-    (Code::FsLimit, |c| xfs(c, Bytes(55 << 20)), |c| xfs(c, Bytes(50 << 20))),
-    (Code::FsLimit, |c| { xfs(c, Bytes(50 << 20)); if let config::What::FileSystem(fs) = &mut c.target().what { fs.allow_large_xfs_growth = true } }, |c| xfs(c, Bytes(1 << 20))),
+    // 4,000 groups of a quarter of its first size.
+    (Code::FsLimit, |c| xfs(c, Bytes(5500 << 10)), |c| xfs(c, Bytes(5 << 20))),
+    (Code::FsLimit, |c| { xfs(c, Bytes(5 << 20)); if let config::What::FileSystem(fs) = &mut c.target().what { fs.allow_large_xfs_growth = true } }, |c| xfs(c, Bytes(1 << 20))),
     // Its volume was made larger by hand, than it can be as well.
-    (Code::FsLimit, |c| { xfs(c, Bytes(90 << 20)); c.lv().extents.0 += 1024; }, |c| { xfs(c, Bytes(50 << 20)); c.lv().extents.0 += 1024; }),
+    (Code::FsLimit, |c| { xfs(c, Bytes(9 << 20)); c.lv().extents.0 += 1024; }, |c| { xfs(c, Bytes(5 << 20)); c.lv().extents.0 += 1024; }),
     (Code::VgReserve, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 6GiB }]").volume_groups, |c| c.config.volume_groups = read("volume_groups: [{ name: vg, reserve: 55% }]").volume_groups),
+    (Code::BlockSize, |c| coarse(c, 4096), |c| coarse(c, 1024)),
+    (Code::BlockSize, |c| { coarse(c, 1024); c.vg().pvs[1].block_size = Bytes(512); }, |c| { full_xfs(c); coarse(c, 512); }),
     (Code::InsufficientSpace, |c| c.vg().pvs[0].allocatable = false, |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 257; }),
     (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),
-    (Code::InsufficientSpace, |c| c.vg().policy = "anywhere".into(), |c| c.vg().policy = "unheard_of".into()),
+    (Code::InsufficientSpace, |c| { cling(c); c.model.cling_tag_list = vec!["ssd".into()]; }, cling),
+    (Code::InsufficientSpace, |_| (), |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 400; c.vg().pvs[1].device_exceeds = 5 << 30; }),
     (Code::PoolSpace, |c| promised(c, 3), |c| promised(c, 4)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5500 << 20), |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5900 << 20)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6710886), |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6720000)),
@@ -315,6 +375,21 @@ fn the_refusals_read_as_an_operator_knows_them() {
     assert_eq!(text, known, "if the new sentences are better: UPDATE_GOLDEN=1 cargo test --test guards");
 }
 
+/// A volume that may not grow and of which only the inodes are used up.
+#[test]
+fn a_limit_that_keeps_inodes_from_growing_says_inodes() {
+    let mut case = Case::new();
+    use_percent(&mut case, 50);
+    case.fs().inodes_used = 96;
+    case.target().max_size = Some(gib(4));
+    let refused = case.decide().expect_err("it is as large as it may be");
+    assert_eq!(refused.code, Code::AtMaxSize);
+    assert!(
+        refused.sentence.ends_with("; 96 % of the inodes of /data are used, remove files or let it grow"),
+        "{refused}"
+    );
+}
+
 /// The size is the last of the guards: what it leaves room for is never more than each limit allows.
 #[test]
 fn sizes_at_their_limits() {
@@ -343,7 +418,7 @@ fn sizes_at_their_limits() {
         }),
         Ok(1024 + 258)
     );
-    assert_eq!(sized(|c| { c.lv().stripes = 3 }), Err(Code::InsufficientSpace));
+    assert_eq!(sized(|c| { c.lv().stripes = 3 }), Err(Code::LayeredDevice));
     // A threshold of almost nothing asks for more than there is, and gets what there is.
     assert_eq!(
         sized(|c| { c.target().threshold = lvm_autoscaler::units::Percent::new(0.000_001).expect("valid") }),
@@ -353,20 +428,20 @@ fn sizes_at_their_limits() {
     assert_eq!(sized(|c| { c.target().increment = read_amount("10%") }), Ok(1280));
 }
 
-/// Up to 100 times its first size it grows, from 10 times on with a warning.
+/// Up to 4,000 allocation groups it grows, from 1,000 on with a warning, however many it was made with.
 #[test]
-fn an_xfs_of_ten_times_its_first_size_is_warned_about() {
+fn an_xfs_of_many_allocation_groups_is_warned_about() {
     let warnings = |first| {
         let mut case = Case::new();
         xfs(&mut case, first);
         case.decide().expect("it grows").warnings
     };
     assert_eq!(warnings(gib(1)), [""; 0]);
-    let warned = warnings(Bytes(500 << 20));
-    assert!(
-        warned.len() == 1 && warned[0].contains("made with about 500 MiB and will be more than 10 times as large"),
-        "{warned:?}"
-    );
+    assert_eq!(warnings(Bytes(25 << 20)), [""; 0]);
+    let warned = warnings(Bytes(24 << 20));
+    let wanted =
+        "the XFS at /data will have 1024 allocation groups of 6 MiB (it has 683), and more than 1000 make it slow";
+    assert_eq!(warned, [wanted]);
 }
 
 fn read_amount(text: &str) -> lvm_autoscaler::units::Amount {

@@ -1,14 +1,18 @@
-//! What was done before decides about what is done next: modes, pauses, breakers, budgets, and clocks that somebody sets.
+//! What was done before decides about what is done next: modes, pauses, breakers, budgets, and clocks that somebody
+//! sets.
 
 mod common;
 
 use common::*;
 use jiff::SignedDuration;
+use lvm_autoscaler::config::Config;
 use lvm_autoscaler::engine::Pipeline;
 use lvm_autoscaler::host::Host as _;
-use lvm_autoscaler::host::sim::Harm;
+use lvm_autoscaler::host::sim::{Harm, Model};
+use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::journal::{Entry, Event, State};
-use lvm_autoscaler::metrics::target::Targets;
+use lvm_autoscaler::metrics::target::{Knowledge, Targets};
+use lvm_autoscaler::name::LvRef;
 use lvm_autoscaler::plan::{Code, Outcome};
 
 fn config(more: &str) -> String {
@@ -219,6 +223,28 @@ fn a_window_is_in_local_time() {
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
 }
 
+/// The page's part about targets, with what they were refused lately.
+fn metrics(world: &World, config: &Config, dry_run: bool, refused: Option<(&str, Code)>) -> String {
+    let inventory =
+        lvm_autoscaler::host::look(world.sim.as_ref(), lvm_autoscaler::host::Focus::Everything).expect("LVM answers");
+    let latest = Latest::default();
+    latest.set(Some(inventory), std::time::Duration::ZERO);
+    let history = world.state().history(dry_run);
+    let refused = |name: &LvRef| refused.filter(|(lv, _)| name.to_string() == *lv).map(|(_, code)| code);
+    let known = Knowledge { history: &history, dry_run, refused: &refused, now: world.sim.moment() };
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(Targets::new(config, &latest.get(), &known)));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+    text
+}
+
+fn assert_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+    }
+}
+
 #[test]
 fn the_metrics_of_a_target_say_what_holds_it_back() {
     let world = World::new(HOST, &config("budget: { extensions: 2, per: 2h }, breaker_failures: 1"));
@@ -227,25 +253,85 @@ fn the_metrics_of_a_target_say_what_holds_it_back() {
     world.inject("lvextend", 0, Harm::Fails);
     daemon.alert("vg/media");
     say(&daemon, Event::Paused { lv: Some(lv("vg-2/logs")) });
-    let inventory =
-        lvm_autoscaler::host::look(world.sim.as_ref(), lvm_autoscaler::host::Focus::Everything).expect("LVM answers");
-    let history = world.state().history(false);
-    let targets = Targets::new(&world.config, &inventory, &history, &world.sim.moment());
-    let mut registry = prometheus_client::registry::Registry::default();
-    registry.register_collector(Box::new(targets));
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
-    for line in [
-        "lvm_autoscaler_target_budget_remaining_extensions{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
-        "lvm_autoscaler_target_budget_remaining_extensions{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 2.0",
-        "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
-        "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 1.0",
-        "lvm_autoscaler_target_acts{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
-        "lvm_autoscaler_target_paused{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
-        "lvm_autoscaler_target_paused{vg=\"vg-2\",lv=\"logs\",mountpoint=\"/logs\"} 1.0",
+    assert_lines(
+        &metrics(&world, &world.config, false, None),
+        &[
+            "lvm_autoscaler_target_budget_remaining_extensions{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
+            "lvm_autoscaler_target_budget_remaining_extensions{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 2.0",
+            "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
+            "lvm_autoscaler_target_breaker_open{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 1.0",
+            "lvm_autoscaler_target_acts{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
+            "lvm_autoscaler_target_paused{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.0",
+            "lvm_autoscaler_target_paused{vg=\"vg-2\",lv=\"logs\",mountpoint=\"/logs\"} 1.0",
+            "lvm_autoscaler_target_inode_threshold_ratio{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 0.9",
+            // It has grown, and its cooldown is not over: it would grow once that is.
+            "lvm_autoscaler_target_can_act{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0",
+            "lvm_autoscaler_target_can_act{vg=\"vg\",lv=\"media\",mountpoint=\"/media\"} 0.0",
+            "lvm_autoscaler_target_held_back{vg=\"vg\",lv=\"media\",mountpoint=\"/media\",code=\"breaker_open\"} 1.0",
+            "lvm_autoscaler_target_held_back{vg=\"vg-2\",lv=\"logs\",mountpoint=\"/logs\",code=\"paused\"} 1.0",
+            "lvm_autoscaler_config_unmatched{kind=\"target\"} 0.0",
+        ],
+    );
+    // An XFS makes inodes as it needs them.
+    assert!(!metrics(&world, &world.config, false, None).contains("inode_threshold_ratio{vg=\"vg\",lv=\"media\""));
+}
+
+/// What would be decided if it were full, and nothing that is concluded from single metrics.
+#[test]
+fn whether_a_target_can_act_is_what_would_be_decided() {
+    let held = |world: &World, config: &Config, dry_run, refused| -> Option<String> {
+        let text = metrics(world, config, dry_run, refused);
+        let start = "lvm_autoscaler_target_held_back{vg=\"vg\",lv=\"data\",mountpoint=\"/data\",code=\"";
+        let code = text.lines().find_map(|line| Some(line.strip_prefix(start)?.split_once('"')?.0.to_owned()));
+        let can = "lvm_autoscaler_target_can_act{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"} 1.0\n";
+        assert_eq!(text.contains(can), code.is_none(), "{text}");
+        code
+    };
+    let quiet = || {
+        let world = World::usual();
+        // Below its threshold: only the question, not the usage, decides.
+        world.sim.with(|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").used.0 /= 2);
+        world
+    };
+    let world = quiet();
+    assert_eq!(held(&world, &world.config, false, None), None);
+    assert_eq!(held(&world, &world.config, true, None).as_deref(), Some("dry_run"));
+    let refused = Some(("vg/data", Code::FsNoOnlineGrowth));
+    assert_eq!(held(&world, &world.config, false, refused).as_deref(), Some("fs_no_online_growth"));
+
+    let with = |settings: &str| World::new(HOST, &config(settings));
+    let spent = with("budget: { extensions: 1, per: 2h }");
+    spent.daemon().alert("vg/data");
+    for (world, code) in [
+        (with("mode: recommend"), "recommended"),
+        (with("mode: off"), "mode_off"),
+        (with("max_size: 4GiB"), "at_max_size"),
+        (spent, "budget_exhausted"),
+        // The simulated clock begins at noon.
+        (with("window: { from: \"02:00\", to: \"03:00\" }"), "outside_window"),
     ] {
-        assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+        assert_eq!(held(&world, &world.config, false, None).as_deref(), Some(code));
     }
+    for (harm, code) in [
+        ((|model: &mut Model| model.lv("vg/data").expect("there").suspended = true) as fn(&mut Model), "lv_suspended"),
+        (|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").errors = 3, "fs_errors"),
+        (|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").read_only = true, "fs_read_only"),
+    ] {
+        let world = quiet();
+        world.sim.with(harm);
+        assert_eq!(held(&world, &world.config, false, None).as_deref(), Some(code));
+    }
+}
+
+/// What the host does not have is one number, not series that go on.
+#[test]
+fn targets_that_are_not_on_the_host_are_counted() {
+    let world = World::usual();
+    let mut config = Config::clone(&world.config);
+    config.targets[0].lv = lv("vg/gone");
+    let text = metrics(&world, &config, false, None);
+    assert_lines(&text, &["lvm_autoscaler_config_unmatched{kind=\"target\"} 1.0"]);
+    assert!(!text.contains("lv=\"gone\""), "{text}");
 }
 
 /// Records and a checkpoint as the first version wrote them.

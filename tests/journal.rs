@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::*;
@@ -172,8 +173,8 @@ fn refusals_do_not_push_out_operations() {
     assert_eq!((lately.len(), lately[0].result.as_str()), (101, "grown"));
 }
 
-/// What the audit log and the notifications are made from: each record once, numbered without gaps, while it is written and
-/// when it is read again, over the border of a segment too.
+/// What the audit log and the notifications are made from: each record once, numbered without gaps, while it is written
+/// and when it is read again, over the border of a segment too.
 #[test]
 fn every_record_is_told_once_and_can_be_read_again_after_a_restart() {
     let world = World::usual();
@@ -238,4 +239,121 @@ fn each_decision_stands_behind_the_verdicts_that_led_to_it() {
     })
     .expect("readable");
     assert_eq!(decisions, 2);
+}
+
+/// As a daemon does it, with a witness beside the state directory.
+fn own(folder: &Path) -> Journal {
+    Journal::own(folder, &witness(folder)).expect("nobody else has it")
+}
+
+fn witness(folder: &Path) -> PathBuf {
+    folder.parent().expect("a parent").join("witness")
+}
+
+fn witnessed(folder: &Path) -> Option<u64> {
+    std::fs::read_to_string(witness(folder)).ok()?.trim().parse().ok()
+}
+
+fn paused() -> Vec<Event> {
+    vec![Event::Paused { lv: None }]
+}
+
+/// The state directory after each of so many records, and how many it then has.
+fn lives(root: &Path, records: u64) -> Vec<(PathBuf, u64)> {
+    let folder = root.join("state");
+    let mut lives = Vec::new();
+    for number in 0..=records {
+        let journal = own(&folder);
+        assert_eq!((journal.trouble(), journal.state().records), (None, number));
+        eventually("the witness knows", || witnessed(&folder) == Some(number));
+        // While it is open: as a kill or a power cut leaves it, and as a backup of a running host has it.
+        let copy = root.join(format!("copy-{number}/state"));
+        std::fs::DirBuilder::new().recursive(true).create(&copy).expect("a folder");
+        for name in ["journal.0", "journal.1"] {
+            std::fs::copy(folder.join(name), copy.join(name)).expect("a copy");
+        }
+        lives.push((copy, number));
+        journal.append(epoch(), paused()).expect("written");
+    }
+    lives
+}
+
+/// Killed, or cut from power, at any point between a record and its witness, the journal is believed; set back behind
+/// what the witness knows it is not, and then nothing is written to it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test sets the witness")]
+fn the_witness_may_lag_behind_the_journal_and_never_lead_it() {
+    let root = folder();
+    for (folder, records) in lives(root.path(), 4) {
+        for known in 0..=5 {
+            std::fs::write(witness(&folder), format!("{known:020}\n")).expect("written");
+            let before = ["journal.0", "journal.1"].map(|name| std::fs::read(folder.join(name)).expect("there"));
+            let journal = own(&folder);
+            let is_behind = known > records;
+            assert_eq!(journal.trouble().is_some(), is_behind, "{records} records, the witness knows of {known}");
+            assert_eq!(journal.append(epoch(), paused()).is_err(), is_behind);
+            if is_behind {
+                drop(journal);
+                let after = ["journal.0", "journal.1"].map(|name| std::fs::read(folder.join(name)).expect("there"));
+                assert!(before == after, "it is left alone");
+                assert_eq!(witnessed(&folder), Some(known), "and so is the witness");
+                continue;
+            }
+            eventually("the witness knows", || witnessed(&folder) == Some(records + 1));
+            drop(journal);
+            for (name, bytes) in ["journal.0", "journal.1"].iter().zip(before) {
+                std::fs::write(folder.join(name), bytes).expect("set back");
+            }
+        }
+    }
+}
+
+/// Whenever somebody looks, what the witness knows is in the journal on disk; also while the journal is written as fast
+/// as can be.
+#[test]
+fn what_the_witness_knows_is_always_on_disk() {
+    let root = folder();
+    let state = root.path().join("state");
+    let journal = own(&state);
+    let seen = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..2000).for_each(|_| journal.append(epoch(), paused()).expect("written")));
+        let mut seen = BTreeSet::new();
+        while !writer.is_finished() {
+            let known = witnessed(&state).unwrap_or(0);
+            let records = Journal::peek(&state).expect("a journal").records;
+            assert!(known <= records, "the witness knows of {known}, the journal has {records}");
+            seen.insert(known);
+        }
+        seen.len()
+    });
+    assert!(seen > 3, "the witness was written while the journal was: {seen}");
+    eventually("the witness knows", || witnessed(&state) == Some(2000));
+}
+
+/// What stands in the way of the witness stands in the way of nothing else.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test prepares the place of the witness")]
+fn a_witness_that_cannot_be_written_holds_nothing_up() {
+    let root = folder();
+    // On a disk that has no room, or is read-only, it is neither made nor written.
+    let nowhere = root.path().join("nowhere/witness");
+    let journal = Journal::own(&root.path().join("one"), &nowhere).expect("nobody else has it");
+    for _ in 0..100 {
+        journal.append(epoch(), paused()).expect("written");
+    }
+    assert_eq!(journal.state().records, 100);
+    // One that a crash left half made is made anew, and links are not followed.
+    let state = root.path().join("state");
+    let victim = root.path().join("victim");
+    std::fs::write(&victim, "victim").expect("written");
+    std::os::unix::fs::symlink(&victim, root.path().join("witness.new")).expect("a link");
+    let journal = own(&state);
+    journal.append(epoch(), paused()).expect("written");
+    eventually("the witness knows", || witnessed(&state) == Some(1));
+    std::fs::remove_file(witness(&state)).expect("there");
+    std::os::unix::fs::symlink(&victim, witness(&state)).expect("a link");
+    journal.append(epoch(), paused()).expect("written");
+    drop(journal);
+    assert!(own(&state).trouble().is_some_and(|trouble| trouble.contains("cannot be read")), "it may say anything");
+    assert_eq!(std::fs::read_to_string(&victim).expect("there"), "victim");
 }

@@ -1,5 +1,5 @@
-//! Every kind of plan that there is: at each command that it runs, failure, hanging and garbage; and each of its steps run
-//! twice. `tests/faults.rs` looks closer at what is said then.
+//! Every kind of plan that there is: at each command that it runs, failure, hanging and garbage; and each of its steps
+//! run twice. `tests/faults.rs` looks closer at what is said then.
 
 mod common;
 
@@ -167,8 +167,8 @@ fn is_finished_as_told(world: &World, daemon: &Daemon, kind: &Kind, plan: &Plan,
         assert!(refused(&closed, Code::OperationInProgress), "{what}, then {closed:?}");
     }
     let Some(parked) = world.state().parked.get(&lv(kind.lv)).cloned() else { return };
-    assert!(!parked.commands.is_empty(), "{what}: a person is not told what to run");
-    for told in &parked.commands {
+    assert!(!parked.account.commands.is_empty(), "{what}: a person is not told what to run");
+    for told in &parked.account.commands {
         let planned = plan.steps.iter().filter_map(|step| step.command()).find(|command| command.to_string() == *told);
         match planned {
             Some(command) => drop(world.sim.run(&command, &|| ()).expect("it runs")),

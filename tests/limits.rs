@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::place::{Place, Served};
-use common::server::{Server, firing, limits};
+use common::server::{DEADLINE, Server, firing, limits};
 use common::*;
 use lvm_autoscaler::config::Config;
 use lvm_autoscaler::engine;
@@ -21,11 +21,12 @@ use lvm_autoscaler::http::{Access, Limits};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
 
-const HEALTHY: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const HEALTHY: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(300);
 
 fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a deadline");
+    stream.set_write_timeout(Some(Duration::from_secs(120))).expect("a deadline");
     stream
 }
 
@@ -53,7 +54,7 @@ fn who_says_nothing_or_only_half_of_it_loses_the_place() {
     let world = World::usual();
     let server = server(&world, Limits { connections: 1, first: SHORT, header: SHORT, ..limits() });
     // Nothing; half of a head; a head that comes in single bytes; and an answered one that then holds its place.
-    let alive = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let alive = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for begun in [&b""[..], b"POST /webhook/alertmanager HTTP/1.1\r\nHos", alive] {
         let mut stream = patient(server.connect());
         stream.write_all(begun).expect("sent");
@@ -76,7 +77,7 @@ fn who_says_nothing_or_only_half_of_it_loses_the_place() {
 fn a_body_that_comes_in_single_bytes_is_cut_off() {
     let world = World::usual();
     let server = server(&world, Limits { connections: 1, ..limits() });
-    let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n";
+    let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n";
     let mut stream = patient(server.connect());
     stream.write_all(head.as_bytes()).expect("sent");
     let mut writing = stream.try_clone().expect("a second handle");
@@ -107,7 +108,8 @@ fn who_connects_for_tls_and_says_nothing_loses_the_place() {
     let access = Access::load(Some(&web), vec![], &Config::default()).expect("usable");
     let limits = Limits { connections: 1, handshake: SHORT, ..limits() };
     let server = Server::with(&world, Some(engine::start(world.shared(false))), limits, access);
-    // Nothing, the beginning of a handshake, and plain text: there is one place, so each got it only after the one before.
+    // Nothing, the beginning of a handshake, and plain text: there is one place, so each got it only after the one
+    // before.
     for begun in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", HEALTHY, b""] {
         let mut stream = patient(server.connect());
         stream.write_all(begun).expect("sent");
@@ -125,7 +127,7 @@ fn who_never_reads_loses_the_place() {
     // More answers than the kernel's buffers on both sides hold.
     let mut writing = stream.try_clone().expect("a second handle");
     let asking = thread::spawn(move || {
-        let ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
+        let ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(10_000);
         writing.write_all(&ask).err()
     });
     assert!(is_healthy(server.address), "its place is free again");
@@ -166,8 +168,8 @@ fn program(name: &str) -> std::process::Command {
     std::process::Command::new(name)
 }
 
-/// 127.0.0.1, [::1] and a Unix socket in one daemon. All places of one are taken by those who say nothing: the others are
-/// served at once, and the first again when the silent ones are cut off.
+/// 127.0.0.1, [::1] and a Unix socket in one daemon. All places of one are taken by those who say nothing: the others
+///   are served at once, and the first again when the silent ones are cut off.
 #[test]
 fn a_flood_on_one_listener_leaves_the_others_and_passes() {
     let place = Place::new(CONFIG);
@@ -182,6 +184,7 @@ fn a_flood_on_one_listener_leaves_the_others_and_passes() {
         (0..256).map(|_| patient(TcpStream::connect(flooded).expect("it listens"))).collect();
     assert!(is_healthy(other));
     let mut through_file = UnixStream::connect(&socket).expect("it listens");
+    through_file.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     through_file.write_all(HEALTHY).expect("sent");
     assert!(rest(&mut through_file).starts_with("HTTP/1.1 200"));
     assert!(is_healthy(flooded), "once the idle ones are cut off");
@@ -213,22 +216,22 @@ fn no_descriptors_left_is_survived() {
     let mut stream = patient(TcpStream::connect(addresses[0]).expect("it listens"));
     let length = body.len();
     let head = format!(
-        "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "POST /webhook/alertmanager HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).expect("sent");
     assert!(rest(&mut stream).starts_with("HTTP/1.1 202"));
     let grown = "lvm_autoscaler_operations_total{vg=\"vg\",lv=\"data\",outcome=\"grown\"} 1";
     eventually("the volume has grown", || {
         let mut stream = patient(TcpStream::connect(addresses[0]).expect("it listens"));
-        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         rest(&mut stream).contains(grown)
     });
     let (code, _, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
 }
 
-/// A flood of wrong passwords: one is checked at a time, sixteen wait, the rest is told to come again; who was right before
-/// waits for none of them.
+/// A flood of wrong passwords: one is checked at a time, sixteen wait, the rest is told to come again; who was right
+/// before waits for none of them.
 #[test]
 fn wrong_passwords_delay_only_other_passwords() {
     let place = Place::new(CONFIG);
@@ -243,8 +246,9 @@ fn wrong_passwords_delay_only_other_passwords() {
     let ask = move |user: &str, password: &str| -> u16 {
         let mut stream = patient(TcpStream::connect(address).expect("it listens"));
         let basic = STANDARD.encode(format!("{user}:{password}"));
-        let ask =
-            format!("GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\r\n");
+        let ask = format!(
+            "GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\r\n"
+        );
         stream.write_all(ask.as_bytes()).expect("sent");
         rest(&mut stream)[9..12].parse().expect("a status")
     };
@@ -262,4 +266,69 @@ fn wrong_passwords_delay_only_other_passwords() {
     assert!(meanwhile > 0);
     assert_eq!((ask("alice", "wrong"), ask("alice", "right")), (401, 200), "a wrong one is never remembered as right");
     assert_eq!(served.end().0, Some(0));
+}
+
+fn payload(labels: &serde_json::Value, size: usize) -> Vec<u8> {
+    let mut body =
+        json!({ "version": "4", "groupKey": "{}", "alerts": [firing(labels.clone())] }).to_string().into_bytes();
+    body.resize(size, b' ');
+    body
+}
+
+/// What was not parsed in time was blamed on the journal's disk. A key that cannot be read for a while stands for a
+/// processor that others have.
+#[test]
+fn a_payload_that_is_not_parsed_in_time_is_not_blamed_on_the_disk() {
+    let place = Place::new("");
+    let key = place.path("key");
+    nix::unistd::mkfifo(&key, nix::sys::stat::Mode::S_IRUSR).expect("a pipe");
+    let state = format!("state: {{ directory: {} }}", place.path("state").display());
+    let webhook = format!("webhook: {{ grafana_hmac_secret_file: {} }}", key.display());
+    place.write("config.yaml", &format!("{CONFIG}\n{state}\n{webhook}\n"));
+    let (served, addresses) = listening(&place, &["--web.listen-address=127.0.0.1:0"], None);
+    let post = |path: &str, body: &[u8]| {
+        let mut stream = patient(TcpStream::connect(addresses[0]).expect("it listens"));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
+        rest(&mut stream)
+    };
+    let labels = json!({ "instance": "db1", "vg": "vg", "lv": "data" });
+    let late = post("/webhook/grafana", &payload(&labels, 1000));
+    assert!(late.starts_with("HTTP/1.1 503 ") && late.contains("too busy"), "{late}");
+    assert!(!late.contains("disk") && !late.contains("journal"), "{late}");
+    // The others are answered meanwhile, and nothing of the late one is accepted when it can go on.
+    let others = post("/webhook/alertmanager", &payload(&json!({ "instance": "db2" }), 1000));
+    assert!(others.starts_with("HTTP/1.1 202 "), "{others}");
+    // It is read, so this does not wait.
+    place.write("key", "key");
+    thread::sleep(SHORT);
+    let (code, _, log) = served.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("too busy") && !log.contains("was accepted") && !log.contains("grew from"), "{log}");
+}
+
+/// The writer waits for the disk as long as that hangs. It must not have all the room for payloads so long.
+#[test]
+fn a_payload_that_waits_for_a_disk_that_hangs_leaves_room_for_others() {
+    let world = World::usual();
+    let server = server(&world, Limits::default());
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    // Told with the journal locked, as if its disk did not answer.
+    let waits = std::sync::Mutex::new(waits);
+    server.engine().shared().journal().subscribe(Box::new(move |_| drop(waits.lock().map(|waits| waits.recv()))));
+    let labels = json!({ "instance": "db1", "vg": "vg", "lv": "data" });
+    let written = server.post(&payload(&labels, 1 << 20));
+    assert_eq!(written.status, 503, "{}", written.body);
+    assert!(written.body.contains("the journal's disk has not answered"), "{}", written.body);
+    let begun = std::time::Instant::now();
+    let others = server.post(&payload(&json!({ "instance": "db2" }), 1 << 19));
+    assert_eq!(others.status, 503, "{}", others.body);
+    assert!(others.body.contains("the journal's disk has not answered"), "{}", others.body);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop(go_on);
+    eventually("what the disk got after all is looked at", || world.extents("vg/data") == AFTER);
+    server.idle();
 }

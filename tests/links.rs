@@ -1,5 +1,6 @@
-//! What documents point to is there: files and headings, commands with their flags, make targets, paths, metrics, alerts,
-//! and configs that load. Each thing that is wrong is a line of its own: file, line, what is written, what was expected.
+//! What documents point to is there: files and headings, commands with their flags, make targets, paths, metrics,
+//! alerts, and configs that load. Each thing that is wrong is a line of its own: file, line, what is written, what was
+//! expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -156,6 +157,51 @@ fn metrics_and_alerts_exist() {
         }
     }
     none(&wrong);
+}
+
+/// A recipe that says "`WORD` in `PATH`" names what is there.
+#[test]
+fn what_a_recipe_names_is_in_the_file_that_it_names() {
+    let pair = Regex::new(r"`([^`]+)` in `([a-z_./-]+\.[a-z]+)`").expect("an expression");
+    let (recipes, mut wrong, mut found) = (text("CONTRIBUTING.md"), Vec::new(), 0);
+    for pair in pair.captures_iter(&recipes) {
+        found += 1;
+        let file = std::fs::read_to_string(root().join(&pair[2])).unwrap_or_default();
+        if !file.contains(&pair[1]) {
+            wrong.push(format!("CONTRIBUTING.md: {} is not in {}", &pair[1], &pair[2]));
+        }
+    }
+    none(&wrong);
+    assert!(found >= 20, "only {found} were found");
+}
+
+/// `cargo test --test NAME FILTER` runs something.
+#[test]
+fn tests_that_are_named_exist() {
+    let mut wrong = Vec::new();
+    for document in documents().values() {
+        for (line, code) in document.code() {
+            let words: Vec<&str> = code.split_whitespace().collect();
+            let tests = words.windows(2).any(|pair| pair == ["cargo", "test"]);
+            for name in words.windows(2).filter(|pair| tests && pair[0] == "--test").map(|pair| pair[1]) {
+                let exists = |path: String| root().join(path).exists();
+                if !exists(format!("tests/{name}.rs")) && !exists(format!("tests/{name}/main.rs")) {
+                    wrong.push(document.says(line, name, "there is no such test"));
+                }
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_index_of_documents_names_every_page() {
+    let index = text("docs/README.md");
+    let pages = documents().into_values().map(|document| document.name);
+    let pages: Vec<String> = pages.filter_map(|name| Some(name.strip_prefix("docs/")?.to_owned())).collect();
+    let is_named = |page: &String| index.contains(&format!("]({page})")) || page.starts_with("runbooks/");
+    let missing: Vec<_> = pages.iter().filter(|page| *page != "README.md" && !is_named(page)).collect();
+    assert!(pages.len() > 20 && missing.is_empty(), "docs/README.md does not name {missing:?}");
 }
 
 /// A block is one of ours by any key at its top that the config has, so that a wrong key beside it is noticed.

@@ -1,5 +1,6 @@
 //! With an LVM that does not do what it should, `/metrics` answers as if nothing were: at once, with the last good
-//! inventory and its age, and without using more of the host each time. On this machine, with a program of ours as `lvm`.
+//! inventory and its age, and without using more of the host each time. On this machine, with a program of ours as
+//! `lvm`.
 
 #![expect(clippy::disallowed_methods, reason = "starts the daemon and writes its config")]
 
@@ -212,7 +213,9 @@ fn pids() -> impl Iterator<Item = u32> {
 fn scrape(address: SocketAddr) -> (String, Duration) {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).expect("accepts");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("reads");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+    stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answers");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

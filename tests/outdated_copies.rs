@@ -1,12 +1,14 @@
-//! If power fails while an XFS grows, the copies of its superblock keep the old size, by which `xfs_repair` would go later. The
-//! operation is not over before they are right again. `tests/recovery.rs` has it for every state of the journal.
+//! If power fails while an XFS grows, the copies of its superblock keep the old size, by which `xfs_repair` would go
+//! later. The operation is not over before they are right again. `tests/recovery.rs` has it for every state of the
+//! journal.
 
 mod common;
 
 use common::*;
+use lvm_autoscaler::command::Tool;
 use lvm_autoscaler::engine::Pipeline;
 use lvm_autoscaler::host::sim::{Harm, Model, SimFs};
-use lvm_autoscaler::plan::{Code, Tool};
+use lvm_autoscaler::plan::Code;
 use lvm_autoscaler::units::Bytes;
 
 fn fs(model: &mut Model) -> &mut SimFs {
@@ -32,7 +34,7 @@ fn recovered(world: &World) -> Daemon {
 
 fn last(world: &World) -> (String, String, Vec<String>) {
     let past = world.state().past.back().cloned().expect("it ended");
-    (past.result, past.sentence, past.commands)
+    (past.result.to_string(), past.sentence, past.commands)
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn without_the_tool_or_when_it_fails_the_command_is_left() {
         let daemon = recovered(&world);
         let (result, sentence, commands) = last(&world);
         assert_eq!((result.as_str(), commands), ("needs_attention", vec!["xfs_io -c 'label -c' /media".to_owned()]));
-        assert!(sentence.contains(said) && sentence.contains("troubleshooting.md, 18"), "{sentence}");
+        assert!(sentence.contains(said) && sentence.contains("docs/lvm/troubleshooting.md, 18"), "{sentence}");
         assert!(refused(&daemon.alert("vg/media"), Code::OperationInProgress));
         world.sim.with(|model| fs(model).size_in_copies = None);
         Pipeline(std::sync::Arc::clone(&daemon.0)).clear_what_is_mended().expect("the journal can be written");

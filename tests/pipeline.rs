@@ -206,7 +206,7 @@ fn an_interrupted_operation_that_would_be_refused_now_is_given_up() {
         world.daemon().recover().expect("the journal can be written");
         assert_eq!(world.extents("vg/data"), BEFORE, "{why}");
         let past = world.state().past.back().cloned().expect("it ended");
-        assert_eq!(past.result, "failed");
+        assert_eq!(past.result.as_str(), "failed");
         assert!(past.sentence.contains(why), "{}", past.sentence);
         assert!(world.state().running.is_empty());
     }
@@ -298,12 +298,12 @@ fn what_is_mounted_at_the_place_now_is_not_grown_if_it_is_another_volume() {
     assert_eq!((world.extents("vg/data"), world.extents("vg/media")), (AFTER, BEFORE));
     assert_eq!(world.count("resize2fs") + world.count("xfs_growfs"), 0);
     let past = world.state().past.back().cloned().expect("it ended");
-    assert_eq!(past.result, "needs_attention");
+    assert_eq!(past.result.as_str(), "needs_attention");
     assert!(past.sentence.contains("/dev/mapper/vg-media is mounted at /data now, not vg/data"), "{}", past.sentence);
 }
 
-/// The kernel shows the name by which a volume was mounted, `xfs_growfs` takes the size of what has that name now, and of two
-/// mounts at one place that of the lower one. On real machines it made the file system smaller.
+/// The kernel shows the name by which a volume was mounted, `xfs_growfs` takes the size of what has that name now, and
+/// of two mounts at one place that of the lower one. On real machines it made the file system smaller.
 #[test]
 fn a_volume_whose_mount_has_the_name_of_another_is_not_grown() {
     type Change = fn(&mut SimFs, &mut SimFs);
@@ -383,7 +383,7 @@ fn nobody_looks_in_the_background_while_an_operation_is_carried_out_but_afterwar
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), || Duration::from_secs(3600));
+    let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), || Duration::from_secs(3600), |_| ());
     eventually("a first look", || latest.get().taken);
     let _ = wished.set(sampler.clone());
     let mut shared = world.shared_on(host, false);
@@ -397,8 +397,8 @@ fn nobody_looks_in_the_background_while_an_operation_is_carried_out_but_afterwar
     eventually("a look afterwards", || size(&latest) == Some(gib(6)));
     let ran = ran.lock().expect("no panic").clone();
     let at = |name: &str| ran.iter().position(|ran| ran.contains(name)).expect("it ran");
-    // The engine's own are about one group. One that takes very long, as on a machine that stands still, does not keep the
-    // others from looking.
+    // The engine's own are about one group. One that takes very long, as on a machine that stands still, does not keep
+    // the others from looking.
     let is_beside = |ran: &&String| ran.contains("fullreport") && !ran.contains("--foreign");
     let beside = ran[at("vgcfgbackup")..at("resize2fs")].iter().filter(is_beside).count();
     assert!(beside == 0 || took > Duration::from_secs(5), "{ran:?}");
@@ -422,4 +422,35 @@ fn a_file_system_that_is_silent_for_a_moment_does_not_cost_the_alert() {
     });
     let ended = Pipeline(world.shared_on(host, false)).request(None, &lv("vg/data"), Source::Alertmanager);
     assert!(ended_as(&ended.expect("the journal can be written"), Outcome::Grown));
+}
+
+/// How large an XFS is only `statvfs` tells: one that hangs for a while after the growth is waited for, and one that
+/// hangs on is for a person.
+#[test]
+fn an_xfs_that_is_silent_after_its_growth_is_waited_for_before_anybody_judges() {
+    for (looks_until_it_answers, outcome) in [(12, Outcome::Grown), (usize::MAX, Outcome::NeedsAttention)] {
+        let world = World::usual();
+        let hangs = |model: &mut Model, hangs: bool| {
+            let lv = model.lvs.iter_mut().find(|lv| lv.name.to_string() == "vg/media");
+            lv.and_then(|lv| lv.fs.as_mut()).expect("there").hangs = hangs;
+        };
+        let (sim, looks) = (Arc::clone(&world.sim), Mutex::new(None));
+        let host = world.watched(move |command| {
+            let mut looks = looks.lock().expect("no panic");
+            match command.name() {
+                "xfs_growfs" => {
+                    *looks = Some(0);
+                    sim.with(|model| hangs(model, true));
+                }
+                "fullreport" => *looks = looks.map(|looks| looks + 1),
+                _ => {}
+            }
+            if looks.is_some_and(|looks| looks >= looks_until_it_answers) {
+                sim.with(|model| hangs(model, false));
+            }
+        });
+        let ended = Pipeline(world.shared_on(host, false)).request(None, &lv("vg/media"), Source::Alertmanager);
+        assert!(ended_as(&ended.expect("the journal can be written"), outcome), "{looks_until_it_answers}");
+        assert_eq!((world.extents("vg/media"), world.count("xfs_growfs")), (AFTER, 1));
+    }
 }

@@ -115,7 +115,7 @@ fn a_pool_that_is_interrupted_anywhere_is_finished_once() {
                     (1280, 3),
                     "{command} {harm:?}"
                 );
-                assert_eq!(world.state().past[0].result, "grown");
+                assert_eq!(world.state().past[0].result.as_str(), "grown");
             }
         }
     }
@@ -129,7 +129,8 @@ fn a_failure_before_anything_was_extended_fails_and_one_in_between_needs_attenti
         world.inject("lvextend", after, Harm::Fails);
         let daemon = world.daemon();
         assert!(ended_as(&daemon.alert("vg/pool"), outcome), "{after}");
-        // Data and metadata do not depend on one another: nothing is half-done, what is missing comes with the next alert.
+        // Data and metadata do not depend on one another: nothing is half-done, what is missing comes with the next
+        // alert.
         assert!(refused(&daemon.alert("vg/pool"), Code::Cooldown));
         world.minutes(11);
         assert!(ended_as(&daemon.alert("vg/pool"), Outcome::Grown));

@@ -1,5 +1,5 @@
-//! Random hosts, random configs, random alerts: never beyond a limit, never a smaller volume, never one that is not in the
-//! config, and never a plan that LVM then refuses.
+//! Random hosts, random configs, random alerts: never beyond a limit, never a smaller volume, never one that is not in
+//! the config, and never a plan that LVM then refuses.
 
 mod common;
 

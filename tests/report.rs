@@ -1,5 +1,5 @@
-//! Reports: a simulated week whose report is shipped as the example, what findings there are, and names that try to be more
-//! than text. `UPDATE_DOCS=1 cargo test --test report` writes the example and the golden file.
+//! Reports: a simulated week whose report is shipped as the example, what findings there are, and names that try to be
+//! more than text. `UPDATE_DOCS=1 cargo test --test report` writes the example and the golden file.
 
 mod common;
 
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use common::*;
 use jiff::Timestamp;
+use lvm_autoscaler::command::Tool;
 use lvm_autoscaler::config::{Config, ReportFormat};
 use lvm_autoscaler::host::sim::{self, Harm};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::Inventory;
 use lvm_autoscaler::journal::{Event, Journal, Source, State};
-use lvm_autoscaler::plan::{Code, Moment, Refusal, Tool};
+use lvm_autoscaler::plan::{Code, Moment, Refusal};
 use lvm_autoscaler::report::store::Store;
 use lvm_autoscaler::report::{Facts, Report, Snapshot, Urgency, render};
 use lvm_autoscaler::units::Bytes;
@@ -87,8 +88,8 @@ fn report(world: &World, state: &State, earlier: &[Snapshot], since: Option<Time
     (Report::new(&facts), Snapshot::new(&inventory, facts.now))
 }
 
-/// Seven days, hour by hour: the daemon looks every quarter of an hour, Alertmanager repeats what is still true every six
-/// hours, and each midnight a report is kept.
+/// Seven days, hour by hour: the daemon looks every quarter of an hour, Alertmanager repeats what is still true every
+/// six hours, and each midnight a report is kept.
 fn week() -> (World, Report, Store) {
     let world = World::new(WEEK, WEEK_CONFIG);
     // Sentences name it, and the folder of a test is another one each time.
@@ -167,11 +168,11 @@ fn the_report_of_a_simulated_week_is_the_example() {
 
     // What the example claims is what happened.
     let state = world.state();
-    let grown = state.past.iter().filter(|past| past.result == "grown").count();
+    let grown = state.past.iter().filter(|past| past.result.as_str() == "grown").count();
     assert_eq!(report.summary.grown, grown);
     assert!(grown >= 5, "a week in which {grown} volumes grew is no example");
     for outcome in ["failed", "needs_attention", "grown"] {
-        assert!(report.operations.iter().any(|operation| operation.outcome == outcome), "{outcome}");
+        assert!(report.operations.iter().any(|operation| operation.outcome.as_str() == outcome), "{outcome}");
     }
     assert!(report.findings.is_sorted_by_key(|finding| finding.urgency));
     let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
@@ -368,6 +369,23 @@ fn a_journal_or_an_inventory_that_is_not_current_is_found() {
     }
 }
 
+/// Two commands for one volume, of which only one is right, nobody could tell apart.
+#[test]
+fn what_is_left_is_named_once_whatever_else_must_be_known() {
+    let world = World::usual();
+    // The backup goes to memory, which is told behind the commands.
+    world.sim.with(|model| model.state_usage = None);
+    world.inject("resize2fs", 0, Harm::Fails);
+    world.daemon().alert("vg/data");
+    let parked = world.state().parked[&lv("vg/data")].clone();
+    assert!(parked.account.to_string().contains("run: resize2fs /dev/mapper/vg-data; the metadata backup"));
+    let (report, _) = report(&world, &world.state(), &[], None);
+    let finding = report.findings.iter().find(|finding| finding.code == "needs_attention").expect("found");
+    assert_eq!(finding.commands, ["resize2fs /dev/mapper/vg-data"]);
+    assert!(finding.sentence.contains("is gone after a reboot, copy it"), "{}", finding.sentence);
+    assert!(!finding.sentence.contains("run: "), "{}", finding.sentence);
+}
+
 /// That the copies of a superblock are outdated is not seen by a look at everything.
 #[test]
 fn what_only_a_look_at_the_volume_shows_keeps_its_command() {
@@ -394,7 +412,7 @@ fn hostile_names_stay_text() {
     model.vg("vg").expect("a group").pvs[0].name = format!("/dev/{NAME}");
     let world = World::of(model, CONFIG);
     let refusal = Refusal::new(Code::UnknownTarget, format!("no {NAME}"));
-    let refused = Event::Refused { request: None, lv: None, source: Source::Alertmanager, refusal };
+    let refused = Event::Refused { request: None, lv: None, source: Source::Alertmanager, refusal, more: 0 };
     Journal::open(world.folder.path()).expect("a journal").append(world.sim.moment(), vec![refused]).expect("writable");
     let inventory = inventory(&world);
     let state = world.state();

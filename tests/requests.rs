@@ -1,19 +1,20 @@
-//! Requests that are wrong in every way we could think of, at the daemon as it is shipped: each is answered as it should be
-//! (or its connection closed where HTTP says so), nothing of it is in the journal, and the daemon lives on in the same memory.
+//! Requests that are wrong in every way we could think of, at the daemon as it is shipped: each is answered as it
+//! should be (or its connection closed where HTTP says so), nothing of it is in the journal, and the daemon lives on in
+//! the same memory.
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::net::Shutdown;
 
 use common::CONFIG;
 use common::part::say;
 use common::place::{Place, Served};
+use common::server::connect;
 
-/// What the rounds after the first may add to the resident memory: a few of the largest bodies, which allocators keep. They
-/// send more than that, so a daemon that kept what it read would be seen.
+/// What the rounds after the first may add to the resident memory: a few of the largest bodies, which allocators keep.
+/// They send more than that, so a daemon that kept what it read would be seen.
 const AT_MOST_KIB: u64 = 8 << 10;
 const ROUNDS: usize = 4;
 const HOOK: &str = "/webhook/alertmanager";
@@ -47,7 +48,7 @@ fn post_to(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     request(
         &format!("POST {path} HTTP/1.1"),
-        &format!("Host: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}"),
+        &format!("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}"),
         body,
     )
 }
@@ -177,14 +178,14 @@ fn addressed() -> Vec<Case> {
         cases.push(case(path, post_to(path, "", body.as_bytes()), &[404]));
     }
     for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "P0ST", "MADEUP"] {
-        let bytes = request(&format!("{method} {HOOK} HTTP/1.1"), "Host: x\r\n", b"");
+        let bytes = request(&format!("{method} {HOOK} HTTP/1.1"), "Host: localhost\r\n", b"");
         cases.push(case(method, bytes, &[405]));
     }
     for path in ["/", "/metrics", "/-/healthy", "/-/ready", "/report", "/api/v1/targets"] {
         cases.push(case(&format!("POST {path}"), post_to(path, "", body.as_bytes()), &[405]));
     }
     let typed = |headers: &str| {
-        let headers = format!("Host: x\r\nContent-Length: {}\r\n{headers}", body.len());
+        let headers = format!("Host: localhost\r\nContent-Length: {}\r\n{headers}", body.len());
         request(&format!("POST {HOOK} HTTP/1.1"), &headers, body.as_bytes())
     };
     for headers in [
@@ -201,8 +202,8 @@ fn addressed() -> Vec<Case> {
     }
     for host in [
         "",
-        "Host: x\r\nHost: x\r\n",
-        "Host: x\r\nHost: y\r\n",
+        "Host: localhost\r\nHost: localhost\r\n",
+        "Host: localhost\r\nHost: y\r\n",
         "Host: a b\r\n",
         "Host: x/y\r\n",
         "Host: u@x\r\n",
@@ -212,8 +213,8 @@ fn addressed() -> Vec<Case> {
         let bytes = request(&format!("POST {HOOK} HTTP/1.1"), &headers, body.as_bytes());
         cases.push(case(&format!("host {host:?}"), bytes, &[400]));
     }
-    cases.push(case("CONNECT", request("CONNECT x:443 HTTP/1.1", "Host: x:443\r\n", b""), &[404]));
-    cases.push(case("OPTIONS *", request("OPTIONS * HTTP/1.1", "Host: x\r\n", b""), &[404]));
+    cases.push(case("CONNECT", request("CONNECT x:443 HTTP/1.1", "Host: localhost:443\r\n", b""), &[404]));
+    cases.push(case("OPTIONS *", request("OPTIONS * HTTP/1.1", "Host: localhost\r\n", b""), &[404]));
     // The absolute form must be understood, so it is the body that is wrong.
     cases.push(case("an absolute URI", post_to(&format!("http://x{HOOK}"), "", b"{}"), &[400]));
     cases
@@ -223,8 +224,9 @@ fn addressed() -> Vec<Case> {
 fn framed() -> Vec<Case> {
     let body = payload();
     let length = body.len();
-    let head =
-        |headers: &str| format!("POST {HOOK} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}\r\n");
+    let head = |headers: &str| {
+        format!("POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n")
+    };
     let mut cases = vec![];
     for said in [
         "-1".to_owned(),
@@ -317,7 +319,7 @@ fn framed() -> Vec<Case> {
 
 /// Heads that are no HTTP/1.1.
 fn heads() -> Vec<Case> {
-    let get = |line: &str, headers: &str| request(line, &format!("Host: x\r\n{headers}"), b"");
+    let get = |line: &str, headers: &str| request(line, &format!("Host: localhost\r\n{headers}"), b"");
     let many: String = (0..101).map(|n| format!("X-{n}: y\r\n")).collect();
     let flood: String = (0..5000).map(|n| format!("X-{n}: y\r\n")).collect();
     let long = "x".repeat(70_000);
@@ -353,7 +355,7 @@ fn heads() -> Vec<Case> {
         case("a path of 70 KB", get(&format!("GET /{long} HTTP/1.1"), ""), &[414]),
         case("a method of 140 KB", get(&format!("{} / HTTP/1.1", longer.to_uppercase()), ""), &[431]),
         cut("nothing", "", &[]),
-        cut("gone in the head", format!("POST {HOOK} HTTP/1.1\r\nHost: x\r\nContent-"), &[]),
+        cut("gone in the head", format!("POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nContent-"), &[]),
         cut("gone in the method", "PO", &[]),
     ]
 }
@@ -365,8 +367,7 @@ fn address(served: &Served) -> String {
 
 /// The statuses of everything that is answered until the connection ends.
 fn answers(address: &str, case: &Case) -> Vec<u16> {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+    let mut stream = connect(address).expect("it listens");
     // Who is refused early may not get rid of all of it.
     let _ = stream.write_all(&case.bytes);
     if case.ends {
@@ -404,7 +405,7 @@ fn wrong_requests_are_refused_and_leave_nothing_behind() {
     let place = Place::new(CONFIG);
     let served = place.serve(&[]);
     let address = address(&served);
-    let healthy = case("healthy", request("GET /-/healthy HTTP/1.1", "Host: x\r\n", b""), &[200]);
+    let healthy = case("healthy", request("GET /-/healthy HTTP/1.1", "Host: localhost\r\n", b""), &[200]);
     assert_eq!(answers(&address, &healthy), [200]);
     let cases: Vec<Case> = [bodies(), addressed(), framed(), heads()].into_iter().flatten().collect();
     assert!(cases.len() >= 60);

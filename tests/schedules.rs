@@ -1,7 +1,8 @@
 //! Random schedules of alerts, faults, crashes, restarts, passing time and people: whatever happens, the promises hold.
 //!
 //! Each schedule is made from its seed alone, which a failure names; `SCHEDULE_SEED=17` runs that one. `make test` runs
-//! some, from a random seed on, `make soak` ten thousand; `SCHEDULES=100` and `SCHEDULES_FROM=17` say how many and which.
+//! some, from a random seed on, `make soak` ten thousand; `SCHEDULES=100` and `SCHEDULES_FROM=17` say how many and
+//! which.
 
 mod common;
 
@@ -162,7 +163,8 @@ impl Run {
         self.check(&before);
     }
 
-    /// What died in the growth of an XFS may have been the whole machine, before the copies of the superblock were written.
+    /// What died in the growth of an XFS may have been the whole machine, before the copies of the superblock were
+    /// written.
     fn cut_power(&mut self, crash: &str) -> &'static str {
         if !crash.contains("after xfs_growfs") || self.dice.roll(4) == 0 {
             return "";
@@ -209,7 +211,7 @@ impl Run {
             let ends: Vec<_> = past
                 .iter()
                 .filter(|past| past.lv.as_ref() == Some(&lv(name)))
-                .filter(|past| Outcome::ALL.iter().any(|outcome| outcome.as_str() == past.result))
+                .filter(|past| Outcome::ALL.iter().any(|outcome| outcome.as_str() == past.result.as_str()))
                 .map(|past| past.at)
                 .collect();
             for pair in ends.windows(2) {
@@ -287,7 +289,7 @@ fn run(seed: u64) -> (usize, usize) {
         run.event();
     }
     run.check_cooldown();
-    let grown = run.world.state().past.iter().filter(|past| past.result == "grown").count();
+    let grown = run.world.state().past.iter().filter(|past| past.result.as_str() == "grown").count();
     let crashed = run.log.iter().filter(|line| line.contains(": crash")).count();
     run.end();
     (grown, crashed)

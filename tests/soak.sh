@@ -53,17 +53,30 @@ section crashes test_target crash --test recovery
 # Every command of every kind of plan fails, hangs, lies, runs twice.
 section faults test_target faults --test kinds
 section journal test_target journal --test format
+# All attacks at once for two minutes, and a storm of honest alerts.
+section attacks test_target attack together -- --nocapture
+# The daemon killed under load 100 times, and the alerts that it had accepted looked for afterwards.
+section storm test_target storm what_was_answered -- --nocapture
 
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
 section kills tests/vm/run.sh --timeout 3000 kills::
 section cuts tests/vm/cuts.sh
+# The power cut and the disks' caches lost with it, 25 times on each of two layouts; and five targets that grow 20 times each
+# while another administrator and the daemon's misfortunes go on.
+section caches tests/vm/run.sh --memory 4G --timeout 5400 caches::
+section load tests/vm/run.sh --memory 5G --timeout 7200 load::
+# Each trouble once, with a real Prometheus and Alertmanager: what people get of it. And a day without any.
+section troubles tests/vm/run.sh --timeout 7200 troubles
+
+# Every kind of file system on every layout, beside the same done by hand.
+section matrix tests/vm/run.sh --timeout 7200 matrix::
 
 # The documents, as a person would follow them.
 section drills tests/scenes/run.sh drills
 section manual tests/scenes/run.sh troubleshooting
 section install tests/vm/install.sh
 
-# What docs/tuning.md claims about layouts, measured again; writes its tables.
+# What docs/lvm/tuning.md claims about layouts, measured again; writes its tables.
 section tuning tests/bench/layouts.sh
 
 # What is given to users: the same bytes wherever it is built. And on the LVM of other releases than that of `make test`.

@@ -1,20 +1,21 @@
-//! A storm: 10,000 alerts in 200 requests over 20 connections, to a daemon whose journal is on a real disk. All are answered,
-//! what was accepted is decided about, and memory stays bounded. `make bench` runs it too and prints how long answers took.
+//! A storm: 10,000 alerts in 200 requests over 20 connections, to a daemon whose journal is on a real disk. All are
+//! answered, what was accepted is decided about, and memory stays bounded. `make bench` runs it too and prints how long
+//! answers took.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a test starts a daemon and says what it measured"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test starts a daemon")]
+
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use common::part::{is_soak, say};
+use common::server::{Answer, kept};
 use lvm_autoscaler::journal::{Event, Journal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -113,9 +114,10 @@ impl Daemon {
     }
 
     fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = BufReader::new(TcpStream::connect(self.address).ok()?);
-        stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
-        answer(&mut stream).ok()
+        let mut stream = kept(self.address).ok()?;
+        stream.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
+        let answer = Answer::next(&mut stream).ok()?;
+        Some((answer.status, answer.body))
     }
 
     /// The sum over all series that begin so, by volume.
@@ -152,27 +154,6 @@ impl Drop for Daemon {
     }
 }
 
-fn answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<(u16, String)> {
-    let (mut status, mut length, mut line) = (0, 0, String::new());
-    loop {
-        line.clear();
-        if stream.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let lower = line.trim().to_ascii_lowercase();
-        if let Some(rest) = lower.strip_prefix("http/1.1 ") {
-            status = rest.split(' ').next().and_then(|code| code.parse().ok()).unwrap_or(0);
-        } else if let Some(rest) = lower.strip_prefix("content-length: ") {
-            length = rest.parse().unwrap_or(0);
-        } else if lower.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
-}
-
 /// The alerts of one request: each volume comes ten times in the whole storm.
 fn request(number: usize) -> Vec<u8> {
     let alert = |n: usize| {
@@ -186,7 +167,7 @@ fn request(number: usize) -> Vec<u8> {
     let body =
         json!({ "version": "4", "status": "firing", "groupKey": number.to_string(), "alerts": alerts }).to_string();
     let head = format!(
-        "POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /webhook/alertmanager HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     [head.into_bytes(), body.into_bytes()].concat()
@@ -201,14 +182,13 @@ fn storm(queue: usize) {
         for connection in 0..CONNECTIONS {
             let (daemon, results) = (&daemon, &results);
             scope.spawn(move || {
-                let mut stream = BufReader::new(TcpStream::connect(daemon.address).expect("it listens"));
-                stream.get_ref().set_nodelay(true).expect("a socket");
+                let mut stream = kept(daemon.address).expect("it listens");
                 for number in (connection..REQUESTS).step_by(CONNECTIONS) {
                     let bytes = request(number);
                     loop {
                         let asked = Instant::now();
                         stream.get_mut().write_all(&bytes).expect("sent");
-                        let (status, body) = answer(&mut stream).expect("answered");
+                        let Answer { status, body, .. } = Answer::next(&mut stream).expect("answered");
                         let took = asked.elapsed();
                         let body: Value = serde_json::from_str(&body).expect("JSON");
                         let alerts = body["alerts"].as_array().expect("a verdict each");
@@ -255,13 +235,13 @@ fn storm(queue: usize) {
     // A request is 13 KB and there are 20 at a time: far more would mean that something is kept.
     assert!(peak < before + 64, "{before} MiB before, {peak} MiB at the most");
     // A row of docs/performance.md.
-    eprintln!(
+    say(&format!(
         "figures: | {queue} | {:.2} s | {again} | {:.1} ms | {:.1} ms | {:.1} ms | {before} MiB | {peak} MiB |",
         took.as_secs_f64(),
         at(0.5),
         at(0.99),
         at(1.0),
-    );
+    ));
 }
 
 #[test]
@@ -274,9 +254,19 @@ fn with_a_short_queue_the_rest_comes_again_and_is_accepted() {
     storm(100);
 }
 
-/// SIGKILL after so many answers. Whoever was answered 202 does not come again, so what that said is on disk, and the next
-/// daemon decides about it; nothing is decided about twice.
-fn killed_after(answers: usize) {
+/// The alerts of one kill.
+struct Killed {
+    /// By the answers that the senders read.
+    accepted: usize,
+    /// By the journal that was left behind.
+    written: usize,
+    /// Those of them that only the next daemon decided about.
+    pending: usize,
+}
+
+/// SIGKILL after so many answers. Whoever was answered 202 does not come again, so what that said is on disk, and the
+/// next daemon decides about it; nothing is decided about twice.
+fn killed_after(answers: usize) -> Killed {
     let mut daemon = Daemon::start(1000);
     let answered = Mutex::new((0, BTreeMap::<String, usize>::new()));
     let (address, process) = (daemon.address, Pid::from_raw(daemon.process.id().cast_signed()));
@@ -284,13 +274,12 @@ fn killed_after(answers: usize) {
         for connection in 0..CONNECTIONS {
             let answered = &answered;
             scope.spawn(move || {
-                let Ok(stream) = TcpStream::connect(address) else { return };
-                let mut stream = BufReader::new(stream);
+                let Ok(mut stream) = kept(address) else { return };
                 for number in (connection..REQUESTS).step_by(CONNECTIONS) {
                     if stream.get_mut().write_all(&request(number)).is_err() {
                         return;
                     }
-                    let Ok((status, body)) = answer(&mut stream) else { return };
+                    let Ok(Answer { status, body, .. }) = Answer::next(&mut stream) else { return };
                     let body: Value = serde_json::from_str(&body).expect("JSON");
                     let mut answered = answered.lock().expect("no panic");
                     answered.0 += 1;
@@ -313,6 +302,10 @@ fn killed_after(answers: usize) {
     let (count, promised) = answered.into_inner().expect("no panic");
     assert!((answers..REQUESTS).contains(&count), "it was meant to die in the middle, after {count} answers");
 
+    let witness = std::fs::read_to_string(daemon.folder.path().join("state.simulated.witness")).expect("there is one");
+    let known: u64 = witness.trim().parse().expect("a number");
+    let written = Journal::peek(&daemon.state()).expect("a journal").records;
+    assert!(known <= written, "the witness knows of {known} records, there are {written}");
     let (received, decided) = daemon.journal();
     for (lv, times) in &promised {
         let found = received.get(lv).map_or(0, BTreeSet::len);
@@ -337,16 +330,23 @@ fn killed_after(answers: usize) {
     let (_, mut decided) = daemon.journal();
     decided.sort_unstable();
     assert_eq!(decided, Vec::from_iter(all), "each once");
-    eprintln!(
-        "killed after {count} answers: {} requests in the journal, {} of them were pending, all decided by the next daemon",
-        decided.len(),
-        pending.len()
-    );
+    Killed { accepted: promised.values().sum(), written: decided.len(), pending: pending.len() }
 }
 
+/// Three kills in `make test`, a hundred in `make soak`, each after another number of answers.
 #[test]
 fn what_was_answered_202_is_decided_about_after_a_kill_in_the_middle_of_a_storm() {
-    for answers in [1, 10, 40] {
-        killed_after(answers);
+    let moments: Vec<usize> = if is_soak() { (1..=100).collect() } else { vec![1, 10, 40] };
+    let (mut accepted, mut written, mut pending) = (0, 0, 0);
+    for answers in &moments {
+        let killed = killed_after(*answers);
+        accepted += killed.accepted;
+        written += killed.written;
+        pending += killed.pending;
     }
+    say(&format!(
+        "figures: {} kills under load: {accepted} alerts were accepted, {written} were in the journal, {pending} of these were \
+         pending; each was decided about once",
+        moments.len()
+    ));
 }

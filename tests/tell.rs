@@ -1,5 +1,5 @@
-//! Who is told of what, and what the audit log has: on the simulated host, with a real journal. What needs a real mail
-//! server is in tests/tell.sh.
+//! Notifications and the audit log say what happened, on the simulated host with a real journal. The tests that need a
+//! real mail server are in tests/tell.sh.
 
 mod common;
 
@@ -230,6 +230,7 @@ fn alerts_that_name_no_target_are_told_once_an_hour_each_kind() {
         lv: None,
         source: Source::Alertmanager,
         refusal: Refusal::new(code, "the labels say so".to_owned()),
+        more: 0,
     };
     for _ in 0..3 {
         let both = [Code::UnknownTarget, Code::AmbiguousAlert].map(refuse).to_vec();
@@ -443,7 +444,7 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
             "c.yaml:4:17: notify[0].webhook.template: line 2 of the template",
         ),
         ("notify: [{ email: { from: a@b.c, to: [a@b.c] } }]", "smarthost: is missing"),
-        ("notify: [{ email: { smarthost: h, from: a@b.c, to: [a@b.c] } }]", "\"h\" is no server"),
+        ("notify: [{ email: { smarthost: h, from: a@b.c, to: [a@b.c] } }]", "\"h\" is not a server"),
         ("notify: [{ email: { smarthost: 'h:25', from: a, to: [a@b.c] } }]", "notify[0].email.from: \"a\""),
         ("notify: [{ email: { smarthost: 'h:25', from: a@b.c, to: [a@b.c, 'x\ny@b.c'] } }]", "notify[0].email.to[1]"),
         ("notify: [{ email: { smarthost: 'h:25', from: a@b.c, to: [] } }]", "notify[0].email.to: is empty"),

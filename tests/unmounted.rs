@@ -1,4 +1,5 @@
-//! File systems that are mounted nowhere, and btrfs, on the simulated host: what is done, in which order, and what stops it.
+//! File systems that are mounted nowhere, and btrfs, on the simulated host: what is done, in which order, and what
+//! stops it.
 
 mod common;
 
@@ -81,7 +82,7 @@ fn what_is_in_use_or_unsound_is_not_touched() {
             "is mounted at /elsewhere, not at /data",
         ),
         (Code::FsErrors, |m| fs(m, "vg/data").errors = 2, "(2 counted)"),
-        (Code::FsUnsupported, |m| m.missing_tools = vec![lvm_autoscaler::plan::Tool::E2fsck], "tools.e2fsck"),
+        (Code::FsUnsupported, |m| m.missing_tools = vec![lvm_autoscaler::command::Tool::E2fsck], "tools.e2fsck"),
         (Code::FsUnsupported, |m| fs(m, "vg/data").signature = Some(String::new()), "cannot be grown"),
     ];
     for (code, change, part) in cases {
@@ -104,8 +105,8 @@ fn what_e2fsck_cannot_mend_alone_is_a_persons_before_anything_is_extended() {
     assert!(ended_as(&daemon.alert("vg/data"), Outcome::NeedsAttention));
     assert_eq!(changes(&world), [CHECK]);
     let parked = world.state().parked[&lv("vg/data")].clone();
-    assert_eq!(parked.commands, ["e2fsck -f /dev/mapper/vg-data"]);
-    assert!(parked.sentence.contains("e2fsck exited with 5"), "{}", parked.sentence);
+    assert_eq!(parked.account.commands, ["e2fsck -f /dev/mapper/vg-data"]);
+    assert!(parked.account.to_string().contains("e2fsck exited with 5"), "{}", parked.account.to_string());
     assert!(refused(&daemon.alert("vg/data"), Code::OperationInProgress));
     world.sim.with(|model| fs(model, "vg/data").checked = true);
     world.minutes(11);
@@ -139,9 +140,9 @@ fn a_crash_anywhere_is_gone_on_with_and_what_somebody_mounted_meanwhile_is_left_
                 let after_check = command == "e2fsck" && harm == Harm::CrashBefore;
                 match (mounted, begun) {
                     (false, _) => assert_eq!((past.result.as_str(), world.fills("vg/data")), ("grown", true), "{what}"),
-                    (true, false) => assert_ne!(past.result, "grown", "{what} {after_check}"),
+                    (true, false) => assert_ne!(past.result.as_str(), "grown", "{what} {after_check}"),
                     (true, true) => {
-                        assert_eq!(past.result, "needs_attention", "{what}");
+                        assert_eq!(past.result.as_str(), "needs_attention", "{what}");
                         let left = if world.fills("vg/data") { vec![] } else { vec![GROW.to_owned()] };
                         assert_eq!(past.commands, left, "{what}");
                         // Mounted resize2fs works just as well.
@@ -168,7 +169,7 @@ fn a_btrfs_grows_where_it_is_mounted() {
     let world = World::new(&host, CONFIG);
     world.inject("btrfs", 0, Harm::Fails);
     assert!(ended_as(&world.daemon().alert("vg/media"), Outcome::NeedsAttention));
-    let commands = world.state().parked[&lv("vg/media")].commands.clone();
+    let commands = world.state().parked[&lv("vg/media")].account.commands.clone();
     assert_eq!(commands, ["btrfs filesystem resize --enqueue 1:max /media"]);
 
     let world = World::new(&host, CONFIG);
@@ -176,7 +177,7 @@ fn a_btrfs_grows_where_it_is_mounted() {
     assert!(refused(&world.daemon().alert("vg/media"), Code::FsUnsupported));
     world.sim.with(|model| {
         fs(model, "vg/media").devices = 1;
-        model.missing_tools = vec![lvm_autoscaler::plan::Tool::Btrfs];
+        model.missing_tools = vec![lvm_autoscaler::command::Tool::Btrfs];
     });
     assert!(refused(&world.daemon().alert("vg/media"), Code::FsUnsupported));
     assert!(world.sim.changes().is_empty());

@@ -1,5 +1,5 @@
 #!/bin/bash
-# In the guest: measures what docs/tuning.md says about layouts, with the document's own commands, on four slow disks
+# In the guest: measures what docs/lvm/tuning.md says about layouts, with the document's own commands, on four slow disks
 # (/dev/vdb to vde) and a fast one (vdf). Prints tables whose lines begin with their names, and each claim with its verdict.
 # shellcheck disable=SC2154 # disk1 to disk4 are exported in a loop
 set -euo pipefail
@@ -75,7 +75,7 @@ random_write=(timed --rw=randwrite --bs=4k)
 
 # Each layout: made, measured, grown online by the document's command.
 layouts() {
-    echo "layouts | | read in order | write in order | read 4 KiB here and there | write 4 KiB here and there | one small write after the other |"
+    echo "layouts | | sequential read | sequential write | random read, 4 KiB | random write, 4 KiB | synchronous write, 4 KiB |"
     echo "layouts |---|--:|--:|--:|--:|--:|"
     local layout column before figures
     declare -gA kb
@@ -103,13 +103,13 @@ layouts() {
         umount "$mount"
         gone
     done
-    claim "4 stripes read in order at least three times as fast" "${kb[striped,sequential_read]}" '>' "3 * ${kb[linear,sequential_read]}"
-    claim "4 stripes write here and there at least three times as fast" "${kb[striped,random_write]}" '>' "3 * ${kb[linear,random_write]}"
+    claim "4 stripes: sequential reads at least three times as fast" "${kb[striped,sequential_read]}" '>' "3 * ${kb[linear,sequential_read]}"
+    claim "4 stripes: random writes at least three times as fast" "${kb[striped,random_write]}" '>' "3 * ${kb[linear,random_write]}"
     claim "4 stripes do not help one write after the other" "${kb[striped,one_by_one]}" '<' "1.3 * ${kb[linear,one_by_one]}"
     claim "RAID1 reads from both legs" "${kb[raid1,random_read]}" '>' "1.5 * ${kb[linear,random_read]}"
     claim "RAID1 writes no faster" "${kb[raid1,sequential_write]}" '<' "1.1 * ${kb[linear,sequential_write]}"
-    claim "RAID10 writes here and there faster than RAID5" "${kb[raid10,random_write]}" '>' "1.5 * ${kb[raid5,random_write]}"
-    claim "RAID5 reads in order at least twice as fast" "${kb[raid5,sequential_read]}" '>' "2 * ${kb[linear,sequential_read]}"
+    claim "RAID10: random writes faster than RAID5" "${kb[raid10,random_write]}" '>' "1.5 * ${kb[raid5,random_write]}"
+    claim "RAID5: sequential reads at least twice as fast" "${kb[raid5,sequential_read]}" '>' "2 * ${kb[linear,sequential_read]}"
     claim "RAID5 makes one write after the other slower" "${kb[raid5,one_by_one]}" '<' "0.8 * ${kb[linear,one_by_one]}"
     claim "a thin volume that is allocated is as fast as its disk" "${kb[thin,random_read]}" '>' "0.8 * ${kb[linear,random_read]}"
 }
@@ -122,7 +122,7 @@ stripes() {
     whole=$(timed --rw=randwrite --bs=192k)
     part=$(timed --rw=randwrite --bs=192k --blockalign=192k --offset=32k)
     small=$(timed --rw=randwrite --bs=32k)
-    echo "stripes | writes here and there, RAID5 of 3 data stripes of 64 KiB | KB/s, whole stripe = 1 |"
+    echo "stripes | random writes, RAID5 of 3 data stripes of 64 KiB | KB/s, whole stripe = 1 |"
     echo "stripes |---|--:|"
     echo "stripes | 192 KiB, a whole stripe | 1.00 |"
     echo "stripes | 192 KiB, beginning 32 KiB after a stripe does | $(ratio "$part" "$whole") |"
@@ -141,7 +141,7 @@ thin() {
     base_order=$(speed --rw=write --bs=1m)
     base_small=$(timed --rw=randwrite --bs=4k)
     gone
-    echo "thin | chunk | new chunks zeroed | write in order, first | again | write 4 KiB here and there, first | again |"
+    echo "thin | chunk | new chunks zeroed | sequential write, first | again | random write, 4 KiB, first | again |"
     echo "thin |--:|---|--:|--:|--:|--:|"
     for chunk in 64k 512k; do
         for zero in y n; do
@@ -165,7 +165,7 @@ thin() {
 # What a snapshot costs the writes of its origin, on the first write to a chunk and on the next.
 snapshots() {
     local base_order base_small kind first_order first_small again_small
-    echo "snapshots | snapshot | write in order, first | write 4 KiB here and there, first | again |"
+    echo "snapshots | snapshot | sequential write, first | random write, 4 KiB, first | again |"
     echo "snapshots |---|--:|--:|--:|"
     quietly lvcreate -y --type linear -L 128m -n data bench_vg "$disk1"
     base_order=$(speed --rw=write --bs=1m)
@@ -202,7 +202,7 @@ one_kind() { # NAME CHUNK; the snapshot is there. The first half of the volume f
 # do for writes.
 cache() {
     local base_read base_write mode cold warm small commits base_commits
-    echo "cache | cache of 64 MiB on a disk eight times as fast | read 4 KiB here and there in 48 MiB, first 2 s | after 30 s | write | one small write after the other |"
+    echo "cache | cache of 64 MiB on a disk eight times as fast | random read, 4 KiB, in 48 MiB, first 2 s | after 30 s | random write | synchronous write |"
     echo "cache |---|--:|--:|--:|--:|"
     for mode in writethrough writeback; do
         follow tuning.md linear
@@ -326,12 +326,12 @@ growing() {
 
 quietly follow tuning.md group
 # How fast the machine would be without throttles is of no use; that it is fast enough is.
-echo "the fast disk as it is: $(device=$fast timed --rw=randread --bs=4k) KB/s here and there, $(device=$fast timed --rw=read --bs=1m) KB/s in order"
+echo "the fast disk as it is: $(device=$fast timed --rw=randread --bs=4k) KB/s random, $(device=$fast timed --rw=read --bs=1m) KB/s sequential"
 (($#)) || set -- readahead layouts thin stripes cache snapshots growths growing
 for part; do
     echo "== $part"
     "$part"
     echo "done: $part" # or its table would be half of one
 done
-echo "figures: $broken claims of docs/tuning.md do not hold"
+echo "figures: $broken claims of docs/lvm/tuning.md do not hold"
 ((broken == 0))

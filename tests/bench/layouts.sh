@@ -1,5 +1,5 @@
 #!/bin/bash
-# What `make tuning` runs: measures the layouts of docs/tuning.md with fio in the virtual machine, with the document's own
+# What `make tuning` runs: measures the layouts of docs/lvm/tuning.md with fio in the virtual machine, with the document's own
 # commands, on disks that QEMU throttles. Writes the tables into the document and fails if a relation that the document
 # claims does not hold. About a quarter of an hour; needs root and apt.
 set -euo pipefail
@@ -9,7 +9,7 @@ if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
     echo "SKIPPED: the layouts (they need root and apt)"
     exit 0
 fi
-page=docs/tuning.md
+page=docs/lvm/tuning.md
 folder=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tuning
 share=$folder/share
 mkdir -p "$share"

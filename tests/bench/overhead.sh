@@ -23,19 +23,19 @@ cat >>"$page" <<PAGE
 
 ## An operation
 
-From an alert to the last record of the journal, beside the same growth of an equal volume by hand, by turns in the same
+The time from an alert to the last record of the journal, compared with the same growth of an equal volume by hand, in turns in the same
 virtual machine; medians. \`make bench\` measures it and fails above a ratio of 1.5.
 
 $(grep '^|' <<<"$table")
 
-What the daemon does that a hand does not: it has LVM report once, before the decision, with \`blkid\` beside it, writes ten records to
-disk, and sees after each step from what the kernel shows whether its goal is reached; LVM is asked again only where that does not
-show it. The one look is most of the rest and stays: it is what tells whether growing is right at all. Nor would a smaller one be much
-shorter: seven eighths of it are what \`lvm vgs -o vg_name\` takes, LVM's start.
+The daemon does three things that are not done by hand. Before the decision it runs one LVM report, and \`blkid\` beside it. It writes ten records to
+disk. After each step it checks in the kernel's view whether the goal is reached, and runs another report only if that does not
+show it. The first report is most of *the rest*. It cannot be left out, because the decision depends on it, and a smaller one would hardly be
+faster: seven eighths of its time are the start of LVM, as \`lvm vgs -o vg_name\` shows.
 
-Its commands cost what they cost by hand as long as lvm.conf says what they would say with \`--config\` (the daemon finds out and
-looks at the files before each command); with that option LVM reads its configuration twice, a fifth to a third of a command.
-Debian 12, LVM 2.03.16, two emulated cores, load average of the machine below them $load: everything takes several times as
-long as on a real machine, programs more than waiting for a disk.
+The daemon's commands take as long as by hand if lvm.conf already has the settings that they would set with \`--config\`, which the daemon checks before
+each command. With that option LVM reads its configuration twice, which takes a fifth to a third of a command.
+Debian 12, LVM 2.03.16, two emulated cores, load average of the machine below them $load: all times are several times as
+long as on a real machine, those of programs more than those of disks.
 PAGE
 exit "$status"

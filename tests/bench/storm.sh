@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 cargo test --release --locked --test storm --no-run
 said=$(cargo test --release --locked --test storm -- --nocapture --test-threads=1 2>&1) || { echo "$said"; exit 1; }
-rows=$(sed -nE 's/.*figures: //p' <<<"$said")
+rows=$(sed -nE 's/.*figures: \|/|/p' <<<"$said")
 echo "$rows"
 (($(grep -c '^|' <<<"$rows") == 2)) || { echo "two rows were expected"; exit 1; }
 
@@ -18,16 +18,16 @@ $before
 
 ## A storm of alerts
 
-10,000 alerts for 1,000 volumes in 200 requests over 20 connections at once, each request of 50 alerts. Every answer of 202
-means that what was accepted is on disk: one fsync brings everything that came meanwhile. Beyond the bound of the queue
-the answer is 503 and the request comes again, after 100 ms here. Nothing is lost, and each volume is decided about as often as it was accepted.
+10,000 alerts for 1,000 volumes in 200 requests over 20 connections at once, each request of 50 alerts. A 202
+means that the accepted alerts are on disk; one fsync covers all requests that arrived meanwhile. If the queue is full
+the answer is 503, and the client retries, here after 100 ms. No alert is lost, and there is one decision for each accepted request.
 
-| queue | answered 202 after | 503, came again | p50 | p99 | slowest | memory before | at the most |
+| queue | all answered 202 after | 503 and retried | p50 | p99 | slowest | memory before | maximum |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 $rows
 
-The clients share the machine's two cores with the daemon, and a request waits for those before it: this is the time under
-full load, not that of one alert.
+The clients share the machine's two cores with the daemon, and a request waits for those before it. The times are those under
+full load, not those of one alert.
 
 $after
 PAGE

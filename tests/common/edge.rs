@@ -1,5 +1,5 @@
-//! The program as the network sees it: a folder with certificates, tokens and passwords, daemons and relays that are started
-//! in it, and curl.
+//! The program as the network sees it: a folder with certificates, tokens and passwords, daemons and relays that are
+//! started in it, and curl.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 

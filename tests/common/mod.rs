@@ -18,6 +18,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use lvm_autoscaler::command::Command;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
 use lvm_autoscaler::host::Host;
@@ -25,7 +26,7 @@ use lvm_autoscaler::host::sim::{self, Crash, Fault, Harm, Model, Sim};
 use lvm_autoscaler::journal::{Event, Journal, JournalError, Source, State};
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::name::LvRef;
-use lvm_autoscaler::plan::{Code, Command, Outcome};
+use lvm_autoscaler::plan::{Code, Outcome};
 use lvm_autoscaler::units::Bytes;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -133,6 +134,7 @@ impl World {
             dry_run,
             stopping: AtomicBool::new(false),
             sampler: None,
+            standing: Default::default(),
         })
     }
 

@@ -1,6 +1,6 @@
-//! How much of a long proof to run: `make soak` all of it, `make test` a part chosen at random, and whoever looks for the
-//! cause of a failure the seed that it printed. Of the proofs on the simulated host only the schedules are long enough for that:
-//! crashes, faults, recovery and the journal run whole each time.
+//! How much of a long proof to run: `make soak` all of it, `make test` a part chosen at random, and whoever looks for
+//! the cause of a failure the seed that it printed. Of the proofs on the simulated host only the schedules are long
+//! enough for that: crashes, faults, recovery and the journal run whole each time.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! A server on a world, over a real socket, and what is asked of it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -87,9 +87,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
-        stream
+        connect(self.address).expect("it listens")
     }
 
     /// Sends these bytes as they are.
@@ -101,7 +99,9 @@ impl Server {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
-        self.raw(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").as_bytes())
+        self.raw(
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").as_bytes(),
+        )
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -114,7 +114,7 @@ impl Server {
 
     pub(crate) fn post_to(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n{headers}\r\n",
             body.len()
         );
@@ -151,6 +151,24 @@ impl Drop for Server {
     }
 }
 
+/// Longer than any answer takes; a test that waits for more fails and does not hang.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A connection on which neither reading nor writing waits for ever.
+pub(crate) fn connect(to: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    let to = to.to_socket_addrs()?.next().ok_or(ErrorKind::NotFound)?;
+    let stream = TcpStream::connect_timeout(&to, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The same for several requests, see [`Answer::next`].
+pub(crate) fn kept(to: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    connect(to).map(BufReader::new)
+}
+
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -166,6 +184,24 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// One answer of a connection that is kept. It must announce its length.
+    pub(crate) fn next(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let head = head.trim_end().to_ascii_lowercase();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let mut answer = Answer { status, head, body: String::new() };
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.ok_or(ErrorKind::InvalidData)?];
+        stream.read_exact(&mut body)?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        Ok(answer)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

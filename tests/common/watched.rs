@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lvm_autoscaler::command::{Command, Tool};
 use lvm_autoscaler::host::sim::Sim;
 use lvm_autoscaler::host::{Host, Output, RunError};
-use lvm_autoscaler::inventory::{DeviceNumber, Usage};
+use lvm_autoscaler::inventory::{Capability, DeviceNumber, Disk, Usage};
 use lvm_autoscaler::name::MountPoint;
-use lvm_autoscaler::plan::{Command, Tool};
 
 pub(super) struct Watched {
     pub(super) sim: Arc<Sim>,
@@ -18,6 +18,9 @@ pub(super) struct Watched {
 }
 
 impl Host for Watched {
+    fn resolved(&self, command: &Command) -> Command {
+        self.sim.resolved(command)
+    }
     fn is_running(&self, command: &Command) -> bool {
         self.sim.is_running(command)
     }
@@ -46,7 +49,10 @@ impl Host for Watched {
     fn own_names(&self) -> Vec<String> {
         self.sim.own_names()
     }
-    fn mountinfo(&self) -> io::Result<String> {
+    fn device_path(&self, device: DeviceNumber) -> std::path::PathBuf {
+        self.sim.device_path(device)
+    }
+    fn mountinfo(&self) -> io::Result<Vec<u8>> {
         self.sim.mountinfo()
     }
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
@@ -68,6 +74,18 @@ impl Host for Watched {
         self.sim.block_device(path)
     }
 
+    fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
+        self.sim.disk(device)
+    }
+    fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        self.sim.below(device)
+    }
+    fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
+        self.sim.exclusive_operation(fsid)
+    }
+    fn missing_capabilities(&self) -> Vec<Capability> {
+        self.sim.missing_capabilities()
+    }
     fn state_usage(&self) -> Option<Usage> {
         self.sim.state_usage()
     }

@@ -27,7 +27,12 @@ wrong = []
 
 def exported():
     ours = (ROOT / "docs/metrics.md").read_text().split("## Coming from")[0]
-    return set(re.findall(r"^\| `([a-z_]+)` \|", ours, re.MULTILINE))
+    relay = (ROOT / "docs/fleets.md").read_text().split("## Metrics")[1]
+
+    def named(page):
+        return re.findall(r"^\| `([a-z_]+)`", page, re.MULTILINE)
+
+    return set(named(ours)) | {f"lvm_autoscaler_relay_{name}" for name in named(relay)}
 
 
 def names(expr):

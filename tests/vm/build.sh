@@ -16,15 +16,45 @@ build_share() {
     mkdir -p "$share"
     slim "$program" "$share/$test"
     slim "$daemon" "$share/lvm-autoscaler"
+    # What is given to users and tried in the guest, see troubles.rs.
+    rm -rf "$share/shipped"
+    mkdir "$share/shipped"
+    cp -r alerts configs docs/runbooks "$share/shipped/"
     # From the guest's own memory, because over the shared folder every page of a program is a question to the host.
     cat >"$share/start" <<'START'
 #!/bin/bash
 set -e
 mkdir -p /tmp/bin
-cp "$1" lvm-autoscaler /tmp/bin/
+cp -r "$1" lvm-autoscaler shipped /tmp/bin/
 exec "/tmp/bin/$1" "${@:2}"
 START
-    chmod +x "$share/start"
+    # One test after the other, each a process with a deadline of its own: what waits for ever fails by itself and is
+    # named, and what fails is printed when it happens. The lines are those of libtest, which tests/all.sh counts.
+    cat >"$share/each" <<'EACH'
+#!/bin/bash
+deadline=$1
+shift
+passed=0 failed=()
+[[ -x /tmp/bin/vm ]] || ./start vm --list >/dev/null
+for name; do
+    began=$EPOCHREALTIME
+    said=$(timeout -k 10 "$deadline" /tmp/bin/vm --ignored --exact --nocapture --test-threads=1 "$name" 2>&1)
+    status=$?
+    took=$(awk -v b="$began" -v e="$EPOCHREALTIME" 'BEGIN { printf "%.1f", e - b }')
+    grep -Ev '^(running 1 test|test result: .*|)$' <<<"$said"
+    if ((status == 0)) && grep -q '^test result: ok. 1 passed' <<<"$said"; then
+        passed=$((passed + 1))
+        echo "test $name ... ok, $took s"
+    else
+        failed+=("$name")
+        ((status != 124 && status != 137)) || echo "the deadline of $deadline s has passed"
+        echo "test $name ... FAILED, $took s"
+    fi
+done
+echo "test result: $( ((${#failed[@]})) && echo FAILED || echo ok). $passed passed; ${#failed[@]} failed; 0 ignored;"
+((${#failed[@]} == 0)) || { printf 'failed: %s\n' "${failed[@]}"; exit 1; }
+EACH
+    chmod +x "$share/start" "$share/each"
 }
 
 # build_daemon NAME: the daemon alone, into the folder $share.

@@ -1,7 +1,7 @@
 //! The daemon dies in the middle, and what was begun is finished once.
 //!
-//! To die at a certain point a tool is replaced by a script that waits there: it writes its process number to a file and
-//! then reads from a FIFO what to do.
+//! To die at a certain point a tool is replaced by a script that waits there: it writes its process number to a file
+//! and then reads from a FIFO what to do.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -62,8 +62,8 @@ fn full(group: &Group, kind: &str) -> (Volume, u64, u64) {
     (volume, extents, df_size)
 }
 
-/// Asserts that after a restart the operation ends well, with no second `lvextend`, and that the next alert finds nothing
-/// to do.
+/// Asserts that after a restart the operation ends well, with no second `lvextend`, and that the next alert finds
+/// nothing to do.
 fn finished_by_the_next(group: &Group, volume: &Volume, extents: u64, df_size: u64) {
     let daemon = Daemon::start(group, &config(group, &[volume], ""));
     daemon.wait_for_outcome(volume, "grown");
@@ -164,7 +164,8 @@ fn killed_before_lvextend_ran() {
     finished_by_the_next(&group, &volume, extents, df_size);
 }
 
-/// The worst case: the daemon is dead, its `lvextend` is not. The next daemon waits for it and does not run it beside itself.
+/// The worst case: the daemon is dead, its `lvextend` is not. The next daemon waits for it and does not run it beside
+/// itself.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_lvextend_that_comes_late_extends_nothing_a_second_time() {

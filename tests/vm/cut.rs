@@ -1,8 +1,10 @@
-//! One boot between two power cuts: looks at what the last cut left, lets the daemon recover, checks everything, and begins
-//! the next growth, in the middle of which the machine is to lose its power. `tests/vm/cuts.sh` boots, cuts and counts.
+//! One boot between two power cuts: looks at what the last cut left, lets the daemon recover, checks everything, and
+//! begins the next growth, in the middle of which the machine is to lose its power. `tests/vm/cuts.sh` boots, cuts and
+//! counts.
 //!
-//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, `/dev/vdc` an ext4 and
-//! `/dev/vdd` an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut reaches.
+//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, `/dev/vdc` an ext4
+//! and `/dev/vdd` an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut
+//! reaches.
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
@@ -135,8 +137,8 @@ fn recover(group: &Group, config: &str, volumes: &[Volume]) -> String {
     log
 }
 
-/// Asserts that the volume is as before or exactly as planned, its file system as large as it, everything that was synced
-/// still there, and nothing wrong with the file system. Whether it grew.
+/// Asserts that the volume is as before or exactly as planned, its file system as large as it, everything that was
+/// synced still there, and nothing wrong with the file system. Whether it grew.
 fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path, log: &str) -> bool {
     let extents = volume.extents();
     let grew = extents != before.extents;
@@ -178,8 +180,8 @@ fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path
     grew
 }
 
-/// Fills the file systems, sends the alerts, writes and syncs files all the while, and says where the daemon is. Does not
-/// come back: the power is cut.
+/// Fills the file systems, sends the alerts, writes and syncs files all the while, and says where the daemon is. Does
+/// not come back: the power is cut.
 fn begin(group: &Group, config: &str, volumes: &[Volume], expected: &Path, written: &Path) {
     let daemon = Daemon::start(group, config);
     let last = daemon.journal().last_number;

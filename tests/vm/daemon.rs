@@ -1,4 +1,5 @@
-//! The daemon as a real process, and what can be seen of it from outside: its answers, its metrics, its journal, its log.
+//! The daemon as a real process, and what can be seen of it from outside: its answers, its metrics, its journal, its
+//! log.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -151,7 +152,7 @@ impl Daemon {
     pub(crate) fn wait_for_count(&self, volume: &Volume, result: &str, count: usize) -> Past {
         self.wait_for(&format!("{result} x {count} of {}", volume.name()), |daemon| {
             let past = daemon.results(volume);
-            let matching: Vec<&Past> = past.iter().filter(|past| past.result == result).collect();
+            let matching: Vec<&Past> = past.iter().filter(|past| past.result.as_str() == result).collect();
             (matching.len() >= count).then(|| (**matching.last().expect("one")).clone())
         })
     }
@@ -184,8 +185,8 @@ impl Daemon {
         self.log.lines.lock().expect("no panic").join("\n")
     }
 
-    /// Waits until a line of the log after so many contains this. It sleeps until there is a further line: who looks every few
-    /// milliseconds keeps a processor from what is measured.
+    /// Waits until a line of the log after so many contains this. It sleeps until there is a further line: who looks
+    /// every few milliseconds keeps a processor from what is measured.
     pub(crate) fn wait_until_said(&self, lines: usize, what: &str) {
         let not_yet = |log: &mut Vec<String>| !log.iter().skip(lines).any(|line| line.contains(what));
         let log = self.log.lines.lock().expect("no panic");

@@ -1,4 +1,5 @@
-//! Layouts, layers and pools of real LVM: what is grown is grown right, everything else is refused before it is touched.
+//! Layouts, layers and pools of real LVM: what is grown is grown right, everything else is refused before it is
+//! touched.
 
 use std::fs;
 
@@ -18,7 +19,7 @@ fn full(group: &Group, arguments: &[&str]) -> Volume {
 }
 
 /// Sends an alert and waits for the answer of the pipeline to it.
-fn answer(daemon: &Daemon, volume: &Volume, labels: &[(&str, &str)]) -> Past {
+pub(crate) fn answer(daemon: &Daemon, volume: &Volume, labels: &[(&str, &str)]) -> Past {
     let before = daemon.results(volume).len();
     assert_eq!(daemon.alert(labels)["verdict"], "accepted");
     daemon.wait_for("an answer", |daemon| daemon.results(volume).into_iter().nth(before))
@@ -28,20 +29,20 @@ fn answer(daemon: &Daemon, volume: &Volume, labels: &[(&str, &str)]) -> Past {
 fn refused(group: &Group, daemon: &Daemon, volume: &Volume, code: &str) -> String {
     let before = group.fingerprint();
     let past = answer(daemon, volume, &labels(volume));
-    assert_eq!(past.result, code, "{}", past.sentence);
+    assert_eq!(past.result.as_str(), code, "{}", past.sentence);
     assert_eq!(group.fingerprint(), before, "nothing was changed");
     past.sentence
 }
 
-fn grown(daemon: &Daemon, volume: &Volume) {
+pub(crate) fn grown(daemon: &Daemon, volume: &Volume) {
     let (extents, df_size) = (volume.extents(), volume.df_size());
     let past = answer(daemon, volume, &labels(volume));
-    assert_eq!(past.result, "grown", "{}\n{}", past.sentence, daemon.log());
+    assert_eq!(past.result.as_str(), "grown", "{}\n{}", past.sentence, daemon.log());
     assert_grown_once(volume, extents, df_size);
 }
 
 /// The PVs of each leg, in the order of the legs.
-fn legs(volume: &Volume) -> Vec<String> {
+pub(crate) fn legs(volume: &Volume) -> Vec<String> {
     let name = format!("{}_rimage_", volume.lv);
     let rows = sh("lvs", &["-a", "--noheadings", "--separator", "|", "-o", "lv_name,devices", "--", &volume.vg]);
     let rows = rows.lines().filter(|row| row.contains(&name));
@@ -62,7 +63,7 @@ fn add_disk(group: &mut Group, size: &str) {
     group.loops.push(disk);
 }
 
-fn in_sync(volume: &Volume) {
+pub(crate) fn in_sync(volume: &Volume) {
     for _ in 0..200 {
         if volume.lvs("sync_percent") == "100.00" {
             return;
@@ -170,7 +171,7 @@ fn a_thin_volume_grows_what_its_pool_can_carry() {
     assert!(told.contains("raise max_overprovision"), "{told}");
 }
 
-fn pool_config(group: &Group, more: &str) -> String {
+pub(crate) fn pool_config(group: &Group, more: &str) -> String {
     format!(
         "state: {{ directory: {} }}\nmonitor:\n  targets:\n    - {{ thin_pool: {}/pool, increment: 32MiB, cooldown: 0s{more} }}\n",
         path(&group.dir.join("state")),
@@ -194,7 +195,7 @@ fn a_pool_whose_metadata_fill_first_grows_those_and_one_that_dmeventd_extends_is
     let names = [("instance", "vm:19845"), ("vg", group.name.as_str()), ("lv", "pool")];
     let (extents, size) = (pool.extents(), number("lv_metadata_size"));
     let past = answer(&daemon, &pool, &names);
-    assert_eq!(past.result, "grown", "{}\n{}", past.sentence, daemon.log());
+    assert_eq!(past.result.as_str(), "grown", "{}\n{}", past.sentence, daemon.log());
     assert_eq!(pool.extents(), extents, "the data are not full");
     assert!(number("lv_metadata_size") > size, "{}", past.sentence);
     let spare = sh(
@@ -204,11 +205,17 @@ fn a_pool_whose_metadata_fill_first_grows_those_and_one_that_dmeventd_extends_is
     assert_eq!(spare.trim().parse::<f64>().expect("a number"), number("lv_metadata_size"), "and their spare with them");
     assert!(daemon.stop().success());
 
-    // The data: written through the thin volume.
-    sh("dd", &["if=/dev/zero", "of=/dev/vmt_pool/thin", "bs=1M", "count=115", "oflag=direct", "status=none"]);
+    // The data: written through the thin volume. What is used is shown when the pool has committed it, once a second.
+    // So much that after the growth it is below what dmeventd is told below, or that would extend it meanwhile.
+    sh("dd", &["if=/dev/zero", "of=/dev/vmt_pool/thin", "bs=1M", "count=105", "oflag=direct", "status=none"]);
+    let began = std::time::Instant::now();
+    while number("data_percent") < 82.0 {
+        assert!(began.elapsed() < crate::daemon::PATIENCE, "only {} % are used", number("data_percent"));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     let daemon = Daemon::start(&group, &pool_config(&group, ", metadata_threshold_percent: 90"));
     let past = answer(&daemon, &pool, &names);
-    assert_eq!(past.result, "grown", "{}", past.sentence);
+    assert_eq!(past.result.as_str(), "grown", "{}", past.sentence);
     assert_eq!(pool.extents(), extents + 8);
 
     // dmeventd is told to extend it.
@@ -220,9 +227,9 @@ fn a_pool_whose_metadata_fill_first_grows_those_and_one_that_dmeventd_extends_is
     let past = answer(&daemon, &pool, &names);
     fs::write(conf, kept).expect("ours");
     if monitored.trim() == "not monitored" {
-        assert_eq!(past.result, "below_threshold", "{}", past.sentence);
+        assert_eq!(past.result.as_str(), "below_threshold", "{}", past.sentence);
     } else {
-        assert_eq!(past.result, "lv_busy", "{} ({monitored:?})", past.sentence);
+        assert_eq!(past.result.as_str(), "lv_busy", "{} ({monitored:?})", past.sentence);
         assert!(past.sentence.contains("thin_pool_autoextend_threshold"), "{}", past.sentence);
     }
     assert_eq!(group.fingerprint(), before);
@@ -311,7 +318,7 @@ fn a_group_of_another_host_is_refused() {
     sh("vgchange", &["-qq", "-an", &group.name]);
     sh("vgchange", &["-qq", "-y", "--systemid", "db2", &group.name]);
     let past = answer(&daemon, &volume, &labels(&volume));
-    assert_eq!(past.result, "vg_foreign", "{}", past.sentence);
+    assert_eq!(past.result.as_str(), "vg_foreign", "{}", past.sentence);
     // Only its owner may give it back.
     try_sh("vgchange", &["-qq", "-y", "--config", "local/extra_system_ids=[\"db2\"]", "--systemid", "", &group.name]);
 }

@@ -1,5 +1,6 @@
 //! The whole story on real LVM: a writer fills an ext4 and an XFS, the alerts fire in Prometheus, Alertmanager delivers
-//! them, and volumes and file systems grow. Nobody helps; this program only writes, watches and prints what happens when.
+//! them, and volumes and file systems grow. Nobody helps; this program only writes, watches and prints what happens
+//! when.
 //!
 //! Configs and rules are the shipped ones, unchanged. `tests/vm/demo.sh` runs it in the virtual machine.
 #![expect(
@@ -274,8 +275,8 @@ fn wait(what: &str, mut is_so: impl FnMut() -> Option<bool>) {
 
 /// Keeps everything running until the machine is switched off from outside.
 fn stay() {
-    // The daemon listens on the loopback only, because whoever reaches its webhook can make volumes grow. The machine is
-    // reached through this relay, and only from its host's own loopback.
+    // The daemon listens on the loopback only, because whoever reaches its webhook can make volumes grow. The machine
+    // is reached through this relay, and only from its host's own loopback.
     let listener = TcpListener::bind(("0.0.0.0", 19846)).expect("a free port");
     thread::spawn(move || listener.incoming().flatten().for_each(|client| drop(thread::spawn(|| relay(client)))));
     println!("\nStaying up until Ctrl-C. Open");

@@ -1,9 +1,11 @@
 //! The exporter on real devices: changes made by hand are seen at once, and what hangs costs only itself.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -122,9 +124,11 @@ fn asking_for_text(daemon: SocketAddr) -> SocketAddr {
             let Ok(length) = client.read(&mut request) else { continue };
             let path = String::from_utf8_lossy(&request[..length]).split(' ').nth(1).unwrap_or("/").to_owned();
             let mut server = TcpStream::connect(daemon).expect("the daemon listens");
+            server.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+            server.set_write_timeout(Some(Duration::from_secs(60))).expect("a deadline");
             write!(
                 server,
-                "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain;version=0.0.4\r\nConnection: close\r\n\r\n"
             )
             .expect("sends");
             let mut answer = Vec::new();
@@ -153,6 +157,30 @@ fn a_hostile_mount_point_reaches_prometheus_unharmed_in_both_formats() {
         assert_eq!(found["metric"]["mountpoint"], path(&volume.mount_point));
         assert_eq!(found["value"][1], volume.df_size().to_string());
     }
+}
+
+/// Paths are bytes to the kernel; the label is what node_exporter would show.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_mount_point_that_is_not_utf_8_has_its_usage_and_is_nobodys_target() {
+    let group = Group::new("vmt_bytes", &["1G"]);
+    let mut volume = group.lv("data", "64M");
+    volume.mkfs("ext4");
+    let real = group.dir.join(OsStr::from_bytes(b"cass\xE9\xFF"));
+    fs::create_dir(&real).expect("a mount point");
+    let none = MsFlags::empty();
+    mount(Some(volume.path().as_str()), &real, Some("ext4"), none, None::<&str>).expect("mounts");
+    volume.mount_point = group.dir.join("cass\u{FFFD}");
+    let before = group.fingerprint();
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
+    let labels = [("vg", "vmt_bytes"), ("lv", "data"), ("mountpoint", path(&volume.mount_point))];
+    assert_eq!(daemon.metric("lvm_filesystem_device_error", &labels), 0.0);
+    let size = daemon.metric("lvm_filesystem_size_bytes", &labels);
+    assert!(size > f64::from(40 << 20) && size < f64::from(64 << 20), "{size}");
+    daemon.alert(&crate::daemon::labels(&volume));
+    let past = daemon.wait_for("a decision", |daemon| daemon.results(&volume).pop());
+    assert_eq!(past.result.as_str(), "not_mounted", "{}", past.sentence);
+    assert_eq!(group.fingerprint(), before);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What Prometheus sees of a real host: the numbers that `vgs`, `lvs`, `pvs` and `statvfs` say, in formats that the real
-//! promtool and the real Prometheus accept.
+//! What Prometheus sees of a real host: the numbers that `vgs`, `lvs`, `pvs` and `statvfs` say, in formats that the
+//! real promtool and the real Prometheus accept.
 
 use std::fs;
 use std::io::Write;
@@ -171,8 +171,8 @@ fn prometheus_scrapes_open_metrics() {
     let size = prometheus.query("/api/v1/query?query=lvm_lv_size_bytes").expect("an answer");
     assert_eq!(size["data"]["result"][0]["value"][1], volume.lvs("lv_size"), "{size}");
     assert_eq!(size["data"]["result"][0]["metric"]["lv"], "data");
-    // Only OpenMetrics calls the family of a counter so; in the text format, which the Prometheus 2.24 of Debian 11 gets
-    // because it knows no OpenMetrics 1.0, its name ends in _total.
+    // Only OpenMetrics calls the family of a counter so; in the text format, which the Prometheus 2.24 of Debian 11
+    // gets because it knows no OpenMetrics 1.0, its name ends in _total.
     let build = prometheus.query("/api/v1/status/buildinfo").expect("an answer");
     let is_old = build["data"]["version"].as_str().expect("a version").starts_with("2.24.");
     let name = if is_old { "lvm_autoscaler_operations_total" } else { "lvm_autoscaler_operations" };

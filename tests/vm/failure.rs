@@ -99,8 +99,8 @@ fn a_growth_that_fails_needs_a_person_and_is_closed_until_one_came() {
     }
 }
 
-/// As an `lvextend` leaves it that somebody killed between its commit and the end. Who reads or writes there waits, and cannot
-/// be killed: nothing is run that would, and a person is told how it goes on.
+/// As an `lvextend` leaves it that somebody killed between its commit and the end. Who reads or writes there waits, and
+/// cannot be killed: nothing is run that would, and a person is told how it goes on.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_volume_that_was_left_suspended_is_a_persons() {

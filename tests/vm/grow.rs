@@ -125,7 +125,7 @@ fn twenty_deliveries_at_once_and_one_later_grow_once() {
 
     // Full again at once: the alert that still fires must wait for the cooldown all the same.
     volume.fill(95.0);
-    let refused = daemon.results(&volume).iter().filter(|past| past.result == "cooldown").count();
+    let refused = daemon.results(&volume).iter().filter(|past| past.result.as_str() == "cooldown").count();
     daemon.alert(&labels(&volume));
     let past = daemon.wait_for_count(&volume, "cooldown", refused + 1);
     assert!(past.sentence.contains("the cooldown is 10m"), "{}", past.sentence);
@@ -264,5 +264,5 @@ fn the_course_configuration_grows_without_any_alert() {
     data.assert_intact();
     drop(daemon);
     drop(group);
-    try_sh("rm", &["-r", "/var/lib/lvm-autoscaler"]);
+    try_sh("rm", &["-r", "/var/lib/lvm-autoscaler", "/var/lib/lvm-autoscaler.witness"]);
 }

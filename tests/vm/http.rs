@@ -23,6 +23,7 @@ pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> std::io::Resu
 pub(crate) fn request(address: SocketAddr, head: &str, body: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     write!(stream, "{head}Host: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -1,9 +1,10 @@
-//! The daemon is killed or told to stop again and again, wherever it happens to be, and what was accepted is finished once.
-//! `make soak` does it 50 times.
+//! The daemon is killed or told to stop again and again, wherever it happens to be, and what was accepted is finished
+//! once. `make soak` does it 50 times.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use lvm_autoscaler::journal::State;
 use lvm_autoscaler::name::LvRef;
 
 use crate::daemon::{Daemon, config, labels};
@@ -49,7 +50,7 @@ fn killed_or_terminated_at_any_moment_it_finishes_at_the_next_start_and_once() {
         alert(&daemon);
         std::thread::sleep(Duration::from_micros(dice.roll(span.as_micros() as u64)));
         for volume in &volumes {
-            *hits.entry(position(&daemon, volume)).or_default() += 1;
+            *hits.entry(position(&daemon.journal(), volume)).or_default() += 1;
         }
         if dice.roll(2) == 0 {
             daemon.kill();
@@ -60,7 +61,10 @@ fn killed_or_terminated_at_any_moment_it_finishes_at_the_next_start_and_once() {
         finished(&daemon);
         for (volume, (extents, df_size)) in volumes.iter().zip(before) {
             assert_grown_once(volume, extents, df_size);
-            assert_eq!(daemon.results(volume).last().map(|past| past.result.clone()).as_deref(), Some("grown"));
+            assert_eq!(
+                daemon.results(volume).last().map(|past| past.result.as_str().to_owned()).as_deref(),
+                Some("grown")
+            );
             assert_eq!(daemon.metric("lvm_autoscaler_target_needs_attention", &[("vg", &volume.vg)]), 0.0);
         }
         assert!(daemon.stop().success());
@@ -75,9 +79,8 @@ fn killed_or_terminated_at_any_moment_it_finishes_at_the_next_start_and_once() {
 }
 
 /// Where the operation on the volume is, as far as the journal knows.
-fn position(daemon: &Daemon, volume: &Volume) -> String {
+pub(crate) fn position(state: &State, volume: &Volume) -> String {
     let name: LvRef = volume.name().parse().expect("a name");
-    let state = daemon.journal();
     if let Some(running) = state.running.values().find(|running| running.plan.lv == name) {
         let step = |number: &usize| running.plan.steps[*number].as_str();
         return match (running.started.last(), running.done.last()) {

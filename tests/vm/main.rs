@@ -1,5 +1,6 @@
-//! The program on real LVM, ext4 and XFS: the daemon as a process, real commands, and then a look at what `lvs`, `df` and
-//! the journal say. `tests/vm/run.sh` runs this in the virtual machine; everywhere else the tests are named and ignored.
+//! The program on real LVM, ext4 and XFS: the daemon as a process, real commands, and then a look at what `lvs`, `df`
+//! and the journal say. `tests/vm/run.sh` runs this in the virtual machine; everywhere else the tests are named and
+//! ignored.
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
@@ -16,8 +17,11 @@ mod decisions;
 mod http;
 mod storage;
 
+mod beneath;
+mod caches;
 mod commands;
 mod crash;
+mod endings;
 mod errors;
 mod exporter;
 mod exposition;
@@ -25,7 +29,11 @@ mod failure;
 mod grow;
 mod journal;
 mod kills;
+mod load;
+mod matrix;
 mod record;
 mod refuse;
 mod root;
 mod surroundings;
+mod troubles;
+mod troubles_more;

@@ -1,5 +1,6 @@
-//! What the daemon costs beside the bare commands: the same growth of the same volume in the same machine, by turns from
-//! an alert and by hand (`vgcfgbackup; lvextend; resize2fs`). `tests/bench/overhead.sh` runs it in the virtual machine.
+//! What the daemon costs beside the bare commands: the same growth of the same volume in the same machine, by turns
+//! from an alert and by hand (`vgcfgbackup; lvextend; resize2fs`). `tests/bench/overhead.sh` runs it in the virtual
+//! machine.
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
@@ -163,8 +164,8 @@ fn hand(kind: &str, group: &Group, volume: &Volume) -> [f64; 3] {
     ]
 }
 
-/// Waits until the daemon has run nothing for longer than it ever waits after a uevent, however slow the machine is: its look
-/// at what was done by hand would otherwise run beside the operation that is measured.
+/// Waits until the daemon has run nothing for longer than it ever waits after a uevent, however slow the machine is:
+/// its look at what was done by hand would otherwise run beside the operation that is measured.
 fn idle(daemon: &Daemon) {
     let mut quiet = 0;
     while quiet < 20 {

@@ -1,5 +1,5 @@
-//! `lvm fullreport` with exactly the arguments the daemon uses, over every layout LVM makes: nothing in it may be odd to
-//! our parser. The report is also written to `recorded/`, from where it becomes a fixture in tests/data.
+//! `lvm fullreport` with exactly the arguments the daemon uses, over every layout LVM makes: nothing in it may be odd
+//! to our parser. The report is also written to `recorded/`, from where it becomes a fixture in tests/data.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! The root file system itself is on LVM and has no byte left, and all that the daemon writes lies on it.
 //!
-//! A small root with the programs and libraries that are needed is made on a volume; in a mount namespace of its own the
-//! daemon has it as `/`, like every program it runs.
+//! A small root with the programs and libraries that are needed is made on a volume; in a mount namespace of its own
+//! the daemon has it as `/`, like every program it runs.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, labels, program, script};
 use crate::grow::small;
 use crate::storage::{Group, Volume, path, sh, try_sh};
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "/sbin/lvm",
     "/sbin/blkid",
     "/sbin/resize2fs",
@@ -20,6 +20,7 @@ const PROGRAMS: [&str; 8] = [
     "/usr/sbin/xfs_growfs",
     "/sbin/dmsetup",
     "/bin/umount",
+    "/bin/rmdir",
     "/bin/sh",
 ];
 const STATE: &str = "var/lib/lvm-autoscaler";
@@ -116,7 +117,8 @@ fn a_full_root_grows(kind: &str, name: &str) {
     data.assert_intact();
     assert!(daemon.stop().success());
     sh("umount", &[path(&volume.mount_point)]);
-    // The daemon's own view of the mounts ends a moment after it, and with that the last mount: only then is all written.
+    // The daemon's own view of the mounts ends a moment after it, and with that the last mount: only then is all
+    // written.
     for _ in 0..300 {
         if volume.lvs("lv_device_open").is_empty() {
             break;

@@ -1,7 +1,7 @@
 //! Volume groups on loop devices, volumes and file systems in them, and how they look to `lvs`, `df` and `statvfs`.
 //!
-//! Everything a test makes carries its name and lies in a folder of that name on a tmpfs; dropping the [`Group`] takes it
-//! away again, after a panic too.
+//! Everything a test makes carries its name and lies in a folder of that name on a tmpfs; dropping the [`Group`] takes
+//! it away again, after a panic too.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lvm_autoscaler::inventory::mounts;
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::statvfs::statvfs;
@@ -44,7 +45,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
     pub(crate) loops: Vec<String>,
-    mounts: std::cell::RefCell<Vec<PathBuf>>,
+    mounts: std::sync::Mutex<Vec<PathBuf>>,
 }
 
 impl Group {
@@ -68,6 +69,22 @@ impl Group {
             group.loops.push(sh("losetup", &["-f", "--show", path(&file)]));
         }
         group
+    }
+
+    /// Adds a disk with logical blocks of 4096 bytes, the others having 512; LVM wants to be told that this is meant.
+    pub(crate) fn add_coarse_disk(&mut self, size: &str) -> String {
+        let file = self.dir.join("coarse");
+        sh("truncate", &["-s", size, path(&file)]);
+        let disk = sh("losetup", &["-f", "--show", "--sector-size", "4096", path(&file)]);
+        self.loops.push(disk.clone());
+        sh("vgextend", &["-qq", "--config", "devices/allow_mixed_block_sizes=1", &self.name, &disk]);
+        disk
+    }
+
+    /// Takes what is left on a disk.
+    pub(crate) fn fill_disk(&self, disk: &str) {
+        let name = format!("rest_{}", disk.rsplit('/').next().expect("a name"));
+        sh("lvcreate", &["-qq", "-y", "-Wn", "-Zn", "-l", "100%PVS", "-n", &name, &self.name, disk]);
     }
 
     /// Makes a linear volume.
@@ -98,7 +115,7 @@ impl Group {
     pub(crate) fn mount(&self, volume: &Volume, options: &[&str]) {
         fs::create_dir_all(&volume.mount_point).expect("a mount point");
         sh("mount", &[options, &[&volume.path(), path(&volume.mount_point)]].concat());
-        self.mounts.borrow_mut().push(volume.mount_point.clone());
+        self.mounts.lock().expect("no panic").push(volume.mount_point.clone());
     }
 
     /// All that LVM and device-mapper know about the group, and what is mounted: equal before and after means that
@@ -109,10 +126,12 @@ impl Group {
         let table = sh("dmsetup", &["table"]);
         let prefix = self.name.replace('-', "--") + "-";
         let table: Vec<&str> = table.lines().filter(|line| line.starts_with(&prefix)).collect();
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let mounts = fs::read("/proc/self/mounts").expect("mounts");
+        let mounts = String::from_utf8_lossy(&mounts);
         let dir = format!(" {}/", path(&self.dir));
         let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(&dir)).collect();
-        let sizes: Vec<String> = self.mounts.borrow().iter().map(|at| format!("{at:?} {}", size_of(at))).collect();
+        let sizes: Vec<String> =
+            self.mounts.lock().expect("no panic").iter().map(|at| format!("{at:?} {}", size_of(at))).collect();
         [vg, lvs, table.join("\n"), mounts.join("\n"), sizes.join("\n")].join("\n")
     }
 
@@ -126,6 +145,7 @@ impl Group {
     /// Removes what daemons remembered here, so that the next one knows of no refusal and no cooldown.
     pub(crate) fn forget(&self) {
         fs::remove_dir_all(self.dir.join("state")).expect("a state directory");
+        fs::remove_file(self.dir.join("state.witness")).expect("a witness");
     }
 
     /// Detaches a disk, as if it had been pulled out.
@@ -138,9 +158,9 @@ impl Group {
 impl Drop for Group {
     /// Takes away what can be taken away; on the way out of a panic there is nobody to tell about the rest.
     fn drop(&mut self) {
-        let (mounts, _) = mounts::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        let (mounts, _) = mounts::parse(&fs::read("/proc/self/mountinfo").unwrap_or_default());
         for place in mounts.iter().rev().map(|mount| mount.mount_point.as_path()) {
-            if place.starts_with(&self.dir) || self.mounts.borrow().iter().any(|own| own == place) {
+            if place.starts_with(&self.dir) || self.mounts.lock().expect("no panic").iter().any(|own| own == place) {
                 let _ = umount2(place, MntFlags::MNT_DETACH);
             }
         }
@@ -166,6 +186,25 @@ impl Drop for Group {
             try_sh("losetup", &["-d", device]);
         }
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Settings added to LVM's own; dropping this takes them away again.
+pub(crate) struct LocalConf(String);
+
+const LOCAL_CONF: &str = "/etc/lvm/lvmlocal.conf";
+
+impl LocalConf {
+    pub(crate) fn with(settings: &str) -> LocalConf {
+        let kept = fs::read_to_string(LOCAL_CONF).unwrap_or_default();
+        fs::write(LOCAL_CONF, format!("{kept}\n{settings}\n")).expect("a config file");
+        LocalConf(kept)
+    }
+}
+
+impl Drop for LocalConf {
+    fn drop(&mut self) {
+        let _ = fs::write(LOCAL_CONF, &self.0);
     }
 }
 
@@ -226,9 +265,35 @@ impl Volume {
         let already = fs::metadata(self.mount_point.join("fill")).map_or(0, |meta| meta.len() as i64);
         let file = File::options().create(true).append(true).open(self.mount_point.join("fill")).expect("a file");
         if missing > 0 {
-            fallocate(file.as_fd(), FallocateFlags::empty(), already, missing).expect("room for it");
+            match fallocate(file.as_fd(), FallocateFlags::empty(), already, missing) {
+                // An ext without extents has no such call.
+                Err(Errno::EOPNOTSUPP) => {
+                    (&file).write_all(&vec![0; missing as usize]).expect("room for it");
+                    file.sync_all().expect("on disk");
+                }
+                done => done.expect("room for it"),
+            }
         }
         assert!(self.df_percent() > percent - 1.0, "{} is only {} % full", self.name(), self.df_percent());
+    }
+
+    /// Every file but what only fills, and what is in it, read from the device.
+    pub(crate) fn files(&self) -> String {
+        sh("sync", &["-f", path(&self.mount_point)]);
+        fs::write("/proc/sys/vm/drop_caches", "3").expect("root may");
+        let list =
+            format!("cd '{}' && find . -type f ! -name 'fill*' -exec sha256sum {{}} + | sort", path(&self.mount_point));
+        sh("sh", &["-c", &list])
+    }
+
+    /// Unmounts it and runs the checker of its file system, which must find nothing and changes nothing.
+    pub(crate) fn unmount_and_check(&self, kind: &str) {
+        sh("umount", &[path(&self.mount_point)]);
+        match kind {
+            "xfs" => sh("xfs_repair", &["-n", &self.path()]),
+            "btrfs" => sh("btrfs", &["check", &self.path()]),
+            _ => sh("e2fsck", &["-f", "-n", &self.path()]),
+        };
     }
 
     /// Writes a few megabytes that are no pattern, and remembers their checksum.

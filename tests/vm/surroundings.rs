@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::process::Command;
 
-use lvm_autoscaler::inventory::{Superblock, superblock};
+use lvm_autoscaler::filesystem::{self, Superblock};
 
 use crate::daemon::{Daemon, config, labels};
 use crate::grow::assert_grown_once;
@@ -43,13 +43,15 @@ impl FullEtc {
 
 impl Drop for FullEtc {
     fn drop(&mut self) {
-        try_sh("umount", &["/etc/lvm"]);
-        try_sh("umount", &["/tmp/full_etc"]);
+        // At once: a command of LVM's that has a file of it open would hold an ordinary one up, and everything after it
+        // would meet the hostile settings.
+        try_sh("umount", &["--lazy", "/etc/lvm"]);
+        try_sh("umount", &["--lazy", "/tmp/full_etc"]);
     }
 }
 
-/// As if `/` were on the volume: the file system that is to grow holds the daemon's state, and not a byte is left on it; LVM's
-/// own folder is full too, its settings are somebody's, and another command holds the group for a while.
+/// As if `/` were on the volume: the file system that is to grow holds the daemon's state, and not a byte is left on
+/// it; LVM's own folder is full too, its settings are somebody's, and another command holds the group for a while.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_disk_that_holds_everything_and_is_full_to_the_last_byte_grows() {
@@ -84,6 +86,56 @@ fn a_disk_that_holds_everything_and_is_full_to_the_last_byte_grows() {
         assert!(daemon.log().contains("it is gone after a reboot, copy it"), "{}", daemon.log());
         assert!(daemon.stop().success());
     }
+}
+
+/// Without udev there is no /dev/block: devices are found by their kernel's or device-mapper's name.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn volumes_grow_where_udev_made_no_links() {
+    for kind in ["ext4", "xfs"] {
+        let group = Group::new(&format!("vmt_noudev_{kind}"), &["2G"]);
+        let volume = group.filesystem(kind, "data", "320M");
+        volume.fill(88.0);
+        let (extents, df_size) = (volume.extents(), volume.df_size());
+        let file = group.dir.join("config.yaml");
+        fs::write(&file, config(&group, &[&volume], "")).expect("a config file");
+        let hide = "mount -t tmpfs none /dev/block && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", hide, "sh", path(&crate::daemon::program()), "serve"]);
+        command.args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", path(&file))]);
+        let daemon = Daemon::run(command, group.dir.join("state"));
+        daemon.alert(&labels(&volume));
+        daemon.wait_for_outcome(&volume, "grown");
+        assert_grown_once(&volume, extents, df_size);
+        let log = daemon.log();
+        assert!(!log.contains("could not be flushed") && !log.contains("cannot be read"), "{log}");
+        assert!(daemon.stop().success());
+    }
+}
+
+/// As after a first start on a host of which the disk is full.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn a_state_directory_without_room_is_told_by_the_daemon_and_by_a_command() {
+    let group = Group::new("vmt_noroom", &["1G"]);
+    let volume = group.filesystem("ext4", "data", "64M");
+    let state = group.dir.join("state");
+    fs::create_dir(&state).expect("a folder");
+    sh("mount", &["-t", "tmpfs", "-o", "nr_inodes=1,mode=0700", "full", path(&state)]);
+    struct Unmount(String);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            try_sh("umount", &[&self.0]);
+        }
+    }
+    let _unmount = Unmount(path(&state).to_owned());
+    let daemon = Daemon::start(&group, &config(&group, &[&volume], ""));
+    let why = "cannot be made, its file system has no space or no inodes left: free some";
+    assert!(daemon.log().contains(why) && !daemon.log().contains("as root"), "{}", daemon.log());
+    assert!(daemon.stop().success());
+    let file = format!("--config.file={}", path(&group.dir.join("config.yaml")));
+    let (ok, out, told) = try_sh(path(&crate::daemon::program()), &["extend", &file, &volume.name()]);
+    assert!(!ok && told.contains(why), "{out}{told}");
 }
 
 /// Whatever lvm.conf says, the report is the same.
@@ -245,9 +297,9 @@ fn the_overhead_of_an_ext4_is_counted_as_mke2fs_counts_it() {
             sh("truncate", &["-s", size, path(&image)]);
             let arguments: Vec<&str> = ["-q", "-F", "-t", "ext4"].into_iter().chain(options.split(' ')).collect();
             sh("mke2fs", &[&arguments[..], &[path(&image)]].concat());
-            let mut head = vec![0; superblock::LENGTH];
+            let mut head = vec![0; filesystem::LENGTH];
             File::open(&image).and_then(|mut file| file.read_exact(&mut head)).expect("a file system");
-            let overhead = |head: &[u8]| match superblock::parse(head) {
+            let overhead = |head: &[u8]| match filesystem::parse(head) {
                 Some(Superblock::Ext(ext)) => ext.at_rest.overhead,
                 other => panic!("{other:?}"),
             };
