@@ -287,8 +287,12 @@ fn cell(ground: &Ground, made: &Made) -> Result<String, String> {
         _ => Err("neither grown nor rightly refused".to_owned()),
     };
     drop((own, twin));
-    let (ours, twin) = (ground.group.volume("ours").name(), ground.group.volume("twin").name());
-    sh("lvremove", &["-qq", "-f", &ours, &twin]);
+    let (ours, twin) = (ground.group.volume("ours"), ground.group.volume("twin"));
+    // The disks are files in the memory of the machine, which must not hold what all cells have written.
+    for volume in [&ours, &twin] {
+        sh("blkdiscard", &["-f", &volume.path()]);
+    }
+    sh("lvremove", &["-qq", "-f", &ours.name(), &twin.name()]);
     verdict.map_err(|wrong| {
         format!("{} on {}: {wrong}; by hand {by_hand:?}; ours {code:?} {said}", made.name, ground.layout)
     })
