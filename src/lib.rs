@@ -34,6 +34,7 @@ pub mod audit;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod duration;
 pub mod engine;
 pub mod files;
 pub mod filesystem;

@@ -16,7 +16,7 @@ const ROWS: &[&[&str]] = &[
     &["config", "inventory"],
     &["filesystem"],
     &["command"],
-    &["units", "name", "rate", "files"],
+    &["units", "duration", "name", "rate", "files"],
 ];
 
 /// Imports that go down and are still wrong: the edge to the network must not reach the machine.
@@ -24,19 +24,19 @@ const FORBIDDEN: &[(&str, &str)] = &[("http", "host")];
 
 /// All that a module may import from the crate, where that is less than everything below it.
 const ONLY: &[(&str, &[&str])] = &[
-    ("plan", &["command", "filesystem", "config", "inventory", "units", "name"]),
+    ("plan", &["command", "filesystem", "config", "inventory", "units", "name", "duration"]),
     ("inventory", &["command", "filesystem", "units", "name"]),
     ("filesystem", &["command", "units", "name"]),
     ("command", &["name"]),
-    ("config", &["command", "units", "name", "files"]),
+    ("config", &["command", "units", "name", "files", "duration"]),
     ("alert", &["plan", "config", "inventory", "units", "name"]),
     ("journal", &["command", "plan", "name", "units", "files"]),
     ("log", &["rate"]),
-    ("host", &["command", "filesystem", "plan", "config", "inventory", "name", "units", "files"]),
-    ("notify", &["journal", "metrics", "plan", "config", "name", "units"]),
+    ("host", &["command", "filesystem", "plan", "config", "inventory", "name", "units", "files", "duration"]),
+    ("notify", &["journal", "metrics", "plan", "config", "name", "units", "duration"]),
     ("audit", &["journal", "metrics", "plan", "config", "name", "files"]),
     ("metrics", &["plan", "config", "inventory", "name", "units"]),
-    ("report", &["command", "journal", "plan", "config", "inventory", "name", "units", "files"]),
+    ("report", &["command", "journal", "plan", "config", "inventory", "name", "units", "files", "duration"]),
 ];
 
 /// Enough for one subject; what is longer is two.

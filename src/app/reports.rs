@@ -43,7 +43,7 @@ impl Reporter {
         let reporter = Arc::clone(self);
         Arc::new(move |wish: &Wish| {
             let config = reporter.in_force.get();
-            let since = wish.since(reporter.host.now())?;
+            let since = wish.since.map(|since| since.from(reporter.host.now()));
             let (report, _) = reporter.make(&config, &store(&config), since);
             render(&report, wish.format).map_err(|error| crate::chain(&error))
         })
@@ -104,7 +104,7 @@ impl Reporter {
 
 /// The report of this host without a daemon, from a fresh look and a journal that is only read.
 pub fn alone(host: &dyn Host, config: &Config, wish: &Wish) -> anyhow::Result<String> {
-    let since = wish.since(host.now()).map_err(super::UsageError)?;
+    let since = wish.since.map(|since| since.from(host.now()));
     let inventory = look(host, Focus::Everything)?;
     let state = match config.targets.is_empty() {
         true => State::default(),

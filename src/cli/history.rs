@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::exit::Exit;
 use super::style::{Format, mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::Config;
+use crate::duration::Since;
 use crate::journal::{Event, Journal, Past, Record};
 use crate::name::{LvRef, OperationId};
 use crate::plan::Outcome;
@@ -23,7 +24,7 @@ pub(super) struct History {
     /// VG/LV, the path of the volume, or its mount point; all volumes if none is given.
     target: Option<String>,
     /// Only what happened since: a time span such as 24h or 7d, or a time such as 2026-01-31T08:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME")]
     since: Option<Since>,
     /// Config file.
     #[arg(long = "config.file", value_name = "FILE")]
@@ -34,20 +35,6 @@ pub(super) struct History {
     /// Output format.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Since {
-    Ago(SignedDuration),
-    At(Timestamp),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(Since::At(at));
-    }
-    let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
-    ago.map(Since::Ago).ok_or_else(|| format!("{text:?} is no time, expected 24h, 7d or 2026-01-31T08:00:00Z"))
 }
 
 /// One line of it.
@@ -77,11 +64,7 @@ impl History {
         let lv = self.target.as_deref().map(|name| volume(&config, name)).transpose()?;
         let from = match self.since {
             None => Timestamp::MIN,
-            Some(Since::At(at)) => at,
-            Some(Since::Ago(ago)) => {
-                let now = app::open_host(&config, self.simulate.as_deref())?.now();
-                now.checked_sub(ago).unwrap_or(Timestamp::MIN)
-            }
+            Some(since) => since.from(app::open_host(&config, self.simulate.as_deref())?.now()),
         };
         let mut rows = rows(&config)?;
         rows.retain(|row| row.at >= from && (lv.is_none() || row.lv.is_none() || row.lv == lv));

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::fleet::Reach;
 use crate::app;
 use crate::config::{HttpClient, load_http_client};
+use crate::duration;
 use crate::http::ListenAddress;
 use crate::relay;
 
@@ -27,7 +28,7 @@ pub(super) struct Relay {
     #[arg(long, value_name = "LABEL", default_value = "instance")]
     instance_label: String,
     /// How long to wait for a daemon's answer. Alertmanager gives up after 10 s at the earliest.
-    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = duration::parse)]
     timeout: Duration,
     /// Address to listen on, IP:PORT, :PORT or unix:/PATH; may be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19846")]

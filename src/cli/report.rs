@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::daemon::tell;
 use super::exit::Exit;
 use crate::app::{self, reports};
 use crate::config::ReportFormat;
+use crate::duration::Since;
 use crate::files;
-use crate::report::{Wish, point};
+use crate::report::Wish;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler report --since=7d --format=html --output=/var/www/storage.html\n\n\
@@ -28,19 +28,14 @@ pub(super) struct Report {
     output: Option<PathBuf>,
     /// Compare with the newest report that is at least this old: a time span such as 7d, or a time such as
     /// 2026-01-31T08:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
     /// Config file.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// Report on the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
-}
-
-/// Only whether it is one; the time span counts back from the host's time.
-fn time(text: &str) -> Result<String, String> {
-    point(text, Timestamp::UNIX_EPOCH).map(|_| text.to_owned())
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::{DateTime, Time, Weekday};
 use serde::Serialize;
 
+use crate::duration::Shown;
 use crate::units::{Bytes, GIB, Percent};
 
 /// What is done with a decision to grow.
@@ -164,7 +165,7 @@ impl fmt::Display for Budget {
         if let Some(bytes) = self.bytes {
             write!(f, " and {bytes}")?;
         }
-        write!(f, " in {}", humantime::format_duration(self.per))
+        write!(f, " in {}", Shown(self.per))
     }
 }
 

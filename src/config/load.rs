@@ -241,7 +241,7 @@ fn budget(
         return wrong(key("bytes"), "is 0, expected more");
     }
     if budget.per < Duration::from_secs(1) || budget.per > LONGEST_BUDGET {
-        return wrong(key("per"), "is not between 1s and 31days");
+        return wrong(key("per"), "is not between 1s and 31d");
     }
     Ok(budget)
 }
@@ -383,7 +383,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
         assert_eq!(pool.what, What::ThinPool { metadata_threshold: Percent::of(50, 100) });
         assert_eq!(
             config.volume_groups[0].budget.map(|budget| budget.to_string()).as_deref(),
-            Some("12 extensions in 1day")
+            Some("12 extensions in 1d")
         );
     }
 
@@ -425,7 +425,10 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
                 &format!("{target}increment: 2GiB\n      increment_gb: 2"),
                 "c.yaml:6:21: monitor.targets[0].increment_gb: increment is given too",
             ),
-            (&format!("{target}cooldown: soon"), "c.yaml:5:17: monitor.targets[0].cooldown: \"soon\": expected number"),
+            (
+                &format!("{target}cooldown: soon"),
+                "c.yaml:5:17: monitor.targets[0].cooldown: \"soon\" is not a length of time",
+            ),
             (&format!("{target}cooldown: 5m\n      cooldown: 6m"), "duplicate field `cooldown`"),
             (
                 &format!("{target}min_increment: 9GiB\n      max_increment: 3GiB"),

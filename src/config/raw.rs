@@ -16,6 +16,7 @@ use super::limits::{self, FilesystemCheck, Mode, Offline};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
+use crate::duration;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -410,7 +411,7 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     const EXPECTED: &str = "a duration such as 30s, 10m or 24h";
     let scalar = Scalar {
         expected: EXPECTED,
-        text: |t| humantime::parse_duration(t).map_err(|error| format!("{t:?}: {error}, expected {EXPECTED}")),
+        text: |t| duration::parse(t).map_err(|error| format!("{t:?} {error}, expected {EXPECTED}")),
         number: |n| Err(no_unit(n, EXPECTED)),
     };
     deserializer.deserialize_any(scalar).map(Some)

@@ -16,6 +16,7 @@ use super::file::{self, ConfigError, Wrong, wrong};
 use super::hidden::{Hidden, HiddenText};
 use super::locate::Step;
 use super::secret::Secret;
+use crate::duration;
 use crate::files::Trust;
 
 /// A dearer hash takes a minute and more to check, and who sends passwords could keep the host busy with it.
@@ -456,8 +457,8 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text)
-                .map_err(|error| E::custom(format!("{text:?}: {error}, expected a duration such as 1s")))
+            duration::parse(text)
+                .map_err(|error| E::custom(format!("{text:?} {error}, expected a duration such as 1s")))
         }
 
         fn visit_u64<E: de::Error>(self, nanoseconds: u64) -> Result<Duration, E> {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::command::{Command, Tool};
+use crate::duration::Shown;
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::Moment;
@@ -171,7 +172,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// A report was given up at its deadline.
-    #[error("{command} did not answer within {}", humantime::format_duration(*after))]
+    #[error("{command} did not answer within {}", Shown(*after))]
     TimedOut {
         /// Which.
         command: String,

@@ -11,6 +11,8 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
+use crate::duration::Shown;
+
 /// All that the daemon does before it answers is to write to its journal.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -33,7 +35,7 @@ pub enum ClientError {
     #[error("the daemon ended the connection: see its log, and `lvm-autoscaler history`")]
     HungUp(#[source] hyper::Error),
     /// It did not answer.
-    #[error("the daemon at {} did not answer within {}", .0.display(), humantime::format_duration(DEADLINE))]
+    #[error("the daemon at {} did not answer within {}", .0.display(), Shown(DEADLINE))]
     TimedOut(PathBuf),
     /// It refused, and this is what it said.
     #[error("{sentence}")]

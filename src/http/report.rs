@@ -99,7 +99,8 @@ fn wish(query: &str, accept: &str) -> Result<Wish, String> {
         }
     }
     let format = keys.get("format").map_or_else(|| Ok(accepted(accept)), |format| format.parse())?;
-    Ok(Wish { format, since: keys.remove("since") })
+    let since = keys.remove("since").map(|text| text.parse()).transpose()?;
+    Ok(Wish { format, since })
 }
 
 /// `%3A` is a colon; what is not well-formed stays as it is, and is then no time.
@@ -159,10 +160,10 @@ mod tests {
             assert_eq!(wish(query, accept).map(|wish| wish.format), Ok(format), "{query} {accept}");
         }
         assert_eq!(
-            wish("since=2026-01-05T00%3A00%3a00Z", "").expect("a wish").since.as_deref(),
+            wish("since=2026-01-05T00%3A00%3a00Z", "").expect("a wish").since.map(String::from).as_deref(),
             Some("2026-01-05T00:00:00Z")
         );
-        for query in ["format=pdf", "format=html&format=json", "x=1", "format", "since=1&since=2"] {
+        for query in ["format=pdf", "format=html&format=json", "x=1", "format", "since=7d&since=7d", "since=monday"] {
             assert!(wish(query, "").is_err(), "{query}");
         }
         assert_eq!(decoded("%zz%4"), "%zz%4");

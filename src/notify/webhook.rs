@@ -23,6 +23,7 @@ use super::SendError;
 use super::message::Message;
 use super::template::{Template, body};
 use crate::config::notify::{self, Url, parse_url, protects_secrets};
+use crate::duration::Shown;
 
 /// How to send to one URL.
 pub(super) struct Webhook {
@@ -86,9 +87,7 @@ impl Webhook {
             match tokio::time::timeout(self.timeout, client.request(request)).await {
                 Ok(Ok(answer)) => judge(answer.status()),
                 Ok(Err(error)) => Err(SendError::Later(crate::chain(&error))),
-                Err(_) => {
-                    Err(SendError::Later(format!("no answer within {}", humantime::format_duration(self.timeout))))
-                }
+                Err(_) => Err(SendError::Later(format!("no answer within {}", Shown(self.timeout)))),
             }
         });
         Runtime::shutdown_background(runtime);

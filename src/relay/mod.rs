@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use crate::alert::instance::OwnNames;
 use crate::alert::{self, Sender};
 use crate::config::{Config, HttpClient};
+use crate::duration::Shown;
 use crate::files::{self, Doubt, Trust};
 use crate::host;
 use crate::http::{Access, Answer, Posted, Site, read_body, text, with_type};
@@ -177,7 +178,7 @@ impl Relay {
             Ok(Ok((status, said))) => ("rejected", Some(status), said, None),
             Ok(Err(error)) => ("unreachable", None, "".into(), Some(error)),
             Err(_) => {
-                let timeout = humantime::format_duration(self.timeout);
+                let timeout = Shown(self.timeout);
                 ("unreachable", None, "".into(), Some(format!("no answer within {timeout}")))
             }
         };

@@ -13,10 +13,11 @@ pub mod store;
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Mode, ReportFormat};
+use crate::duration::Since;
 use crate::inventory::Inventory;
 use crate::journal::{Conclusion, State};
 use crate::name::LvRef;
@@ -59,28 +60,11 @@ pub struct Wish {
     /// Compare with the last report that is not younger: a time span such as 7d, or a time such as
     /// 2026-01-31T08:00:00Z.
     #[serde(default)]
-    pub since: Option<String>,
+    pub since: Option<Since>,
 }
 
 /// Makes what somebody asks for, or says why not.
 pub type Make = Arc<dyn Fn(&Wish) -> Result<String, String> + Send + Sync>;
-
-impl Wish {
-    /// The time that `since` means.
-    pub fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, String> {
-        self.since.as_deref().map(|text| point(text, now)).transpose()
-    }
-}
-
-/// A time, or a time span before now.
-pub fn point(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(at);
-    }
-    let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
-    let at = ago.and_then(|ago| now.checked_sub(ago).ok());
-    at.ok_or_else(|| format!("{text:?} is no time, expected 24h, 7d or 2026-01-31T08:00:00Z"))
-}
 
 /// A report. The fields are its JSON form: what is there is not renamed, and what is not known is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use humantime::format_duration;
 use jiff::Timestamp;
 
 use super::{Subject, Verdict, refuse_if};
 use crate::config::{Budget, Mode};
+use crate::duration::Shown;
 use crate::plan::history::Spent;
 use crate::units::Bytes;
 
@@ -72,7 +72,7 @@ pub(super) fn cooldown(s: &Subject<'_>) -> Verdict {
             "{} ended at {} and the cooldown is {}: wait {}, or lower cooldown",
             last.id,
             shown(last.at.at),
-            format_duration(cooldown),
+            Shown(cooldown),
             seconds(cooldown - elapsed),
         )
     })
@@ -109,7 +109,7 @@ fn over(spent: &Spent, budget: &Budget, least: Bytes) -> Option<String> {
 
 /// For people: whole seconds, and never none at all.
 fn seconds(duration: Duration) -> String {
-    format_duration(Duration::from_secs(duration.as_secs().max(1))).to_string()
+    Shown(Duration::from_secs(duration.as_secs().max(1))).to_string()
 }
 
 /// To the second: people compare it with their watch.
