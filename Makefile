@@ -25,9 +25,8 @@ test:
 	tests/all.sh
 
 # Without the edges, whose attacks and deadlines take most of the time of `make test`.
-QUICK := architecture configs docs links exposition guards report pipeline faults recovery format kinds backups unmounted
 quick:
-	cargo test --locked --lib $(QUICK:%=--test %)
+	cargo test --locked --lib --test engine --test shipped
 
 soak:
 	SOAK='$(SOAK)' tests/soak.sh
@@ -60,7 +59,7 @@ clippy:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	@# What is written from the code, and links, commands, paths, metrics and configs in all documents.
-	cargo test --locked --quiet --test docs --test links --test configs
+	cargo test --locked --quiet --test shipped -- docs:: links:: configs::
 
 deny:
 	.ci/tool cargo-deny 0.20.2

@@ -40,23 +40,24 @@ section() {
     table+=("$(printf '%-12s %-8s %6d s  %s' "$name" "$result" $((SECONDS - begun)) "$figures")")
 }
 
-test_target() { cargo test --locked --test "$@"; }
+# tests_of PROGRAM FILTER...: of a test program, those whose names hold one of the filters.
+tests_of() { cargo test --locked --test "$1" -- "${@:2}"; }
 
 # Built first, so that a compile error is not taken for a proof that failed.
 cargo test --locked --no-run --quiet || exit 1
 
 # On the simulated host: whatever happens in whatever order.
-section schedules test_target schedules
+section schedules tests_of engine schedules::
 # The daemon dies before, during and after every command, and at every byte it writes; and people go on meanwhile. These and
 # the next two sections take half a minute each, so that `make test` runs them whole too.
-section crashes test_target crash --test recovery
+section crashes tests_of engine crash:: recovery::
 # Every command of every kind of plan fails, hangs, lies, runs twice.
-section faults test_target faults --test kinds
-section journal test_target journal --test format
+section faults tests_of engine faults:: kinds::
+section journal tests_of engine journal:: format::
 # All attacks at once for two minutes, and a storm of honest alerts.
-section attacks test_target attack together -- --nocapture
+section attacks tests_of attack together --nocapture
 # The daemon killed under load 100 times, and the alerts that it had accepted looked for afterwards.
-section storm test_target storm what_was_answered -- --nocapture
+section storm tests_of edge storm::what_was_answered --nocapture
 
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
 section kills tests/vm/run.sh --timeout 3000 kills::

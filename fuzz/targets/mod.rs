@@ -1,5 +1,5 @@
 //! What is fuzzed: bytes from strangers, and what must hold whatever they are. `run.sh` drives these with libFuzzer,
-//! `tests/fuzz_seeds.rs` with the seeds and random changes of them.
+//! `tests/edge/fuzz_seeds.rs` with the seeds and random changes of them.
 
 pub mod config;
 pub mod journal;

@@ -88,7 +88,7 @@ fn section<T>(page: &mut String, title: &str, labels: &str, columns: &[Column<T>
 
 const INTRODUCTION: &str = "# Metrics
 
-<!-- Written from the tables in src/metrics by `UPDATE_DOCS=1 cargo test --test docs`; edit those. -->
+<!-- Written from the tables in src/metrics by `UPDATE_DOCS=1 cargo test --test shipped docs::`; edit those. -->
 
 `GET /metrics` returns OpenMetrics 1.0 or text 0.0.4, as the `Accept` header asks, compressed if `Accept-Encoding` allows
 gzip. `lvm-autoscaler metrics` prints the same once. All metrics are gauges unless their name ends in `_total` or the table gives

@@ -1,11 +1,11 @@
 #!/bin/bash
-# What `make bench` runs in the middle: what answering a storm of alerts costs (tests/storm.rs) while the journal is brought to
+# What `make bench` runs in the middle: what answering a storm of alerts costs (tests/edge/storm.rs) while the journal is brought to
 # a real disk, with the release binary. Writes its part of docs/performance.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo test --release --locked --test storm --no-run
-said=$(cargo test --release --locked --test storm -- --nocapture --test-threads=1 2>&1) || { echo "$said"; exit 1; }
+cargo test --release --locked --test edge storm:: --no-run
+said=$(cargo test --release --locked --test edge storm:: -- --nocapture --test-threads=1 2>&1) || { echo "$said"; exit 1; }
 rows=$(sed -nE 's/.*figures: \|/|/p' <<<"$said")
 echo "$rows"
 (($(grep -c '^|' <<<"$rows") == 2)) || { echo "two rows were expected"; exit 1; }

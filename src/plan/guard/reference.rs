@@ -29,7 +29,7 @@ const SECTIONS: [(&str, Code); 6] = [
 
 const INTRODUCTION: &str = "# Guards
 
-<!-- Written from src/plan/guard/table.rs by `UPDATE_DOCS=1 cargo test --test docs`; edit that. -->
+<!-- Written from src/plan/guard/table.rs by `UPDATE_DOCS=1 cargo test --test shipped docs::`; edit that. -->
 
 Before the daemon changes anything it checks these guards, in this order. The first one that refuses ends the request. A refusal has a
 code, and a sentence with the numbers and with what you can do about it. It is in the log, in the journal and in

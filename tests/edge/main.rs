@@ -1,0 +1,19 @@
+//! The program as it is called: over the network and from a shell, with the simulated host behind it.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/edge.rs"]
+mod edge;
+
+mod access;
+mod cli;
+mod commands;
+mod fuzz_seeds;
+mod http;
+mod limits;
+mod never_in_the_way;
+mod relay;
+mod report_command;
+mod report_schedule;
+mod requests;
+mod storm;
