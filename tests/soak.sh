@@ -84,6 +84,9 @@ section tuning tests/bench/layouts.sh
 section package packaging/reproduce.sh
 section versions tests/vm/versions.sh
 
+# What the tests do not notice: changes of the code, one at a time.
+section mutants tests/mutants.sh
+
 # Bytes of strangers, with libFuzzer: so many seconds for each target.
 section fuzz fuzz/run.sh 120
 

@@ -45,6 +45,7 @@ faults.
 | `vm/run.sh`, `vm/cuts.sh`, `vm/install.sh`, `vm/demo.sh` | in the virtual machine ([README](vm/README.md)) |
 | `scenes/run.sh` | the commands of docs/drills.md and docs/lvm/troubleshooting.md, in the virtual machine |
 | `tell.sh`, `browser.sh`, `fleet.sh` | real mail servers, a real Chromium, five hosts in network namespaces |
+| `mutants.sh` | changes of the code, one at a time: which of them no test notices |
 | `bench/` | `make bench` and `make tuning`: measurements |
 ";
 
