@@ -40,7 +40,6 @@ if [[ $tools ]]; then
     # routed RECEIVER LABEL=VALUE...
     routed() { "$tools/amtool" config routes test --config.file=configs/alertmanager.yml --verify.receivers="$1" "${@:2}"; }
     routed lvm-autoscaler alertname=LvmFileSystemFilling severity=warning lvm_autoscaler=extend instance=db1 vg=v lv=l mountpoint=/data
-    routed nobody alertname=LvmAutoscalerHasHeadroom severity=none instance=db1 vg=v lv=l
     routed people alertname=LvmFileSystemNearlyFull severity=critical instance=db1 vg=v lv=l
     routed people alertname=SomebodyElses severity=warning
 else

@@ -66,6 +66,11 @@ def check_rules():
                     wrong.append(f"{file.name}: {rule['record']} has no test")
                 continue
             name = rule["alert"]
+            # Rules are evaluated in their order: one that looks for alerts would see those below it as they were before.
+            for asked in re.findall(r'ALERTS\{[^}]*alertname=~?"([^"]*)"', rule["expr"]):
+                for cause in asked.split("|"):
+                    if file.name not in alerts.get(cause, []):
+                        wrong.append(f"{file.name}: {name} looks for {cause}, which is no alert above it")
             alerts.setdefault(name, []).append(file.name)
             if name not in fires:
                 wrong.append(f"{file.name}: no test in which {name} fires")
