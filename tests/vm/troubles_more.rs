@@ -220,13 +220,15 @@ fn metadata_of_a_thin_pool_that_fill() {
         stand.page("thin pool: metadata full", &[("LvmThinPoolFull", &["metadata", "vmt_tr_meta/pool"])], || {
             map(&thin, mapped, || percent() > 99.9);
         });
-    let names = [&names(&pool)[..], &[("SIZE", "4M")]].concat();
+    let names = [&names(&pool)[..], &[("SIZE", "4M"), ("THIN", "thin")]].concat();
     follow(&group, "LvmThinPoolFull", &["lvextend --poolmetadatasize"], &names);
+    part::say(&format!(
+        "  after lvextend LVM says: {:?}",
+        pool.lvs("lv_health_status,lv_check_needed,metadata_percent")
+    ));
     // As the page goes on, for metadata that need a check.
     if !pool.lvs("lv_check_needed").is_empty() {
-        run_by_hand(&group, &format!("lvchange -an {}/thin {}", group.name, pool.name()));
-        run_by_hand(&group, &format!("lvconvert --repair {}", pool.name()));
-        run_by_hand(&group, &format!("lvchange -ay {}/thin", group.name));
+        follow(&group, "LvmThinPoolFull", &["lvchange -an", "lvconvert --repair", "lvchange -ay"], &names);
     }
     stand.resolved(&full);
     stand.resolved(&nearly);
