@@ -221,15 +221,11 @@ fn metadata_of_a_thin_pool_that_fill() {
             map(&thin, mapped, || percent() > 99.9);
         });
     let names = [&names(&pool)[..], &[("SIZE", "4M"), ("THIN", "thin")]].concat();
-    follow(&group, "LvmThinPoolFull", &["lvextend --poolmetadatasize"], &names);
-    part::say(&format!(
-        "  after lvextend LVM says: {:?}",
-        pool.lvs("lv_health_status,lv_check_needed,metadata_percent")
-    ));
-    // As the page goes on, for metadata that need a check.
-    if !pool.lvs("lv_check_needed").is_empty() {
-        follow(&group, "LvmThinPoolFull", &["lvchange -an", "lvconvert --repair", "lvchange -ay"], &names);
-    }
+    // LVM calls the pool failed now, or its metadata in need of a check: extending them is not enough.
+    let mends = ["lvextend --poolmetadatasize", "lvchange -an", "lvconvert --repair", "lvchange -ay"];
+    follow(&group, "LvmThinPoolFull", &mends, &names);
+    assert_eq!(pool.lvs("lv_health_status,lv_check_needed"), "", "it is healthy again");
+    assert_eq!(map(&thin, 0, || true), 999, "it can be written to");
     stand.resolved(&full);
     stand.resolved(&nearly);
 }
