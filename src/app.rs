@@ -20,17 +20,19 @@ use crate::alert::instance::OwnNames;
 use crate::audit;
 use crate::command::Tool;
 use crate::config::{self, Config, InForce};
+use crate::control::{self, Control, ControlSocket};
 use crate::files::{self, Doubt, Folder, Trust};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
-use crate::http::{self, Access, Context, ControlSocket, ListenAddress, Listeners};
 use crate::inventory::{FileSystem, Inventory, Latest};
 use crate::journal::{Journal, why_not_made};
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::name::LvRef;
+use crate::routes::{Context, Pages, StatusPages};
+use crate::server::{self, Access, Limits, ListenAddress, Listeners};
 use reload::Daemon;
 use reports::Reporter;
 
@@ -191,11 +193,11 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         own_names: Box::new(move || OwnNames::new(named.own_names())),
         engine: Arc::clone(&daemon.engine),
         exposition: exposition(options.selection.clone(), &latest, host),
-        pages: http::Pages::default(),
-        status: http::StatusPages::new(own_names.first().cloned().unwrap_or_default(), move || clock.moment()),
+        pages: Pages::default(),
+        status: StatusPages::new(own_names.first().cloned().unwrap_or_default(), move || clock.moment()),
         latest,
         metrics,
-        limits: http::Limits::default(),
+        limits: Limits::default(),
         access,
         draining: AtomicBool::new(false),
     });
@@ -233,7 +235,7 @@ fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Resul
         }
     };
     let (reloading, make) = (Arc::clone(daemon), reporter.maker());
-    let control = http::Control {
+    let control = Control {
         engine: Arc::clone(&daemon.engine),
         in_force: Arc::clone(&daemon.in_force),
         reload: Box::new(move || reloading.reload().map_err(|error| format!("{error:#}"))),
@@ -243,12 +245,12 @@ fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Resul
     Ok(())
 }
 
-async fn keep_control(daemon: Arc<Daemon>, mut socket: Option<ControlSocket>, control: Arc<http::Control>) {
+async fn keep_control(daemon: Arc<Daemon>, mut socket: Option<ControlSocket>, control: Arc<Control>) {
     let mut was_there = socket.is_some();
     loop {
         if let Some(bound) = &socket {
             tokio::select! {
-                () = http::serve_control(bound, &control) => {}
+                () = control::serve(bound, &control) => {}
                 () = is_lost(bound) => {}
             }
         }
@@ -290,7 +292,7 @@ fn bind_control(daemon: &Daemon) -> anyhow::Result<ControlSocket> {
         }
         make_folder(folder)?;
     }
-    http::bind_control(&path).with_context(|| format!("{} cannot be made", path.display()))
+    control::bind(&path).with_context(|| format!("{} cannot be made", path.display()))
 }
 
 struct Signals {
@@ -316,7 +318,7 @@ async fn run(
     for address in listeners.addresses() {
         tracing::info!(%address, "listening");
     }
-    let serving = tokio::spawn(http::serve(listeners, context, stopped));
+    let serving = tokio::spawn(server::serve(listeners, context, stopped));
     // Only systemd listens; elsewhere there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut watchdog = Watchdog::of_systemd();

@@ -13,12 +13,13 @@
 //!
 //! # The two paths of data
 //!
-//! A scrape: [`http`] takes the current [`inventory::Inventory`], which is refreshed in the background, reads the usage
-//! of the mounts and lets [`metrics`] write it out. It never waits for LVM.
+//! A scrape: [`routes`] takes the current [`inventory::Inventory`], which is refreshed in the background, reads the
+//! usage of the mounts and lets [`metrics`] write it out. It never waits for LVM.
 //!
-//! An alert: [`http`] checks and bounds the request, [`alert`] says which target it names, [`engine::Handle::submit`]
-//! has the [`journal`] write it down before the answer is sent. A worker takes a fresh look, [`plan::plan`] decides,
-//! and the engine carries the plan out step by step; after a crash the same code goes on where it stopped.
+//! An alert: [`server`] bounds and checks the request, [`alert`] says which target it names,
+//! [`engine::Handle::submit`] has the [`journal`] write it down before the answer is sent. A worker takes a fresh look,
+//! [`plan::plan`] decides, and the engine carries the plan out step by step; after a crash the same code goes on where
+//! it stopped.
 //!
 //! # What keeps data safe
 //!
@@ -34,12 +35,12 @@ pub mod audit;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod duration;
 pub mod engine;
 pub mod files;
 pub mod filesystem;
 pub mod host;
-pub mod http;
 pub mod inventory;
 pub mod journal;
 pub mod log;
@@ -50,6 +51,8 @@ pub mod plan;
 pub mod rate;
 pub mod relay;
 pub mod report;
+pub mod routes;
+pub mod server;
 pub mod units;
 
 /// Text that may quote strangers, as it is shown: one line, in which nothing is hidden. What a terminal, a log or a

@@ -12,10 +12,10 @@ use lvm_autoscaler::config::ConfigError;
 use lvm_autoscaler::files::Doubt;
 use lvm_autoscaler::host::process;
 use lvm_autoscaler::host::sim::SimError;
-use lvm_autoscaler::http::AccessError;
 use lvm_autoscaler::notify::NotifyError;
 use lvm_autoscaler::relay::RelayError;
 use lvm_autoscaler::relay::hosts::HostsError;
+use lvm_autoscaler::server::AccessError;
 
 fn main() -> ExitCode {
     process::close_inherited();

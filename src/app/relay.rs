@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::http::{self, Access, ListenAddress, Listeners};
 use crate::relay::{Options, Relay};
+use crate::server::{self, Access, ListenAddress, Listeners};
 
 /// Runs a relay; what it asks those for who connect stands in the web config.
 pub fn relay(options: &Options, listen: &[ListenAddress], web_config_file: Option<&Path>) -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ pub fn relay(options: &Options, listen: &[ListenAddress], web_config_file: Optio
             tracing::info!(%address, "listening");
         }
         let listing = Arc::clone(&relay);
-        let serving = tokio::spawn(http::serve(listeners, relay, stopped));
+        let serving = tokio::spawn(server::serve(listeners, relay, stopped));
         // Only systemd listens; elsewhere there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {

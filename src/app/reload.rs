@@ -14,11 +14,11 @@ use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
 use crate::host::{Host, Sampler};
-use crate::http::Access;
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
 use crate::notify::{self, Notifier};
+use crate::server::Access;
 
 /// Who is told of each record of the journal.
 pub(super) struct Tellers {

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use crate::app::UsageError;
 use crate::config::{Config, ConfigError};
 use crate::files::{self, Trust};
-use crate::http::Access;
+use crate::server::Access;
 use crate::{app, audit, config, notify};
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use crate::app::UsageError;
 use crate::config::Config;
-use crate::http::client::{self, ClientError};
+use crate::control::client::{self, ClientError};
 
 /// Says so if a running daemon has another config in force than the one a plan was made with. One that cannot be asked,
 /// by this user or because it is of another version, is left alone: a plan needs none.

@@ -10,8 +10,8 @@ use super::fleet::Reach;
 use crate::app;
 use crate::config::{HttpClient, load_http_client};
 use crate::duration;
-use crate::http::ListenAddress;
 use crate::relay;
+use crate::server::ListenAddress;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler relay --targets-file=/etc/lvm-autoscaler/hosts.json")]

@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::selection::Collectors;
 use crate::app::{self, Options};
-use crate::http::ListenAddress;
+use crate::server::ListenAddress;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler serve --config.file=/etc/lvm-autoscaler/config.yaml --dry-run")]

@@ -1,7 +1,7 @@
 //! Doing it: requests in, one worker thread per volume group, the pipeline on each.
 //!
-//! Synchronous code on plain threads. `http` reaches it only through [`Handle`]; what it needs of the machine it gets
-//! from a [`Host`].
+//! Synchronous code on plain threads. `routes` and `control` reach it only through [`Handle`]; what it needs of the
+//! machine it gets from a [`Host`].
 
 mod ask;
 mod door;

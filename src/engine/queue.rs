@@ -84,6 +84,16 @@ pub fn start_for_one(shared: Arc<Shared>) -> Handle {
 }
 
 impl Handle {
+    /// Why something was not written to the journal within this time, as far as the journal knows: a disk that hangs,
+    /// or a host that is too busy.
+    pub fn not_written(&self, within: Duration) -> String {
+        let why = match self.shared().journal().answers() {
+            Err(error) => error.to_string(),
+            Ok(()) => format!("the journal was not written within {} s", within.as_secs()),
+        };
+        format!("{why}; this may still be written later")
+    }
+
     /// Queues the operations that the journal has open. One that is worked on already may be queued a second time: who
     /// takes it up then sees in the journal that it is over. The same is true of requests.
     fn take_up_operations(&self) {

@@ -11,9 +11,9 @@ use crate::inventory::ProcessUsage;
 
 /// Closes what the starter left open beside standard input, output and error; the programs that this one starts would
 /// inherit it (LVM complains, and a lock or a pipe of somebody else's would stay held). Called first of all, when
-/// nothing that is open is ours. What systemd passes on purpose (`LISTEN_FDS`, from 3 on) stays: http::Listeners marks
-/// it close-on-exec. So does what the command line names (`check-config <(cat FILE)`): whoever names it there means it
-/// to be used.
+/// nothing that is open is ours. What systemd passes on purpose (`LISTEN_FDS`, from 3 on) stays: server::Listeners
+/// marks it close-on-exec. So does what the command line names (`check-config <(cat FILE)`): whoever names it there
+/// means it to be used.
 pub fn close_inherited() {
     let is_ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
     let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_ours).and_then(|count| count.parse().ok());

@@ -12,7 +12,7 @@ use super::Report;
 use crate::config::ReportFormat;
 use crate::units::{Bytes, Percent};
 
-/// What the HTML looks like; `http` allows exactly this style and nothing else.
+/// What the HTML looks like; `routes` allows exactly this style and nothing else.
 pub const STYLE: &str = include_str!("style.css");
 
 const HTML: &str = include_str!("report.html");

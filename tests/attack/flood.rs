@@ -206,7 +206,7 @@ fn handshakes_that_do_not_go_on_silence_no_listener() {
 /// With any interval of up to five minutes a scrape finds the connection of the one before.
 #[test]
 fn idle_connections_are_kept_for_as_long_as_prometheus_keeps_them() {
-    assert!(lvm_autoscaler::http::Limits::default().header > Duration::from_secs(300));
+    assert!(lvm_autoscaler::server::Limits::default().header > Duration::from_secs(300));
 }
 
 /// Sends a wrong password, and waits for the answer until told to stop.

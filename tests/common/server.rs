@@ -11,9 +11,10 @@ use lvm_autoscaler::app::{self, reports::Reporter};
 use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle};
 use lvm_autoscaler::host::{Focus, Host, look};
-use lvm_autoscaler::http::{self, Access, Context, Limits, Listeners};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::routes::{Context, Pages, StatusPages};
+use lvm_autoscaler::server::{self, Access, Limits, Listeners};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -70,8 +71,8 @@ impl Server {
             report: Arc::new(reporter).maker(),
             reporting: tokio::sync::Mutex::default(),
             exposition: app::exposition(Selection::default(), &latest, host),
-            pages: http::Pages::default(),
-            status: http::StatusPages::new("db1", move || clock.moment()),
+            pages: Pages::default(),
+            status: StatusPages::new("db1", move || clock.moment()),
             latest,
             metrics,
             limits,
@@ -82,7 +83,7 @@ impl Server {
         let listeners = Listeners::bind(&[anywhere]).expect("a port");
         let address = listeners.addresses()[0].tcp().expect("a port");
         let (stop, stopped) = watch::channel(false);
-        runtime.spawn(http::serve(listeners, Arc::clone(&context), stopped));
+        runtime.spawn(server::serve(listeners, Arc::clone(&context), stopped));
         Server { address, context, stop, _runtime: runtime }
     }
 

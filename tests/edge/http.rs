@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::common::server::{Answer, DEADLINE, Server, firing};
 use crate::common::*;
+use lvm_autoscaler::control::{self, Control};
 use lvm_autoscaler::engine;
 use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::http;
 use serde_json::{Value, json};
 
 #[test]
@@ -325,7 +325,7 @@ fn a_journal_that_hangs_holds_up_nobody_who_only_reads() {
         // Until the test lets go of the other end.
         let _ = hangs.lock().map(|hangs| hangs.recv());
     }));
-    let (socket, _folder) = control(&server);
+    let (socket, _folder) = control_socket(&server);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| server.alerts(alert("data")));
         eventually("it hangs", || server.engine().shared().journal().answers().is_err());
@@ -360,7 +360,7 @@ fn a_journal_that_hangs_holds_up_nobody_who_only_reads() {
 }
 
 /// The control socket of a server.
-fn control(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
+fn control_socket(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
     let folder = folder();
     let path = folder.path().join("control.sock");
     let engine = Arc::clone(&server.context.engine);
@@ -368,9 +368,9 @@ fn control(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
     let reload = Box::new(|| Ok("nothing changed".to_owned()));
     let in_force = Arc::clone(&server.context.in_force);
     let _inside = server._runtime.enter();
-    let listener = http::bind_control(&path).expect("a socket");
-    let control = Arc::new(http::Control { engine, reload, report, in_force });
-    server._runtime.spawn(async move { http::serve_control(&listener, &control).await });
+    let listener = control::bind(&path).expect("a socket");
+    let control = Arc::new(Control { engine, reload, report, in_force });
+    server._runtime.spawn(async move { control::serve(&listener, &control).await });
     (path, folder)
 }
 

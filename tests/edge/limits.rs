@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lvm_autoscaler::config::Config;
 use lvm_autoscaler::engine;
-use lvm_autoscaler::http::{Access, Limits};
+use lvm_autoscaler::server::{Access, Limits};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
 

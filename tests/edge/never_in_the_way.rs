@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
-use lvm_autoscaler::http::{self, Access, Context, Listeners};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::metrics::exposition::Exposition;
 use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::routes::{Context, Pages, StatusPages};
+use lvm_autoscaler::server::{self, Access, Limits, Listeners};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -91,11 +92,11 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         own_names: Box::new(|| OwnNames::new(["db1"])),
         engine: Arc::default(),
         exposition,
-        pages: http::Pages::default(),
-        status: http::StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
+        pages: Pages::default(),
+        status: StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
         latest: Arc::new(Latest::default()),
         metrics: Arc::new(Metrics::default()),
-        limits: http::Limits::default(),
+        limits: Limits::default(),
         access: Arc::new(Access::default()),
         draining: AtomicBool::new(false),
     };
@@ -105,7 +106,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
     let (stop, stopped) = tokio::sync::watch::channel(false);
     runtime.spawn(async move {
         let _until_the_end = stop;
-        http::serve(listeners, Arc::new(context), stopped).await;
+        server::serve(listeners, Arc::new(context), stopped).await;
     });
     address
 }

@@ -1,21 +1,17 @@
-//! Which path leads where: one screen.
+//! The checks that every request passes before a site answers it, whatever its path: that it is well-formed, for this
+//! host, from a client that may ask, and, for a webhook, not from a browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Version};
 
-use super::access::{Peer, last};
-use super::pages::Part;
-use super::{Context, Site, metrics, pages, report, webhook};
-use crate::alert::Sender;
-
-/// What a request is answered.
-pub type Answer = Response<Full<Bytes>>;
+use super::access::Peer;
+use super::answer::{Answer, last, text};
+use super::site::Site;
 
 /// Answers a request, whatever its path, from those who may ask.
 pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request<Incoming>) -> Answer {
@@ -111,70 +107,4 @@ fn only_value<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Result<Optio
     let mut values = request.headers().get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(()) } else { Ok(first) }
-}
-
-pub(super) async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
-    let path = request.uri().path();
-    if path == context.telemetry_path {
-        return match get(&request) {
-            Some(refused) => refused,
-            None => metrics::metrics(context, &request).await,
-        };
-    }
-    match path {
-        "/" => shown(context, &request, Part::Page).await,
-        "/api/v1/inventory" => shown(context, &request, Part::Inventory).await,
-        "/api/v1/targets" => shown(context, &request, Part::Targets).await,
-        "/api/v1/operations" => shown(context, &request, Part::Operations).await,
-        "/report" => match get(&request) {
-            Some(refused) => refused,
-            None => report::report(context, &request).await,
-        },
-        "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
-        "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
-        "/webhook/alertmanager" => alerts(context, Sender::Alertmanager, request).await,
-        "/webhook/grafana" => alerts(context, Sender::Grafana, request).await,
-        _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
-    }
-}
-
-async fn alerts(context: &Arc<Context>, sender: Sender, request: Request<Incoming>) -> Answer {
-    match only(&request, &Method::POST, "POST") {
-        Some(refused) => refused,
-        None => webhook::alerts(context, sender, request).await,
-    }
-}
-
-async fn shown(context: &Arc<Context>, request: &Request<Incoming>, part: Part) -> Answer {
-    match get(request) {
-        Some(refused) => refused,
-        None => pages::status(context, part).await,
-    }
-}
-
-/// The answer to a request that is not a GET where only that is known.
-fn get(request: &Request<Incoming>) -> Option<Answer> {
-    if request.method() == Method::HEAD { None } else { only(request, &Method::GET, "GET, HEAD") }
-}
-
-fn only(request: &Request<Incoming>, method: &Method, allowed: &'static str) -> Option<Answer> {
-    if request.method() == method {
-        return None;
-    }
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("expected {allowed}\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    Some(answer)
-}
-
-/// A line for people.
-pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    with_type(status, "text/plain; charset=utf-8", body)
-}
-
-/// An answer of that type.
-pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::status::Now;
 use crate::config::{Mode, Target};
 use crate::engine::Stands;
 use crate::inventory::Sample;
@@ -32,7 +31,7 @@ const STANDS_FOR: Duration = Duration::from_secs(3600);
 /// by itself.
 pub(super) fn target_problem(
     target: &Target,
-    would: &Now,
+    would: (Option<Code>, &str),
     sample: &Sample,
     stands: Option<&Stands>,
     now: &Moment,
@@ -45,8 +44,8 @@ pub(super) fn target_problem(
         let point = &fs.mount.mount_point;
         return Some(format!("{lv}: the file system at {point} does not answer (statvfs), so {lv} cannot grow"));
     }
-    if let Some(code) = would.refused.filter(|code| !Code::EVERYDAY.contains(code)) {
-        return Some(format!("{lv} would be refused ({code}): {}", would.sentence));
+    if let Some(code) = would.0.filter(|code| !Code::EVERYDAY.contains(code)) {
+        return Some(format!("{lv} would be refused ({code}): {}", would.1));
     }
     let stands = stands.filter(|stands| stands.times > 1)?;
     let Refusal { code, sentence } = stands.trouble(now, STANDS_FOR)?;

@@ -16,12 +16,11 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
-use tokio::sync::Mutex;
 
-use super::Context;
-use super::route::{Answer, text, with_type};
+use super::context::Context;
+use super::kept::Made;
 use super::status::{Head, Status};
-use crate::plan::Moment;
+use crate::server::{Answer, text, with_type};
 use crate::{report, units};
 
 /// How long what was made is given to others who ask. People do not look more often.
@@ -38,30 +37,6 @@ pub(super) enum Part {
     Inventory,
     Targets,
     Operations,
-}
-
-/// Makes the status page and its twins.
-pub struct StatusPages {
-    /// The host's name, for people.
-    pub host: String,
-    /// The time; a simulated host has its own.
-    pub clock: Box<dyn Fn() -> Moment + Send + Sync>,
-    made: Mutex<Option<(Instant, Arc<Made>)>>,
-}
-
-impl StatusPages {
-    /// Of a host.
-    pub fn new(host: impl Into<String>, clock: impl Fn() -> Moment + Send + Sync + 'static) -> StatusPages {
-        StatusPages { host: host.into(), clock: Box::new(clock), made: Mutex::default() }
-    }
-}
-
-/// All parts of one moment.
-struct Made {
-    page: Bytes,
-    inventory: Bytes,
-    targets: Bytes,
-    operations: Bytes,
 }
 
 /// Every answer of the API has the head beside its own part.

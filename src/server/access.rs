@@ -14,18 +14,18 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Request, StatusCode};
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
+use super::answer::{Answer, last, text};
 use super::basic::{self, Answered, Verdicts};
 use super::gate::Gate;
 use super::listen::ListenAddress;
 use super::places::{Doing, Seat, Seldom};
-use super::route::{Answer, text};
+
 use super::tls::{self, TlsError};
 use super::turns::Source;
 use crate::config::web::{self, BcryptHash, ClientAuth, Pem};
@@ -57,7 +57,7 @@ pub enum AccessError {
 }
 
 /// Who is at the other end of a connection.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// From where.
     pub(super) source: Source,
     /// Through a listener that only this host can reach over TCP: a browser on this host can, whatever page it shows.
@@ -65,7 +65,7 @@ pub(super) struct Peer {
     /// The place of the connection.
     pub(super) seat: Arc<Seat>,
     /// What all connections share.
-    pub(super) gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
     /// The certificates that were shown, its own first.
     chain: Vec<CertificateDer<'static>>,
     /// When they were last verified, and by which web config.
@@ -471,12 +471,6 @@ impl Access {
 /// All paths that can make something grow.
 fn is_webhook(path: &str) -> bool {
     path.starts_with("/webhook/")
-}
-
-/// Ends the connection.
-pub(super) fn last(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
 }
 
 fn unauthorized(scheme: &str) -> Answer {

@@ -6,18 +6,19 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use ring::digest::{SHA256, digest};
 
-use super::gate::{self, Place, Posted};
-use super::route::{Answer, text, with_type};
+use super::context::Context;
+use super::signature;
 use super::verdict::{self, Judged};
-use super::{Context, not_written, signature};
+
 use crate::alert::{self, Sender};
 use crate::metrics::edge::Limit;
+use crate::server::{ANSWERED_WITHIN, Answer, Place, Posted, read_body, text, with_type};
 
 const NOT_JUDGED: &str = "this host is too busy, the payload was not parsed in time; send this again";
 
 /// Answers Alertmanager or Grafana. 202 means that what was accepted is on disk.
 pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Request<Incoming>) -> Answer {
-    let Posted { head, body, mut place, peer, until } = match gate::read(request, context.limits.body).await {
+    let Posted { head, body, mut place, peer, until } = match read_body(request, context.limits.body).await {
         Ok(posted) => posted,
         Err(answer) => return answer,
     };
@@ -61,7 +62,7 @@ pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Requ
         Ok(Err(_)) => text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"),
         // The writer waits for a disk that hangs. If it gets there after all, what comes again adds nothing.
         Err(_) => {
-            let why = context.engine().map_or_else(String::new, not_written);
+            let why = context.engine().map_or_else(String::new, |engine| engine.not_written(ANSWERED_WITHIN));
             tracing::error!("alerts were not accepted: {why}");
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
         }

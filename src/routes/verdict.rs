@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Context;
+use super::context::Context;
 use crate::alert::instance::OwnNames;
 use crate::alert::{Alert, Payload, Sender, Status, target};
 use crate::config::Config;

@@ -18,49 +18,13 @@ use super::access::Peer;
 use super::gate::Gate;
 use super::listen::{AsyncListener, ListenAddress, Listeners, Stream};
 use super::places::{Doing, Places, Seat};
+use super::request::answer;
+use super::site::Site;
 use super::stream::Bounded;
 use super::turns::Source;
-use super::{Site, route};
 
 /// How long running answers may take when the daemon stops.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What connections are under. Nobody sets them: tests do, which cannot wait as long as a client may.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at a time on one listener. Prometheus and Alertmanager need one or two each. Listeners don't share
-    /// their places: a flood on one leaves the others as they are.
-    pub connections: usize,
-    /// Of these from one address: half, so that one address alone cannot fill a listener. Addresses of this host are
-    /// exempt, because a proxy or a relay stands there for many.
-    pub per_address: usize,
-    /// A handshake is two round trips.
-    pub handshake: Duration,
-    /// Who connects has something to ask at once; places are not for those who only hold them.
-    pub first: Duration,
-    /// Bounds the time for the header of a request, and so also how long a kept connection may idle: longer than
-    /// Prometheus keeps one, five minutes, so that with any interval up to that it is Prometheus that closes it. An
-    /// idle connection makes room for others when the places run out.
-    pub header: Duration,
-    /// For the body of a request: Alertmanager sends it at once.
-    pub body: Duration,
-    /// For taking an answer: the largest page takes a second over a bad line.
-    pub taking: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connections: 256,
-            per_address: 128,
-            handshake: Duration::from_secs(10),
-            first: Duration::from_secs(10),
-            header: Duration::from_secs(330),
-            body: Duration::from_secs(10),
-            taking: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Serves until `stop` changes, then lets running answers end.
 pub async fn serve<S: Site>(listeners: Listeners, site: Arc<S>, stop: watch::Receiver<bool>) {
@@ -175,7 +139,7 @@ async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, site: Arc<
         peer.seat.does(if request.body().is_end_stream() { Doing::Working } else { Doing::Asking });
         request.extensions_mut().insert(Arc::clone(&peer));
         async move {
-            let mut answer = route::answer(&site, &peer, request).await;
+            let mut answer = answer(&site, &peer, request).await;
             // With few places left connections are not kept.
             if peer.seat.are_few() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -11,8 +11,8 @@ use hyper::header::HeaderMap;
 use jiff::Timestamp;
 use ring::hmac;
 
-use super::route::{Answer, text};
 use crate::config::{Secret, Webhook};
+use crate::server::{Answer, text};
 
 /// Where Grafana puts the signature unless it is told otherwise.
 const SIGNATURE: &str = "X-Grafana-Alerting-Signature";

@@ -7,7 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Context, health};
+use super::context::Context;
+use super::health;
 use crate::config::{Config, Mode, Target, What};
 use crate::engine::Handle;
 use crate::inventory::{FileSystem, Inventory, Lv, Pv, Sample, Vg};
@@ -257,7 +258,13 @@ impl Status {
         let targets: Vec<TargetView> = config.targets.iter().map(view).collect();
         let standing = engine.map(|engine| engine.shared().standing.all()).unwrap_or_default();
         let of_target = |(target, view): (&Target, &TargetView)| {
-            health::target_problem(target, &view.now, &sample, standing.get(&target.lv), &now)
+            health::target_problem(
+                target,
+                (view.now.refused, &view.now.sentence),
+                &sample,
+                standing.get(&target.lv),
+                &now,
+            )
         };
         let of_targets = config.targets.iter().zip(&targets).filter_map(of_target).collect();
         Status {

@@ -7,19 +7,13 @@ use std::time::{Duration, Instant};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, HeaderValue, VARY};
 use hyper::{Request, StatusCode};
-use tokio::sync::Mutex;
 
-use super::Context;
-use super::route::{Answer, text, with_type};
+use super::context::Context;
 use crate::metrics::exposition::Shape;
 use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::{Format, accepts_gzip};
 use crate::name::LvRef;
-
-/// Pages by shape, each with the moment at which it was begun. Whoever asked before that moment is given the page: many
-/// scrapes at once are one reading of the host.
-#[derive(Default)]
-pub struct Pages(Mutex<Vec<(Shape, Instant, Bytes)>>);
+use crate::server::{Answer, text, with_type};
 
 /// So long a refusal says what would become of the next request. The alerts that ask for a growth come again every 5
 /// minutes, so it is renewed as long as it stands.

@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::route::text;
 use crate::config::InForce;
 use crate::engine::{Handle, Progress};
 use crate::files::Folder;
 use crate::journal::Event;
 use crate::name::LvRef;
 use crate::report::{Make, Wish};
+use crate::server::{ANSWERED_WITHIN, text};
 use crate::units;
 
 /// The name of a volume and a number, and no more.
@@ -72,7 +72,7 @@ fn file(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// Binds the socket. One that is there already was left behind: the caller holds the daemon's lock.
-pub fn bind_control(path: &Path) -> std::io::Result<ControlSocket> {
+pub fn bind(path: &Path) -> std::io::Result<ControlSocket> {
     let (folder, name) = Folder::of(path)?;
     match folder.remove(&name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -97,7 +97,7 @@ pub struct Control {
 }
 
 /// Serves until it is dropped; who is connected by then is answered all the same.
-pub async fn serve_control(socket: &ControlSocket, control: &Arc<Control>) {
+pub async fn serve(socket: &ControlSocket, control: &Arc<Control>) {
     loop {
         match socket.listener.accept().await {
             Ok((stream, _)) if may(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(control)))),
@@ -189,12 +189,12 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         let shared = writing.shared();
         shared.journal().writer_soon()?.append(shared.host.moment(), vec![event(lv)])
     });
-    match tokio::time::timeout(super::ANSWERED_WITHIN, written).await {
+    match tokio::time::timeout(ANSWERED_WITHIN, written).await {
         Ok(Ok(Ok(()))) => say(StatusCode::OK, "done".to_owned()),
         Ok(Ok(Err(error))) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
         Ok(Err(_)) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
         // It may be written down later, so that the person must look.
-        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, super::not_written(&engine)),
+        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, engine.not_written(ANSWERED_WITHIN)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET /report`: the report of now, in the form that the address or the `Accept` header asks for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,11 @@ use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderValue, VARY};
 use hyper::{Request, StatusCode};
 use tokio::time::Instant;
 
-use super::Context;
-use super::access::Peer;
-use super::route::{Answer, text, with_type};
+use super::context::Context;
 use crate::config::ReportFormat;
 use crate::metrics::edge::Limit;
 use crate::report::{STYLE, Wish};
+use crate::server::{Answer, Peer, text, with_type};
 
 /// A report is this old at the most. Inventory and usage change no faster than people look.
 const FRESH: Duration = Duration::from_secs(10);
@@ -25,13 +24,6 @@ const KEPT: usize = 6;
 /// After a report was made no other one is for so many times as long: a tenth of a processor is what all reports may
 /// cost.
 const REST: u32 = 9;
-/// The reports that were made last.
-#[derive(Debug, Default)]
-pub struct Reports {
-    made: VecDeque<(Instant, Wish, Bytes)>,
-    /// When the next one may be made.
-    next: Option<Instant>,
-}
 
 /// Answers with a report.
 pub(super) async fn report(context: &Arc<Context>, request: &Request<Incoming>) -> Answer {

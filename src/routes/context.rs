@@ -1,0 +1,63 @@
+//! What the routes work with.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use super::kept::{Pages, Reports, StatusPages};
+use crate::alert::instance::OwnNames;
+use crate::config::{Config, InForce};
+use crate::engine::Handle;
+use crate::inventory::Latest;
+use crate::metrics::autoscaler::Metrics;
+use crate::metrics::exposition::Exposition;
+use crate::report::Make;
+use crate::server::{Access, Limits};
+
+/// Everything the routes need.
+pub struct Context {
+    /// Where the metrics are.
+    pub telemetry_path: String,
+    /// What is wanted; [`Context::config`] is how it is now.
+    pub in_force: Arc<InForce>,
+    /// The names that the host itself has now: an address may come after the start, and move to another host.
+    pub own_names: Box<dyn Fn() -> OwnNames + Send + Sync>,
+    /// The engine; empty as long as nothing may grow. A reload that brings the first target starts it.
+    pub engine: Arc<OnceLock<Handle>>,
+    /// The last inventory.
+    pub latest: Arc<Latest>,
+    /// Makes the pages of metrics.
+    pub exposition: Exposition,
+    /// Pages that are being made, for scrapes that come at the same time.
+    pub pages: Pages,
+    /// The status page and its twins under `/api/v1/`.
+    pub status: StatusPages,
+    /// Makes reports.
+    pub report: Make,
+    /// Those that were made last.
+    pub reporting: tokio::sync::Mutex<Reports>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What connections are under.
+    pub limits: Limits,
+    /// Who may ask for what.
+    pub access: Arc<Access>,
+    /// Set when the daemon is stopping.
+    pub draining: AtomicBool,
+}
+
+impl Context {
+    /// What is wanted now. One request is answered with one of them.
+    pub fn config(&self) -> Arc<Config> {
+        self.in_force.get()
+    }
+
+    /// The engine, if anything may grow.
+    pub fn engine(&self) -> Option<&Handle> {
+        self.engine.get()
+    }
+
+    /// What counts as this host.
+    pub(super) fn names_for(&self, config: &Config) -> OwnNames {
+        config.instances.as_ref().map_or_else(|| (self.own_names)(), OwnNames::new)
+    }
+}
