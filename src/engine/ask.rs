@@ -4,13 +4,14 @@
 //! that nobody waits for any more before it was begun is dropped. It is not kept over a restart, for the person would
 //! not expect it to be done then; what was begun is, like everything.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
 use super::{Ended, Handle, Shared};
 use crate::name::{LvRef, OperationId};
 use crate::plan::{Code, Outcome, Plan};
@@ -101,25 +102,6 @@ impl Answered {
             Answered::Not(Unanswered::Interrupted) => "interrupted",
             Answered::Not(Unanswered::Error) => "error",
         }
-    }
-}
-
-/// A wish in the queue. Whoever asked holds the other end of both.
-pub(super) struct Asked {
-    pub(super) by: Option<Bytes>,
-    begun: Weak<AtomicBool>,
-    answer: mpsc::Sender<Result<Ended, String>>,
-}
-
-impl Asked {
-    /// Whether somebody still waits for it; it then counts as begun.
-    pub(super) fn begin(&self) -> bool {
-        self.begun.upgrade().inspect(|begun| begun.store(true, Ordering::Release)).is_some()
-    }
-
-    pub(super) fn answer(&self, ended: Result<Ended, String>) {
-        // Who went away does not hear it; it is in the journal.
-        let _ = self.answer.send(ended);
     }
 }
 
@@ -230,20 +212,4 @@ fn interrupted(lv: &LvRef) -> Answer {
 
 fn answer_without(lv: &LvRef, result: Unanswered, sentence: String) -> Answer {
     Answer { lv: lv.clone(), result: Answered::Not(result), code: None, id: None, sentence, commands: vec![] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wish_that_nobody_waits_for_any_more_is_not_begun() {
-        let (answer, ended) = mpsc::channel();
-        let begun = Arc::new(AtomicBool::new(false));
-        let asked = Asked { by: None, begun: Arc::downgrade(&begun), answer };
-        assert!(asked.begin() && begun.load(Ordering::Acquire));
-        drop((begun, ended));
-        assert!(!asked.begin());
-        asked.answer(Ok(Ended::Interrupted));
-    }
 }

@@ -4,12 +4,15 @@
 //! machine it gets from a [`Host`].
 
 mod ask;
+mod asked;
 mod door;
 mod ending;
 mod execute;
 mod monitor;
 mod pipeline;
 mod queue;
+mod receive;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +28,8 @@ use crate::plan::{Code, Moment, Refusal};
 pub use ask::{Answer, Answered, Progress, Unanswered};
 pub use door::{Accepted, Delivery, Request, SubmitError};
 pub use pipeline::{Ended, Pipeline};
-pub use queue::{Handle, start, start_for_one};
+pub use queue::Handle;
+pub use start::{start, start_for_one};
 
 /// What all parts of the engine share.
 pub struct Shared {

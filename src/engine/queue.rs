@@ -1,24 +1,20 @@
 //! Requests wait here: bounded, one per volume, one worker thread per volume group.
 //!
-//! What is in here came through the door (`door.rs`) and so is in the journal. The queue itself is memory only; after a
+//! What is in here was accepted (`receive.rs`) and so is in the journal. The queue itself is memory only; after a
 //! crash it is made again from the journal.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::ask::Asked;
+use super::asked::Asked;
 use super::door::Door;
 use super::{Ended, Pipeline, Shared};
 use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
 use crate::rate::{Limit, Rate};
-
-/// How long to wait before a journal that cannot be written is tried again.
-const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// So often an alert may have a volume looked at in vain: as often as a few rules on several Alertmanagers do, and then
 /// once a minute. What comes meanwhile adds nothing to the one that waits, so that an alert that is sent without end
@@ -47,41 +43,19 @@ pub(super) struct Waiting {
 }
 
 pub(super) struct Inner {
-    shared: Arc<Shared>,
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
+    pub(super) shared: Arc<Shared>,
+    pub(super) waiting: Mutex<Waiting>,
+    pub(super) changed: Condvar,
     /// Something at the door is on disk, or is not.
     pub(super) written: Condvar,
-    workers: Mutex<BTreeMap<VgName, JoinHandle<()>>>,
+    pub(super) workers: Mutex<BTreeMap<VgName, JoinHandle<()>>>,
     /// A thread looks at the targets by itself.
-    watching: Mutex<bool>,
+    pub(super) watching: Mutex<bool>,
 }
 
 /// The engine, as the rest of the program sees it.
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Inner>);
-
-/// Starts the engine: first what the journal has open, then whatever is submitted.
-pub fn start(shared: Arc<Shared>) -> Handle {
-    let handle = start_for_one(shared);
-    handle.take_up_requests();
-    let kept = Arc::downgrade(&handle.0);
-    std::thread::spawn(move || while kept.upgrade().is_some_and(|inner| Handle(inner).keep_journal()) {});
-    let attended = Arc::clone(handle.shared());
-    std::thread::spawn(move || super::monitor::attend(&attended));
-    handle.watch();
-    handle
-}
-
-/// Starts the engine for one wish of a person: what a crash interrupted is finished first, what else waits is left to
-/// the daemon.
-pub fn start_for_one(shared: Arc<Shared>) -> Handle {
-    let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
-    let (changed, written) = (Condvar::new(), Condvar::new());
-    let handle = Handle(Arc::new(Inner { shared, waiting, changed, written, workers, watching }));
-    handle.take_up_operations();
-    handle
-}
 
 impl Handle {
     /// Why something was not written to the journal within this time, as far as the journal knows: a disk that hangs,
@@ -96,14 +70,14 @@ impl Handle {
 
     /// Queues the operations that the journal has open. One that is worked on already may be queued a second time: who
     /// takes it up then sees in the journal that it is over. The same is true of requests.
-    fn take_up_operations(&self) {
+    pub(super) fn take_up_operations(&self) {
         let mut waiting = self.waiting();
         for (id, running) in &self.0.shared.state().running {
             self.enqueue(&mut waiting, Work::Resume { id: *id, lv: running.plan.lv.clone() });
         }
     }
 
-    fn take_up_requests(&self) {
+    pub(super) fn take_up_requests(&self) {
         let mut waiting = self.waiting();
         for (number, pending) in &self.0.shared.state().pending {
             // Two for one volume can wait only if the first was already being decided about when the second came.
@@ -111,29 +85,6 @@ impl Handle {
             let (lv, source) = (pending.lv.clone(), pending.source);
             self.enqueue(&mut waiting, Work::Request { number: Some(*number), lv, source });
         }
-    }
-
-    /// Waits a while for trouble with the journal; when there is some, tries again until it is over, and takes up what
-    /// was interrupted. `false` when the daemon is stopping.
-    fn keep_journal(&self) -> bool {
-        let shared = &self.0.shared;
-        // Also while nothing is written, so that what became of the journal is seen before the next alert comes. What
-        // is wrong is a trouble of the journal from then on.
-        let _ = shared.journal().attest();
-        self.write_what_was_counted(false);
-        if shared.journal().wait_for_trouble(Duration::from_secs(1)) {
-            shared.pause(JOURNAL_AGAIN);
-            match shared.journal().retry() {
-                _ if shared.is_stopping() => {}
-                Ok(()) => {
-                    tracing::info!("the journal can be written again");
-                    self.take_up_operations();
-                    self.take_up_requests();
-                }
-                Err(error) => tracing::error!("nothing is acted upon: {}", crate::chain(&error)),
-            }
-        }
-        !shared.is_stopping()
     }
 
     /// Queues a person's wish; false if the daemon is stopping.
@@ -156,35 +107,11 @@ impl Handle {
         &self.0.shared
     }
 
-    /// Has the targets looked at by ourselves if the config asks for it; to be called again when that was replaced.
-    pub fn watch(&self) {
-        let mut watching = crate::locked(&self.0.watching);
-        if !*watching && self.shared().config().interval.is_some() {
-            *watching = true;
-            let watched = self.clone();
-            std::thread::spawn(move || super::monitor::watch(&watched));
-        }
-    }
-
     /// Whether the thread that looks should go on; if not, the next [`Handle::watch`] starts another.
     pub(super) fn goes_on_watching(&self) -> bool {
         let mut watching = crate::locked(&self.0.watching);
         *watching = self.shared().config().interval.is_some() && !self.shared().is_stopping();
         *watching
-    }
-
-    /// Accepts nothing more and waits for the steps that run. What waits stays in the journal for the next start.
-    pub fn drain(&self) {
-        self.0.shared.stopping.store(true, Ordering::Relaxed);
-        self.waiting().draining = true;
-        self.0.changed.notify_all();
-        let workers = std::mem::take(&mut *crate::locked(&self.0.workers));
-        self.write_what_was_counted(true);
-        for (vg, worker) in workers {
-            if worker.join().is_err() {
-                tracing::error!(%vg, "the worker of this volume group ended by a panic");
-            }
-        }
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Capability, Facts, Kind, Unfit};
+use super::kind::{Capability, Facts, Kind, Unfit};
 use crate::command::{Command, Tool};
 use crate::units::{Bytes, MIB};
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{AtRest, Capability, Check, Facts, Kind, Most, Unfit, Usage};
+use super::kind::{AtRest, Capability, Check, Facts, Kind, Most, Unfit};
+use super::usage::Usage;
 use crate::command::{Command, Tool};
 use crate::units::Bytes;
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Capability, Facts, Kind, Most};
+use super::kind::{Capability, Facts, Kind, Most};
 use crate::command::{Command, Tool};
 use crate::name::MountPoint;
 use crate::units::Bytes;

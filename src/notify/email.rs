@@ -9,8 +9,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport};
 
-use super::SendError;
 use super::message::Message;
+use super::send::{SendError, secret};
 use super::template::{Template, subject};
 use crate::config::notify::{self, Tls as Protection};
 
@@ -120,7 +120,7 @@ impl Email {
         let mut transport =
             SmtpTransport::builder_dangerous(&settings.host).port(settings.port).timeout(Some(self.timeout)).tls(tls);
         if let Some((username, file)) = &settings.auth {
-            transport = transport.credentials(Credentials::new(username.clone(), super::secret(file)?));
+            transport = transport.credentials(Credentials::new(username.clone(), secret(file)?));
         }
         Ok(transport.build())
     }

@@ -7,11 +7,11 @@ mod email;
 mod message;
 mod progress;
 mod queue;
+mod send;
 mod template;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -27,11 +27,9 @@ use crate::plan::{Code, Moment};
 use email::Email;
 pub use message::Message;
 use progress::Progress;
-use queue::{Job, PATIENCE, Patience, Queue};
+use queue::{Job, MAX_AGE, PATIENCE, Patience, Queue};
+use send::SendError;
 use webhook::Webhook;
-
-/// What is older is not told any more: by then somebody looked, or nobody will.
-const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The same refusal of the same target is told again after this.
 const REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
@@ -47,23 +45,6 @@ pub struct NotifyError {
     kind: &'static str,
     key: &'static str,
     message: String,
-}
-
-/// An attempt did not succeed.
-#[derive(Debug)]
-enum SendError {
-    /// The next may.
-    Later(String),
-    /// No other will.
-    Never(String),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SendError::Later(why) | SendError::Never(why) => f.write_str(why),
-        }
-    }
 }
 
 /// What tells, and what it remembers.
@@ -317,13 +298,6 @@ pub fn send_test(config: &Config, host: &str, now: Timestamp) -> Result<Tested, 
         ended.push((format!("notify[{index}].{}", receiver.way.kind()), result));
     }
     Ok(ended)
-}
-
-/// A secret is read when it is needed, and goes nowhere but to where it is needed.
-fn secret(file: &Path) -> Result<String, SendError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| SendError::Later(format!("{}: {error}", file.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn last_record(folder: &Path) -> Result<u64, JournalError> {

@@ -6,10 +6,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::SendError;
 use super::message::Message;
 use super::progress::Progress;
+use super::send::SendError;
 use crate::metrics::autoscaler::Metrics;
+
+/// What is older is not told any more: by then somebody looked, or nobody will.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// So many wait; of more the oldest are dropped, for the newest say how things are now.
 const MOST_WAITING: usize = 1000;
@@ -29,7 +32,7 @@ pub(super) struct Patience {
 
 /// A mail server that is down for a night is waited for; a receiver that hiccups hears of it a second later.
 pub(super) const PATIENCE: Patience =
-    Patience { first: Duration::from_secs(1), longest: Duration::from_secs(300), age: super::MAX_AGE, attempts: 300 };
+    Patience { first: Duration::from_secs(1), longest: Duration::from_secs(300), age: MAX_AGE, attempts: 300 };
 
 /// Tries once to tell a message.
 pub(super) type Send = Arc<dyn Fn(&Message) -> Result<(), SendError> + std::marker::Send + Sync>;

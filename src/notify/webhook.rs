@@ -19,8 +19,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::SendError;
 use super::message::Message;
+use super::send::{SendError, secret};
 use super::template::{Template, body};
 use crate::config::notify::{self, Url, parse_url, protects_secrets};
 use crate::duration::Shown;
@@ -69,7 +69,7 @@ impl Webhook {
                     "the credentials would be sent in the clear: url must begin with https://".to_owned(),
                 ));
             }
-            let secret = super::secret(file)?;
+            let secret = secret(file)?;
             let mut value = HeaderValue::from_str(&format!("{scheme} {secret}"))
                 .map_err(|_| SendError::Later(format!("{}: holds what cannot be in a header", file.display())))?;
             value.set_sensitive(true);
@@ -97,8 +97,9 @@ impl Webhook {
     fn url(&self) -> Result<Uri, SendError> {
         match &self.settings.url {
             Url::Plain(url) => Ok(url.clone()),
-            Url::File(file) => parse_url(&super::secret(file)?)
-                .map_err(|error| SendError::Later(format!("{}: {error}", file.display()))),
+            Url::File(file) => {
+                parse_url(&secret(file)?).map_err(|error| SendError::Later(format!("{}: {error}", file.display())))
+            }
         }
     }
 
