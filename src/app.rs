@@ -1,11 +1,13 @@
 //! The composition root of `serve`: builds everything once, runs until a signal, drains in order.
 
+mod options;
 mod relay;
 mod reload;
 pub mod reports;
+mod usage;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -15,84 +17,31 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+pub use self::options::{DEFAULT_CONFIG, Options, UsageError, load_config};
 pub use self::relay::relay;
 use crate::alert::instance::OwnNames;
 use crate::audit;
 use crate::command::Tool;
-use crate::config::{self, Config, InForce};
+use crate::config::{Config, InForce};
 use crate::control::{self, Control, ControlSocket};
-use crate::files::{self, Doubt, Folder, Trust};
+use crate::files::{Doubt, Folder};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
 use crate::host::{self, Host, Sampler, uevent};
-use crate::inventory::{FileSystem, Inventory, Latest};
+use crate::inventory::{Inventory, Latest};
 use crate::journal::{Journal, why_not_made};
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::name::LvRef;
 use crate::routes::{Context, Pages, StatusPages};
-use crate::server::{self, Access, Limits, ListenAddress, Listeners};
+use crate::server::{self, Access, Limits, Listeners};
 use reload::Daemon;
 use reports::Reporter;
-
-/// Where the config is looked for when nobody says otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/lvm-autoscaler/config.yaml";
+use usage::with_usage;
 
 /// So long a daemon that stops waits for what is still to be told; what is not told then is told after the next start.
 const TELL_AT_END: Duration = Duration::from_secs(3);
-
-/// What `serve` was asked for.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The config file, if one was named.
-    pub config_file: Option<PathBuf>,
-    /// Where to listen.
-    pub listen: Vec<ListenAddress>,
-    /// Take the sockets that systemd opened instead.
-    pub systemd_socket: bool,
-    /// The file of exporter-toolkit with TLS and users.
-    pub web_config_file: Option<PathBuf>,
-    /// Where the metrics are.
-    pub telemetry_path: String,
-    /// Which metrics to show.
-    pub selection: Selection,
-    /// Leave out what changes something.
-    pub dry_run: bool,
-    /// Run on a simulated host.
-    pub simulate: Option<PathBuf>,
-}
-
-/// It was called in a way that cannot work; the exit code is that of wrong usage.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
-
-/// Reads the config; without one nothing may grow. It, the secrets and the programs that it names must be such that
-/// nobody else could have changed them; on a simulated host, which nobody can harm, that is only a warning.
-pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Config> {
-    let trust = if simulate.is_some() { Trust::Advised } else { Trust::Required };
-    let mut config = match named {
-        Some(file) => config::load(file, trust)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG), trust)?,
-        None => {
-            tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
-            Config { trust, ..Config::default() }
-        }
-    };
-    config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
-    if simulate.is_some() {
-        // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on
-        // with.
-        config.witness = config::beside(&config.state_directory, "simulated.witness");
-        config.state_directory.push("simulated");
-        if let Some(audit) = &mut config.audit {
-            audit.file.as_mut_os_string().push(".simulated");
-        }
-        config.report.directory.iter_mut().for_each(|directory| directory.push("simulated"));
-    }
-    Ok(config)
-}
 
 /// The machine to work on: this one, or a simulated one.
 pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
@@ -399,18 +348,4 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host>) -> Exposition {
     let read_usage = move |filesystems| with_usage(host.as_ref(), filesystems);
     Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
-}
-
-/// The file systems with the usage and errors they have now.
-fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {
-    let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
-    let usages = host.usages(&places);
-    let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
-        // A mount that hides the volume's by now has another device.
-        let usage = usage.ok().filter(|(_, device)| *device == fs.mount.number).map(|(usage, _)| usage);
-        // Here too, because when a disk dies LVM may not answer any more.
-        let errors = fs.errors.map(|before| host.ext4_errors(fs.mount.device).unwrap_or(before));
-        FileSystem { usage, errors, ..fs }
-    };
-    filesystems.into_iter().zip(usages).map(with_usage).collect()
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::bail;
 
-use super::{DEFAULT_CONFIG, Options, UsageError, load_config};
+use super::options::{DEFAULT_CONFIG, Options, UsageError, load_config};
 use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};

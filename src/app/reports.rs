@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::with_usage;
+use super::usage::with_usage;
 use crate::config::{Config, InForce};
 use crate::engine::Handle;
 use crate::host::{Focus, Host, look};

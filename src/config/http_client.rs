@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::check::check_absolute;
 use super::credentials::Authorization;
 use super::file::{self, ConfigError, Wrong, wrong};
-use super::load::check_absolute;
 use super::locate::Step;
 use crate::files::Trust;
 

@@ -3,6 +3,7 @@
 //! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
 //! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
 
+mod check;
 mod credentials;
 mod file;
 mod hidden;
@@ -16,6 +17,7 @@ pub mod notify;
 mod raw;
 mod report;
 mod secret;
+mod section;
 pub mod web;
 mod webhook;
 

@@ -11,11 +11,11 @@ use serde::de::{self, Deserializer, Visitor};
 
 use jiff::civil::{Time, Weekday};
 
-use super::credentials::Section;
 use super::limits::{self, FilesystemCheck, Mode, Offline};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
+use super::section::Section;
 use crate::duration;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};

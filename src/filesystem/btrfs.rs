@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kind::{Capability, Facts, Kind, Unfit};
+use super::kind::{Capability, Facts, Kind, LENGTH, Unfit};
 use crate::command::{Command, Tool};
 use crate::units::{Bytes, MIB};
 
@@ -23,8 +23,11 @@ pub(super) const KIND: Kind = Kind {
     rewrite_copies: None,
 };
 
+/// How many bytes from the start of the device [`super::parse`] wants where it may be a btrfs, whose superblock is
+/// further in.
+pub const LONG: usize = OFFSET + LENGTH;
 /// Where the superblock is.
-pub(super) const OFFSET: usize = 65536;
+const OFFSET: usize = 65536;
 
 /// Of a btrfs superblock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,7 +110,7 @@ impl Facts for Btrfs {
     }
 
     fn render(&self) -> Vec<u8> {
-        let mut head = vec![0; super::LONG];
+        let mut head = vec![0; LONG];
         let mut put = |at: usize, bytes: &[u8]| head[OFFSET + at..OFFSET + at + bytes.len()].copy_from_slice(bytes);
         put(0x40, b"_BHRfS_M");
         put(0x70, &self.total_bytes.to_le_bytes());

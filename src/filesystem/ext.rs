@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kind::{AtRest, Capability, Check, Facts, Kind, Most, Unfit};
+use super::kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Unfit};
 use super::usage::Usage;
 use crate::command::{Command, Tool};
 use crate::units::Bytes;
@@ -281,7 +281,7 @@ impl Facts for Ext {
     }
 
     fn render(&self) -> Vec<u8> {
-        let mut head = vec![0; super::LENGTH];
+        let mut head = vec![0; LENGTH];
         let mut put = |at: usize, bytes: &[u8]| head[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes);
         put(0x4, &(self.blocks as u32).to_le_bytes());
         put(0x18, &(self.block_size / 1024).trailing_zeros().to_le_bytes());

@@ -7,6 +7,9 @@ use crate::command::{Command, Tool};
 use crate::name::MountPoint;
 use crate::units::Bytes;
 
+/// How many bytes from the start of the device [`super::parse`] wants.
+pub const LENGTH: usize = 4096;
+
 /// What all file systems of a kind have in common.
 pub struct Kind {
     /// What the kernel and blkid call them.

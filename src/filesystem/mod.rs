@@ -15,9 +15,9 @@ mod xfs;
 
 use serde::{Deserialize, Serialize};
 
-pub use btrfs::Btrfs;
+pub use btrfs::{Btrfs, LONG};
 pub use ext::{Ext, ExtAtRest};
-pub use kind::{AtRest, Capability, Check, Facts, Kind, Most, Place, Unfit};
+pub use kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Place, Unfit};
 pub use usage::Usage;
 pub use xfs::Xfs;
 
@@ -105,11 +105,6 @@ impl FsKind {
         }
     }
 }
-
-/// How many bytes from the start of the device [`parse`] wants.
-pub const LENGTH: usize = 4096;
-/// And for a btrfs, whose superblock is further in.
-pub const LONG: usize = btrfs::OFFSET + LENGTH;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kind::{Capability, Facts, Kind, Most};
+use super::kind::{Capability, Facts, Kind, LENGTH, Most};
 use crate::command::{Command, Tool};
 use crate::name::MountPoint;
 use crate::units::Bytes;
@@ -149,7 +149,7 @@ impl Facts for Xfs {
     }
 
     fn render(&self) -> Vec<u8> {
-        let mut head = vec![0; super::LENGTH];
+        let mut head = vec![0; LENGTH];
         let mut put = |at: usize, value: u64| head[at..at + 4].copy_from_slice(&(value as u32).to_be_bytes());
         put(4, self.block_size);
         put(8, self.dblocks >> 32);

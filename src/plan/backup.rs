@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::decided::Plan;
 use super::moment::Moment;
-use super::{Plan, Step};
+use super::step::Step;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::name::VgName;

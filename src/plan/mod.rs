@@ -3,6 +3,7 @@
 
 mod allocation;
 pub mod backup;
+mod decided;
 pub mod guard;
 pub mod history;
 mod limit;
@@ -12,18 +13,17 @@ pub mod refusal;
 mod rest;
 pub mod size;
 pub mod step;
+mod wish;
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
+use crate::config::{Config, FilesystemCheck, Offline, Target, What};
 pub use crate::filesystem::FsKind;
 use crate::inventory::Inventory;
-use crate::name::{LvRef, MountPoint};
-use crate::units::{Amount, Bytes, Extents};
+pub use decided::{Metadata, Plan, PlannedFs};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
@@ -32,79 +32,7 @@ use size::Size;
 pub use size::headroom;
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
-
-/// What was decided: one volume, its size before and after, and the steps that lead there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// The volume.
-    pub lv: LvRef,
-    /// Its UUID, so that a volume of the same name made later is never taken for it.
-    pub lv_uuid: String,
-    /// The file system on it; none for a thin pool.
-    #[serde(flatten)]
-    pub fs: Option<PlannedFs>,
-    /// Why, in a sentence.
-    pub reason: String,
-    /// The volume before.
-    pub before: Extents,
-    /// The volume afterwards.
-    pub after: Extents,
-    /// The group's extent size.
-    pub extent_size: Bytes,
-    /// The metadata of a pool, if they grow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-    /// What a person should know although it is done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// What to do, in this order.
-    pub steps: Vec<Step>,
-}
-
-/// The file system of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFs {
-    /// Where it is mounted.
-    pub mount_point: MountPoint,
-    /// Of which kind it is.
-    pub kind: FsKind,
-    /// How large it was before, as `df` shows it.
-    pub usable_before: Bytes,
-    /// It is mounted nowhere, and must not be until this is over.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub offline: bool,
-    /// Of a btrfs, the number it has given its device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_id: Option<u64>,
-}
-
-/// The metadata of a thin pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Metadata {
-    /// Before.
-    pub before: Bytes,
-    /// Afterwards.
-    pub after: Bytes,
-}
-
-impl Plan {
-    /// By how much the volume grows, the metadata of a pool included.
-    pub fn growth(&self) -> Bytes {
-        let data = Extents(self.after.0.saturating_sub(self.before.0)).bytes(self.extent_size);
-        let metadata = self.metadata.map_or(Bytes::ZERO, |metadata| metadata.after.saturating_sub(metadata.before));
-        Bytes(data.0.saturating_add(metadata.0))
-    }
-
-    /// Whether it is seen that nothing was extended, so that the operation can still be left without a trace.
-    pub fn has_not_begun(&self, inventory: &Inventory) -> bool {
-        let Some(lv) = inventory.lv(&self.lv) else { return false };
-        let data = self.after > self.before;
-        let data_is_small = lv.size.is_some_and(|size| size < self.after.bytes(self.extent_size));
-        let metadata_are_small =
-            self.metadata.is_none_or(|metadata| lv.metadata_size.is_some_and(|size| size < metadata.after));
-        (data || self.metadata.is_some()) && (!data || data_is_small) && metadata_are_small
-    }
-}
+pub use wish::Wish;
 
 /// A decision with everything that led to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -120,37 +48,6 @@ pub struct Evaluation {
 /// The codes that the computation of the size decides, in order.
 const OF_SIZE: [Code; 6] =
     [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::BlockSize, Code::InsufficientSpace, Code::PoolSpace];
-
-/// Why a target should grow now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// Because it is fuller than its threshold.
-    Usage,
-    /// Because a person says so. All guards hold but that one; and a mode that leaves it to a person has its person.
-    Person {
-        /// By exactly this, or not at all; without it as the config says.
-        by: Option<Bytes>,
-    },
-}
-
-impl Wish {
-    fn is_a_persons(self) -> bool {
-        matches!(self, Wish::Person { .. })
-    }
-
-    /// The target as it counts for this wish.
-    fn on(self, target: &Target) -> Cow<'_, Target> {
-        let Wish::Person { by } = self else { return Cow::Borrowed(target) };
-        let mut asked = target.clone();
-        if asked.mode == Mode::Recommend {
-            asked.mode = Mode::Act;
-        }
-        if let Some(by) = by {
-            (asked.increment, asked.min_increment) = (Amount::Size(by), Some(by));
-        }
-        Cow::Owned(asked)
-    }
-}
 
 /// Decides about one target because of its usage.
 pub fn plan(

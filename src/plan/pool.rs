@@ -1,11 +1,12 @@
 //! How much a thin pool grows: its metadata first, because a pool whose metadata are full cannot be mended by more
 //! data.
 
+use super::decided::Metadata;
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit, MOST_POOL_METADATA};
 use super::refusal::{Code, Refusal};
 use super::size::{Size, Taken, ground, missing_to, step, unknown};
-use super::{Metadata, Wish};
+use super::wish::Wish;
 use crate::config::Target;
 use crate::inventory::Lv;
 use crate::units::{Bytes, Extents, Percent};

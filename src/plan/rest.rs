@@ -4,8 +4,8 @@
 //! is another one by now, or where something else is mounted in its place, there is no command, because it would hit
 //! the wrong thing.
 
+use super::decided::{Plan, PlannedFs};
 use super::step::Step;
-use super::{Plan, PlannedFs};
 use crate::command::shell_word;
 use crate::filesystem::{FsKind, Place, Unfit};
 use crate::inventory::{Inventory, Mount};

@@ -1,11 +1,12 @@
 //! How much: from the usage and the limits to an absolute number of extents, with every line of the computation kept
 //! for people to read.
 
+use super::decided::Metadata;
 use super::guard::Subject;
 use super::limit::{self, Ground, Limit};
 use super::refusal::{Code, Refusal};
 use super::step::Striping;
-use super::{Metadata, Wish};
+use super::wish::Wish;
 use crate::config::{Config, Target};
 use crate::inventory::{FileSystem, Inventory, Usage};
 use crate::units::{Bytes, Extents, Percent};

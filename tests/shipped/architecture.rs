@@ -1,6 +1,11 @@
-//! A file imports only from modules below its own. ARCHITECTURE.md says why; this test reads the `crate::` paths.
+//! A file imports only from modules below its own, and no two files of a module need one another. ARCHITECTURE.md says
+//! why; these tests read the paths.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// From top to bottom; what stands in one row may not import from the others in it.
 const ROWS: &[&[&str]] = &[
@@ -184,6 +189,194 @@ fn the_test_itself_sees_what_it_should() {
         ("host", "plan"),
     ] {
         assert_eq!(objection(from, to), None);
+    }
+}
+
+/// `src/config/load/target.rs` is the module `config::load::target`.
+fn full_name(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("under src");
+    let name = inside.with_extension("").display().to_string().replace('/', "::");
+    name.trim_end_matches("::mod").to_owned()
+}
+
+static QUOTED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|pub\(in [a-z:]+\)"#).expect("a pattern"));
+static USE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(pub(?:\(\w+\))?\s+)?\buse\s+([^;]*);").expect("a pattern"));
+static PATH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[A-Za-z_]\w*(?:::\w+)+").expect("a pattern"));
+
+/// What a file imports or names by path, as written: the leaves of `use` trees, and `a::b` anywhere else. `pub use` is
+/// listed apart: it passes a name on and needs nothing of it.
+fn paths(text: &str) -> (Vec<String>, Vec<String>) {
+    let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let code: Vec<_> = code.lines().map(|line| line.split(" // ").next().unwrap_or(line)).collect();
+    let code: Vec<_> = code.into_iter().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = QUOTED.replace_all(&code.join("\n"), "").into_owned();
+    let (mut named, mut passed_on) = (Vec::new(), Vec::new());
+    for found in USE.captures_iter(&code) {
+        leaves("", &found[2], if found.get(1).is_some() { &mut passed_on } else { &mut named });
+    }
+    let elsewhere = USE.replace_all(&code, "").into_owned();
+    named.extend(PATH.find_iter(&elsewhere).map(|found| found.as_str().to_owned()));
+    (named, passed_on)
+}
+
+/// `a::{b, c::{d, self}}` has the leaves `a::b`, `a::c::d` and `a::c`.
+fn leaves(before: &str, tree: &str, found: &mut Vec<String>) {
+    let tree = tree.trim();
+    let Some((start, group)) = tree.split_once('{') else {
+        let leaf = tree.split(" as ").next().unwrap_or(tree);
+        found.push(format!("{before}{leaf}").trim_end_matches("::self").to_owned());
+        return;
+    };
+    let before = format!("{before}{}", start.trim());
+    let (mut depth, mut begin) = (0, 0);
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+    for (at, c) in group.char_indices().chain([(group.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !group[begin..at].trim().is_empty() {
+                    leaves(&before, &group[begin..at], found);
+                }
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The files of the crate by their full names, and what they name of one another.
+struct Files {
+    named: BTreeMap<String, Vec<String>>,
+    passed_on: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Files {
+    fn new(sources: impl IntoIterator<Item = (String, String)>) -> Files {
+        let mut files = Files { named: BTreeMap::new(), passed_on: BTreeMap::new() };
+        let mut all_passed_on = Vec::new();
+        for (name, text) in sources {
+            let (named, passed_on) = paths(&text);
+            files.named.insert(name.clone(), named);
+            all_passed_on.push((name, passed_on));
+        }
+        for (file, paths) in all_passed_on {
+            let whole = paths.iter().filter_map(|path| files.in_full(&file, path));
+            let by_name = whole.map(|path| (path.rsplit("::").next().unwrap_or_default().to_owned(), path)).collect();
+            files.passed_on.insert(file, by_name);
+        }
+        files
+    }
+
+    /// A path as seen from the root of the crate; `None` for those of other crates, and of types.
+    fn in_full(&self, file: &str, path: &str) -> Option<String> {
+        let mut at: Vec<&str> = file.split("::").collect();
+        let mut steps = path.split("::").peekable();
+        match *steps.peek()? {
+            "crate" => at.clear(),
+            "self" | "super" => {}
+            child if self.named.contains_key(&format!("{file}::{child}")) => {}
+            _ => return None,
+        }
+        for step in steps {
+            match step {
+                "crate" | "self" => {}
+                "super" => drop(at.pop()),
+                step => at.push(step),
+            }
+        }
+        Some(at.join("::"))
+    }
+
+    /// The file in which something is, through all that pass it on.
+    fn home(&self, path: &str) -> Option<String> {
+        let mut home = String::new();
+        let steps: Vec<&str> = path.split("::").collect();
+        for (index, step) in steps.iter().enumerate() {
+            let below = if home.is_empty() { (*step).to_owned() } else { format!("{home}::{step}") };
+            if self.named.contains_key(&below) {
+                home = below;
+                continue;
+            }
+            let elsewhere = self.passed_on.get(&home).and_then(|names| names.get(*step)).filter(|to| **to != below);
+            if let Some(to) = elsewhere {
+                let rest = steps[index + 1..].iter().map(|step| format!("::{step}")).collect::<String>();
+                return self.home(&format!("{to}{rest}"));
+            }
+            break;
+        }
+        (!home.is_empty()).then_some(home)
+    }
+
+    /// The other files of its module that a file needs.
+    fn needs(&self, file: &str) -> BTreeSet<String> {
+        let module = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
+        let paths = self.named[file].iter().filter_map(|path| self.home(&self.in_full(file, path)?));
+        paths.filter(|to| to != file && module(to) == module(file)).collect()
+    }
+
+    /// One circle for each file that is in one, the shortest, from that file back to itself.
+    fn circles(&self) -> Vec<String> {
+        let needs: BTreeMap<_, _> = self.named.keys().map(|file| (file.clone(), self.needs(file))).collect();
+        let circle = |start: &String| {
+            let mut ways = VecDeque::from([vec![start.clone()]]);
+            let mut seen = BTreeSet::new();
+            while let Some(way) = ways.pop_front() {
+                for next in &needs[way.last().expect("it begins somewhere")] {
+                    if next == start {
+                        return Some(format!("{} -> {start}", way.join(" -> ")));
+                    }
+                    if seen.insert(next.clone()) {
+                        ways.push_back([way.as_slice(), std::slice::from_ref(next)].concat());
+                    }
+                }
+            }
+            None
+        };
+        needs.keys().filter_map(circle).collect()
+    }
+}
+
+/// A file can be read, and understood, after those that it needs.
+#[test]
+fn no_files_of_a_module_need_one_another() {
+    let files = Files::new(sources().into_iter().map(|(path, text)| (full_name(&path), text)));
+    let circles = files.circles();
+    assert!(circles.is_empty(), "move what they share into a file below them:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn a_circle_is_seen_however_it_is_written() {
+    let circles = |sources: &[(&str, &str)]| {
+        let sources = sources.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Files::new(sources).circles()
+    };
+    let (mine, yours) = ("m::mine -> m::yours -> m::mine", "m::yours -> m::mine -> m::yours");
+    for (mod_rs, mine_rs, yours_rs) in [
+        ("", "use super::yours::X;", "use super::mine::Y;"),
+        ("", "use super::{self as m, yours::{X}};", "fn f() { crate::m::mine::g() }"),
+        ("pub use mine::Y;\npub use self::yours::{X, Z};", "use super::X;", "fn f(_: &super::Y) {}"),
+        ("pub(crate) use mine::Y as Other;", "use crate::{n, m::{yours::{self}}};", "use super::mine;"),
+    ] {
+        assert_eq!(circles(&[("m", mod_rs), ("m::mine", mine_rs), ("m::yours", yours_rs), ("n", "")]), [mine, yours]);
+    }
+    let child = [("m", "mod child;\nfn f() { child::f() }"), ("m::child", "use super::Type;")];
+    assert_eq!(circles(&child), ["m -> m::child -> m", "m::child -> m -> m::child"]);
+    let three = [("m::a", "use super::b::B;"), ("m::b", "use super::c::C;"), ("m::c", "use super::a;"), ("m", "")];
+    assert_eq!(circles(&three).len(), 3);
+    for (mod_rs, mine_rs, yours_rs) in [
+        ("pub use mine::Y;\npub use yours::X;", "use super::X;", "use crate::n::mine::Y;"),
+        (
+            "use mine::Y;",
+            "use super::yours::X; // use super::Y",
+            "/// [`super::mine`]\nconst A: &str = \"super::mine\";",
+        ),
+        ("", "use super::yours::X;", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use super::super::mine;\n}"),
+    ] {
+        let sources = [("m", mod_rs), ("m::mine", mine_rs), ("m::yours", yours_rs), ("n", ""), ("n::mine", "")];
+        assert_eq!(circles(&sources), [] as [&str; 0]);
     }
 }
 

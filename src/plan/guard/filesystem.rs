@@ -1,6 +1,6 @@
 //! Whether the right file system is there, sound, and full enough.
 
-use super::{Subject, Verdict, refuse_if, require};
+use super::subject::{Subject, Verdict, refuse_if, require};
 use crate::command::{Tool, shell_word};
 use crate::config::{FilesystemCheck, Offline, What};
 use crate::filesystem::{FsKind, Unfit};

@@ -1,6 +1,6 @@
 //! Whether the volume group may be changed at all, by this host.
 
-use super::{Subject, Verdict, refuse_if, require};
+use super::subject::{Subject, Verdict, refuse_if, require};
 use crate::inventory::{Disk, Pv};
 
 pub(super) fn vg_partial(s: &Subject<'_>) -> Verdict {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Subject, Verdict, refuse_if};
+use super::subject::{Subject, Verdict, refuse_if};
 use crate::config::{Budget, Mode};
 use crate::duration::Shown;
 use crate::plan::history::Spent;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Guard;
 use super::filesystem::{
     below_threshold, device_mismatch, fs_errors, fs_needs_check, fs_no_online_growth, fs_read_only, fs_unsupported,
     not_mounted,
@@ -13,6 +12,7 @@ use super::group::{
 use super::request::{
     breaker_open, budget_exhausted, cooldown, mode_off, operation_in_progress, outside_window, paused,
 };
+use super::subject::Guard;
 use super::volume::{layered_device, lv_busy, lv_inactive, lv_read_only, lv_suspended, lv_unhealthy, snapshot_origin};
 
 /// A row: the code, its name, what asks, when it passes, and what a person can do when it refuses; the last two in the

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Subject, Verdict, refuse_if, require};
+use super::subject::{Subject, Verdict, refuse_if, require};
 use crate::inventory::Lv;
 use crate::plan::allocation::room;
 

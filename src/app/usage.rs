@@ -1,0 +1,18 @@
+//! The usage of file systems at the moment of a scrape or a report.
+
+use crate::host::Host;
+use crate::inventory::FileSystem;
+
+/// The file systems with the usage and errors they have now.
+pub(super) fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {
+    let places: Vec<_> = filesystems.iter().map(|fs| fs.mount.mount_point.clone()).collect();
+    let usages = host.usages(&places);
+    let with_usage = |(fs, usage): (FileSystem, std::io::Result<_>)| {
+        // A mount that hides the volume's by now has another device.
+        let usage = usage.ok().filter(|(_, device)| *device == fs.mount.number).map(|(usage, _)| usage);
+        // Here too, because when a disk dies LVM may not answer any more.
+        let errors = fs.errors.map(|before| host.ext4_errors(fs.mount.device).unwrap_or(before));
+        FileSystem { usage, errors, ..fs }
+    };
+    filesystems.into_iter().zip(usages).map(with_usage).collect()
+}

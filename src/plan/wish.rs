@@ -1,0 +1,37 @@
+//! Who or what asks for a growth, and what that changes of the target.
+
+use std::borrow::Cow;
+
+use crate::config::{Mode, Target};
+use crate::units::{Amount, Bytes};
+
+/// Why a target should grow now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Because it is fuller than its threshold.
+    Usage,
+    /// Because a person says so. All guards hold but that one; and a mode that leaves it to a person has its person.
+    Person {
+        /// By exactly this, or not at all; without it as the config says.
+        by: Option<Bytes>,
+    },
+}
+
+impl Wish {
+    pub(super) fn is_a_persons(self) -> bool {
+        matches!(self, Wish::Person { .. })
+    }
+
+    /// The target as it counts for this wish.
+    pub(super) fn on(self, target: &Target) -> Cow<'_, Target> {
+        let Wish::Person { by } = self else { return Cow::Borrowed(target) };
+        let mut asked = target.clone();
+        if asked.mode == Mode::Recommend {
+            asked.mode = Mode::Act;
+        }
+        if let Some(by) = by {
+            (asked.increment, asked.min_increment) = (Amount::Size(by), Some(by));
+        }
+        Cow::Owned(asked)
+    }
+}
