@@ -33,6 +33,7 @@ pub mod alert;
 pub mod app;
 pub mod audit;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod control;

@@ -10,8 +10,8 @@ use subtle::ConstantTimeEq;
 /// Tokens and passwords are a line; a larger file was named by mistake.
 const MAX_FILE: u64 = 64 << 10;
 
-/// A token or a password. It has no `Display`, and its `Debug` says nothing.
-#[derive(Clone, PartialEq, Eq)]
+/// A token or a password. It has no `Display`, its `Debug` says nothing, and it is compared only by [`Secret::is`].
+#[derive(Clone)]
 pub struct Secret(String);
 
 impl fmt::Debug for Secret {

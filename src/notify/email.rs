@@ -120,7 +120,7 @@ impl Email {
         let mut transport =
             SmtpTransport::builder_dangerous(&settings.host).port(settings.port).timeout(Some(self.timeout)).tls(tls);
         if let Some((username, file)) = &settings.auth {
-            transport = transport.credentials(Credentials::new(username.clone(), secret(file)?));
+            transport = transport.credentials(Credentials::new(username.clone(), secret(file)?.expose().to_owned()));
         }
         Ok(transport.build())
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::config::Secret;
+
 /// An attempt did not succeed.
 #[derive(Debug)]
 pub(super) enum SendError {
@@ -21,8 +23,6 @@ impl fmt::Display for SendError {
 }
 
 /// A secret is read when it is needed, and goes nowhere but to where it is needed.
-pub(super) fn secret(file: &Path) -> Result<String, SendError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| SendError::Later(format!("{}: {error}", file.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+pub(super) fn secret(file: &Path) -> Result<Secret, SendError> {
+    Secret::read(file).map_err(|error| SendError::Later(crate::chain(&error)))
 }

@@ -2,35 +2,22 @@
 //! trust.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::runtime::Runtime;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use hyper::{StatusCode, Uri};
 
 use super::message::Message;
 use super::send::{SendError, secret};
 use super::template::{Template, body};
+use crate::client::Client;
 use crate::config::notify::{self, Url, parse_url, protects_secrets};
-use crate::duration::Shown;
+use crate::config::{Authorization, HttpClient};
 
 /// How to send to one URL.
 pub(super) struct Webhook {
     settings: notify::Webhook,
     template: Option<Template>,
-    ca_file: Option<std::path::PathBuf>,
-    timeout: Duration,
+    client: Client,
 }
 
 impl Webhook {
@@ -46,7 +33,11 @@ impl Webhook {
                 Some(Template::json(&source).map_err(|error| ("template", error))?)
             }
         };
-        Ok(Webhook { settings: settings.clone(), template, ca_file: ca_file.map(Path::to_owned), timeout })
+        let token = |(scheme, file): (String, _)| Authorization::Token { scheme, file };
+        let authorization = settings.authorization.clone().map(token);
+        let http = HttpClient { authorization, ca_file: ca_file.map(Path::to_owned), identity: None };
+        let client = Client::new(http, concat!("lvm-autoscaler/", env!("CARGO_PKG_VERSION")), timeout);
+        Ok(Webhook { settings: settings.clone(), template, client })
     }
 
     /// What would be sent.
@@ -58,73 +49,21 @@ impl Webhook {
     pub(super) fn send(&self, message: &Message) -> Result<(), SendError> {
         let body = self.render(message).map_err(SendError::Never)?;
         let url = self.url()?;
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = Method::POST;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lvm-autoscaler/", env!("CARGO_PKG_VERSION"))));
-        if let Some((scheme, file)) = &self.settings.authorization {
-            if !protects_secrets(&url) {
-                return Err(SendError::Never(
-                    "the credentials would be sent in the clear: url must begin with https://".to_owned(),
-                ));
-            }
-            let secret = secret(file)?;
-            let mut value = HeaderValue::from_str(&format!("{scheme} {secret}"))
-                .map_err(|_| SendError::Later(format!("{}: holds what cannot be in a header", file.display())))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+        if self.settings.authorization.is_some() && !protects_secrets(&url) {
+            return Err(SendError::Never(
+                "the credentials would be sent in the clear: url must begin with https://".to_owned(),
+            ));
         }
-        *request.uri_mut() = url;
-        let connector = self.connector().map_err(SendError::Later)?;
-        // A runtime for one request: a look-up of a name that hangs is then left behind, and holds up nothing.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| SendError::Later(error.to_string()))?;
-        let answer = runtime.block_on(async {
-            let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(connector);
-            match tokio::time::timeout(self.timeout, client.request(request)).await {
-                Ok(Ok(answer)) => judge(answer.status()),
-                Ok(Err(error)) => Err(SendError::Later(crate::chain(&error))),
-                Err(_) => Err(SendError::Later(format!("no answer within {}", Shown(self.timeout)))),
-            }
-        });
-        Runtime::shutdown_background(runtime);
-        answer
+        judge(self.client.post_alone(url, body).map_err(SendError::Later)?)
     }
 
     fn url(&self) -> Result<Uri, SendError> {
         match &self.settings.url {
             Url::Plain(url) => Ok(url.clone()),
-            Url::File(file) => {
-                parse_url(&secret(file)?).map_err(|error| SendError::Later(format!("{}: {error}", file.display())))
-            }
+            Url::File(file) => parse_url(secret(file)?.expose())
+                .map_err(|error| SendError::Later(format!("{}: {error}", file.display()))),
         }
     }
-
-    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, String> {
-        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let config = match &self.ca_file {
-            Some(file) => config.with_root_certificates(roots(file)?),
-            None => config.with_native_roots().map_err(|error| format!("the system's certificates: {error}"))?,
-        };
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth());
-        Ok(connector.https_or_http().enable_http1().build())
-    }
-}
-
-/// The certificates in a file.
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let shown = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| shown(&error))? {
-        let certificate = certificate.map_err(|error| shown(&error))?;
-        roots.add(certificate).map_err(|error| shown(&error))?;
-    }
-    if roots.is_empty() { Err(shown(&"holds no certificate")) } else { Ok(roots) }
 }
 
 /// What says that the request itself is wrong is not changed by repeating it.

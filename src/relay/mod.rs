@@ -5,7 +5,6 @@
 //! Alertmanager's, with its own retries, and a host that accepted twice coalesces or refuses. All hosts are called at
 //! the same time and each has a deadline, so that one that hangs delays none. Several relays may stand behind one name.
 
-mod client;
 pub mod hosts;
 mod metrics;
 mod split;
@@ -23,13 +22,12 @@ use tokio::sync::Semaphore;
 
 use crate::alert::instance::OwnNames;
 use crate::alert::{self, Sender};
+use crate::client::Client;
 use crate::config::{Config, HttpClient};
-use crate::duration::Shown;
 use crate::files::{self, Doubt, Trust};
 use crate::host;
 use crate::metrics::edge::{Edge, Limit};
 use crate::server::{Access, Answer, Posted, Site, read_body, text, with_type};
-use client::Downstream;
 use hosts::{Defaults, Host, Hosts, HostsError, Watched};
 use metrics::Metrics;
 
@@ -68,9 +66,8 @@ pub enum RelayError {
 /// A relay.
 pub struct Relay {
     list: Mutex<Watched>,
-    downstream: Arc<Downstream>,
+    client: Client,
     label: String,
-    timeout: Duration,
     passing: Semaphore,
     metrics: Metrics,
     access: Arc<Access>,
@@ -110,12 +107,13 @@ impl Relay {
         let files = [options.targets_file.as_path()].into_iter().chain(options.client.files());
         files.into_iter().try_for_each(|file| Trust::Required.judge(files::doubt(file)))?;
         let list = Watched::open(&options.targets_file, options.defaults.clone())?;
-        let downstream = Downstream::new(options.client.clone()).map_err(RelayError::Client)?;
+        let agent = concat!("lvm-autoscaler-relay/", env!("CARGO_PKG_VERSION"));
+        let client = Client::new(options.client.clone(), agent, options.timeout);
+        client.verify().map_err(RelayError::Client)?;
         Ok(Relay {
             list: Mutex::new(list),
-            downstream: Arc::new(downstream),
+            client,
             label: options.label.clone(),
-            timeout: options.timeout,
             passing: Semaphore::new(PASSING_KIB),
             metrics: Metrics::new(),
             access: Arc::new(access),
@@ -172,15 +170,14 @@ impl Relay {
     }
 
     async fn deliver(self: Arc<Self>, (host, body, alerts): (Arc<Host>, Vec<u8>, usize)) -> Delivery {
-        let called = tokio::time::timeout(self.timeout, self.downstream.post(&host, body)).await;
+        let called = match host.url().parse() {
+            Ok(url) => self.client.post(url, body).await,
+            Err(error) => Err(format!("{error}")),
+        };
         let (outcome, status, said, error) = match called {
-            Ok(Ok((status, said))) if status.is_success() => ("accepted", Some(status), said, None),
-            Ok(Ok((status, said))) => ("rejected", Some(status), said, None),
-            Ok(Err(error)) => ("unreachable", None, "".into(), Some(error)),
-            Err(_) => {
-                let timeout = Shown(self.timeout);
-                ("unreachable", None, "".into(), Some(format!("no answer within {timeout}")))
-            }
+            Ok((status, said)) if status.is_success() => ("accepted", Some(status), said, None),
+            Ok((status, said)) => ("rejected", Some(status), said, None),
+            Err(error) => ("unreachable", None, "".into(), Some(error)),
         };
         if outcome != "accepted" {
             let status = status.map(|status| status.as_u16());

@@ -473,3 +473,47 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
         assert!(found.contains(said), "{found}");
     }
 }
+
+/// The program itself: which certificates a host has is the environment's.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "runs the program")]
+fn a_host_without_certificates_is_told_over_plain_http() {
+    let (receiver, folder) = (Receiver::start(), tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("c.yaml");
+    let send_test = |url: &str| {
+        std::fs::write(&file, format!("notify: [{{ webhook: {{ url: {url} }} }}]")).expect("written");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
+            .args(["check-config", "--ignore-ownership", "--send-test"])
+            .arg(&file)
+            .env("SSL_CERT_FILE", folder.path().join("none"))
+            .env("SSL_CERT_DIR", folder.path().join("none"))
+            .output()
+            .expect("it runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = send_test(&receiver.url);
+    assert!(said.contains("notify[0].webhook: sent\n"), "{said}");
+    assert_eq!(receiver.seen().len(), 1);
+    // Encrypted it trusts nobody, and the reason is that there are no certificates.
+    let said = send_test(&receiver.url.replace("http:", "https:"));
+    assert!(said.contains("not sent: ") && said.contains("the system's certificates: "), "{said}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test")]
+fn a_secret_of_a_receiver_is_one_line_and_white_space_around_it_is_not_part_of_it() {
+    let (receiver, folder) = (Receiver::start(), tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("url");
+    let send = |content: &str| {
+        std::fs::write(&file, content).expect("written");
+        let yaml = format!("notify: [{{ webhook: {{ url_file: {} }} }}]", file.display());
+        let config = config::parse(&yaml, Path::new("c.yaml")).expect("valid");
+        notify::send_test(&config, "host", jiff::Timestamp::UNIX_EPOCH).expect("its form is right").remove(0).1
+    };
+    assert_eq!(send(&format!(" \t{} \r\n\n", receiver.url)), Ok(()));
+    assert_eq!(receiver.seen().len(), 1);
+    for content in ["", " \n", "http://127.0.0.1/s3cr3t\nhttp://127.0.0.1/\n"] {
+        let why = send(content).expect_err("no secret");
+        assert!(why.contains("expected a secret on one line") && !why.contains("s3cr3t"), "{why}");
+    }
+}
