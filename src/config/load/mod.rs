@@ -58,7 +58,11 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         }
         let reserve = raw.reserve.unwrap_or(Amount::Size(Bytes::ZERO));
         let unset = Budget { extensions: MOST_EXTENSIONS, bytes: None, ..Budget::TARGET };
-        let budget = raw.budget.map(|own| budget(Some(own), None, unset, &at("budget"))).transpose()?;
+        let place = |key: &'static str| {
+            let group = [Step::Key("volume_groups"), Step::Item(index)];
+            group.into_iter().chain(key.split('.').map(Step::Key)).collect()
+        };
+        let budget = raw.budget.map(|own| budget(own, unset, place)).transpose()?;
         volume_groups.push(VolumeGroup { name: raw.name, reserve, budget });
     }
     let state_directory = file.state.directory.unwrap_or(unset.state_directory);
@@ -175,6 +179,19 @@ mod tests {
         }
         let fits = yaml("increment: 50GiB", "max_increment: 10GiB, increment: 5GiB");
         assert_eq!(parse(&fits, Path::new("c.yaml")).expect("valid").targets[0].step(Bytes(GIB)), Bytes(5 * GIB));
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_defaults_is_reported_where_it_stands() {
+        let target = "monitor: { targets: [{ lv_path: a/b, mount_point: /b, budget: { extensions: 3 } }] }";
+        for (defaults, place) in [
+            ("budget: { per: 90days }", "c.yaml:2:28: defaults.budget.per: is not between 1s and 31days"),
+            ("budget: { bytes: 0GiB }", "c.yaml:2:30: defaults.budget.bytes: is 0, expected more"),
+            ("window: { from: \"08:00\", to: \"08:00\" }", "c.yaml:2:42: defaults.window.to: is the same as `from`"),
+        ] {
+            let error = error(&format!("{target}\ndefaults: {{ {defaults} }}\n"));
+            assert!(error.starts_with(place), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,71 @@ use crate::config::{FileSystem, Target, What, raw};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
+/// Where a value stands: below the target itself, or below `defaults`, from which it was taken.
+struct Places<'a> {
+    target: &'a [Step],
+    inherited: Vec<&'static str>,
+}
+
+impl Places<'_> {
+    fn is_own(&self, key: &str) -> bool {
+        !self.inherited.contains(&key)
+    }
+
+    /// The key may be that of a mapping, such as `budget.per`.
+    fn of(&self, key: &'static str) -> Vec<Step> {
+        let above = if self.is_own(key) { self.target } else { &[Step::Key("defaults")] };
+        above.iter().cloned().chain(key.split('.').map(Step::Key)).collect()
+    }
+}
+
+/// What a target leaves open is taken from the defaults, key by key, and noted in `inherited`.
+fn merge(own: raw::Target, defaults: &raw::Target, inherited: &mut Vec<&'static str>) -> raw::Target {
+    let mut note = |is_taken: bool, key| {
+        if is_taken {
+            inherited.push(key)
+        }
+    };
+    // A target's own increment, in either spelling, replaces the default's, in either spelling.
+    let has_increment = own.increment.is_some() || own.increment_gb.is_some();
+    let (increment, increment_gb) = match has_increment {
+        true => (own.increment, own.increment_gb),
+        false => (defaults.increment, defaults.increment_gb),
+    };
+    note(!has_increment, "increment");
+    note(!has_increment, "increment_gb");
+    let (mine, theirs) = (own.budget.unwrap_or_default(), defaults.budget.unwrap_or_default());
+    macro_rules! first {
+        ($own:expr, $default:expr, $key:expr) => {{
+            note($own.is_none() && $default.is_some(), $key);
+            $own.or_else(|| $default.clone())
+        }};
+    }
+    let budget = raw::Budget {
+        extensions: first!(mine.extensions, theirs.extensions, "budget.extensions"),
+        bytes: first!(mine.bytes, theirs.bytes, "budget.bytes"),
+        per: first!(mine.per, theirs.per, "budget.per"),
+    };
+    macro_rules! merged {
+        ($($key:ident)*) => {
+            raw::Target {
+                lv_path: own.lv_path,
+                mount_point: own.mount_point,
+                thin_pool: own.thin_pool,
+                increment,
+                increment_gb,
+                budget: Some(budget),
+                $($key: first!(own.$key, defaults.$key, stringify!($key)),)*
+            }
+        };
+    }
+    merged! {
+        threshold_percent inode_threshold_percent data_threshold_percent metadata_threshold_percent
+        min_increment max_increment max_size cooldown breaker_failures window mode offline filesystem_check
+        allow_large_xfs_growth max_overprovision min_pool_free_data min_pool_free_metadata
+    }
+}
+
 pub(super) fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
     let names = [
         ("lv_path", defaults.lv_path.is_some()),
@@ -20,49 +85,46 @@ pub(super) fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
             return wrong([Step::Key("defaults"), Step::Key(key)], "names a target, it cannot be a default");
         }
     }
-    check_sizes(defaults, None, &[Step::Key("defaults")])
+    check_sizes(defaults, &Places { target: &[Step::Key("defaults")], inherited: vec![] })
 }
 
-pub(super) fn target(raw: raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<Target, Wrong> {
-    check_sizes(&raw, Some(defaults), at)?;
-    let (lv, what) = named(&raw, defaults, at)?;
-    // A target's own increment, in either spelling, replaces the default's, in either spelling.
-    let own = raw.increment.or(raw.increment_gb.map(Amount::Size));
-    let default = defaults.increment.or(defaults.increment_gb.map(Amount::Size));
-    let increment = own.or(default).unwrap_or_else(|| Amount::Share(Percent::of(10, 100)));
+pub(super) fn target(own: raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<Target, Wrong> {
+    let mut inherited = Vec::new();
+    let raw = merge(own, defaults, &mut inherited);
+    let places = Places { target: at, inherited };
+    check_sizes(&raw, &places)?;
+    let (lv, what) = named(&raw, &places)?;
+    let increment = step(&raw).unwrap_or_else(|| Amount::Share(Percent::of(10, 100)));
     // Nobody who asks for steps of 300 GiB means that none of them is ever made.
     let unset = match increment {
         Amount::Size(step) => Budget { bytes: Budget::TARGET.bytes.max(Some(step)), ..Budget::TARGET },
         Amount::Share(_) => Budget::TARGET,
     };
-    let key = |key| [at, &[Step::Key(key)]].concat();
-    let of_data = raw.data_threshold_percent.or(defaults.data_threshold_percent);
-    let of_space = raw.threshold_percent.or(defaults.threshold_percent);
-    let threshold = if matches!(what, What::ThinPool { .. }) { of_data } else { of_space };
-    let (own_window, of_defaults) = (raw.window.clone(), || defaults.window.clone());
-    let hours = match own_window {
-        Some(own) => Some(window(own, &key("window"))?),
-        None => of_defaults().map(|unset| window(unset, &[Step::Key("defaults"), Step::Key("window")])).transpose()?,
-    };
+    let is_pool = matches!(what, What::ThinPool { .. });
+    let threshold = if is_pool { raw.data_threshold_percent } else { raw.threshold_percent };
     Ok(Target {
         lv,
         what,
         threshold: threshold.unwrap_or_else(|| Percent::of(80, 100)),
         increment,
-        min_increment: raw.min_increment.or(defaults.min_increment),
-        max_increment: raw.max_increment.or(defaults.max_increment),
-        max_size: raw.max_size.or(defaults.max_size),
-        cooldown: raw.cooldown.or(defaults.cooldown).unwrap_or(Duration::from_secs(600)),
-        budget: budget(raw.budget, defaults.budget, unset, &key("budget"))?,
-        breaker_failures: raw.breaker_failures.or(defaults.breaker_failures).unwrap_or(3),
-        window: hours,
-        mode: raw.mode.or(defaults.mode).unwrap_or_default(),
+        min_increment: raw.min_increment,
+        max_increment: raw.max_increment,
+        max_size: raw.max_size,
+        cooldown: raw.cooldown.unwrap_or(Duration::from_secs(600)),
+        budget: budget(raw.budget.unwrap_or_default(), unset, |key| places.of(key))?,
+        breaker_failures: raw.breaker_failures.unwrap_or(3),
+        window: raw.window.map(|hours| window(hours, &places.of("window"))).transpose()?,
+        mode: raw.mode.unwrap_or_default(),
     })
 }
 
+/// The step, in either spelling.
+fn step(raw: &raw::Target) -> Option<Amount> {
+    raw.increment.or(raw.increment_gb.map(Amount::Size))
+}
+
 /// Which volume a target is about, and what of it grows.
-fn named(raw: &raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<(LvRef, What), Wrong> {
-    let key = |key| [at, &[Step::Key(key)]].concat();
+fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong> {
     let of_pool = [
         ("data_threshold_percent", raw.data_threshold_percent.is_some()),
         ("metadata_threshold_percent", raw.metadata_threshold_percent.is_some()),
@@ -80,62 +142,55 @@ fn named(raw: &raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<(LvRe
         ("min_pool_free_metadata", raw.min_pool_free_metadata.is_some()),
     ];
     let out_of_place: &[(&'static str, bool)] = if raw.thin_pool.is_some() { &of_file_system } else { &of_pool };
-    if let Some((name, _)) = out_of_place.iter().find(|(_, given)| *given) {
+    // The defaults are for both.
+    if let Some((name, _)) = out_of_place.iter().find(|(name, given)| *given && places.is_own(name)) {
         let other = if raw.thin_pool.is_some() { "file systems" } else { "thin pools" };
-        return wrong(key(name), format!("is for {other}, this target is none"));
+        return wrong(places.of(name), format!("is for {other}, this target is none"));
     }
     let eighty = || Percent::of(80, 100);
     if let Some(pool) = &raw.thin_pool {
-        let threshold = raw.metadata_threshold_percent.or(defaults.metadata_threshold_percent);
-        return Ok((pool.clone(), What::ThinPool { metadata_threshold: threshold.unwrap_or_else(eighty) }));
+        let metadata_threshold = raw.metadata_threshold_percent.unwrap_or_else(eighty);
+        return Ok((pool.clone(), What::ThinPool { metadata_threshold }));
     }
     let Some(lv) = raw.lv_path.clone() else {
-        return wrong(at, "lv_path is missing, expected a path such as /dev/storage_vg/data_lv, or thin_pool");
+        let expected = "lv_path is missing, expected a path such as /dev/storage_vg/data_lv, or thin_pool";
+        return wrong(places.target, expected);
     };
     let Some(mount_point) = raw.mount_point.clone() else {
-        return wrong(at, "mount_point is missing, expected an absolute path such as /data");
+        return wrong(places.target, "mount_point is missing, expected an absolute path such as /data");
     };
     let unset = PoolLimits::default();
-    let pool = PoolLimits {
-        max_overprovision: raw.max_overprovision.or(defaults.max_overprovision).unwrap_or(unset.max_overprovision),
-        min_free_data: raw.min_pool_free_data.or(defaults.min_pool_free_data).unwrap_or(unset.min_free_data),
-        min_free_metadata: raw
-            .min_pool_free_metadata
-            .or(defaults.min_pool_free_metadata)
-            .unwrap_or(unset.min_free_metadata),
-    };
-    let inodes = raw.inode_threshold_percent.or(defaults.inode_threshold_percent);
-    let large = raw.allow_large_xfs_growth.or(defaults.allow_large_xfs_growth);
     let fs = FileSystem {
         mount_point,
-        inode_threshold: inodes.unwrap_or_else(|| Percent::of(90, 100)),
-        offline: raw.offline.or(defaults.offline).unwrap_or_default(),
-        check: raw.filesystem_check.or(defaults.filesystem_check).unwrap_or_default(),
-        allow_large_xfs_growth: large.unwrap_or(false),
-        pool,
+        inode_threshold: raw.inode_threshold_percent.unwrap_or_else(|| Percent::of(90, 100)),
+        offline: raw.offline.unwrap_or_default(),
+        check: raw.filesystem_check.unwrap_or_default(),
+        allow_large_xfs_growth: raw.allow_large_xfs_growth.unwrap_or(false),
+        pool: PoolLimits {
+            max_overprovision: raw.max_overprovision.unwrap_or(unset.max_overprovision),
+            min_free_data: raw.min_pool_free_data.unwrap_or(unset.min_free_data),
+            min_free_metadata: raw.min_pool_free_metadata.unwrap_or(unset.min_free_metadata),
+        },
     };
     Ok((lv, What::FileSystem(fs)))
 }
 
-/// What a budget leaves open is taken from the defaults, key by key.
+/// What a budget leaves open is as `unset`; `place` says where its keys stand.
 pub(super) fn budget(
-    own: Option<raw::Budget>,
-    defaults: Option<raw::Budget>,
+    raw: raw::Budget,
     unset: Budget,
-    at: &[Step],
+    place: impl Fn(&'static str) -> Vec<Step>,
 ) -> Result<Budget, Wrong> {
-    let (own, defaults) = (own.unwrap_or_default(), defaults.unwrap_or_default());
     let budget = Budget {
-        extensions: own.extensions.or(defaults.extensions).unwrap_or(unset.extensions),
-        bytes: own.bytes.or(defaults.bytes).or(unset.bytes),
-        per: own.per.or(defaults.per).unwrap_or(unset.per),
+        extensions: raw.extensions.unwrap_or(unset.extensions),
+        bytes: raw.bytes.or(unset.bytes),
+        per: raw.per.unwrap_or(unset.per),
     };
-    let key = |key| [at, &[Step::Key(key)]].concat();
     if budget.bytes == Some(Bytes::ZERO) {
-        return wrong(key("bytes"), "is 0, expected more");
+        return wrong(place("budget.bytes"), "is 0, expected more");
     }
     if budget.per < Duration::from_secs(1) || budget.per > LONGEST_BUDGET {
-        return wrong(key("per"), "is not between 1s and 31d");
+        return wrong(place("budget.per"), "is not between 1s and 31d");
     }
     Ok(budget)
 }
@@ -149,43 +204,36 @@ fn window(raw: raw::Window, at: &[Step]) -> Result<Window, Wrong> {
     Ok(Window { days: days.into_iter().map(|day| day.0).collect(), from, to })
 }
 
-/// Sizes that contradict one another; what the target leaves open is taken from the defaults.
-fn check_sizes(raw: &raw::Target, defaults: Option<&raw::Target>, at: &[Step]) -> Result<(), Wrong> {
-    let key = |key| [at, &[Step::Key(key)]].concat();
+/// Sizes that contradict one another. What is reported is the target's own key, if there is one: the defaults were
+/// checked before.
+fn check_sizes(raw: &raw::Target, places: &Places<'_>) -> Result<(), Wrong> {
     if raw.increment.is_some() && raw.increment_gb.is_some() {
-        return wrong(key("increment_gb"), "increment is given too, expected only one of them");
+        return wrong(places.of("increment_gb"), "increment is given too, expected only one of them");
     }
-    let none = raw::Target::default();
-    let defaults = defaults.unwrap_or(&none);
-    let min = raw.min_increment.or(defaults.min_increment);
-    let max = raw.max_increment.or(defaults.max_increment);
-    for (name, size) in
-        [("min_increment", raw.min_increment), ("max_increment", raw.max_increment), ("max_size", raw.max_size)]
-    {
+    let (min, max) = (raw.min_increment, raw.max_increment);
+    for (name, size) in [("min_increment", min), ("max_increment", max), ("max_size", raw.max_size)] {
         if size == Some(Bytes::ZERO) {
-            return wrong(key(name), "is 0, expected more");
+            return wrong(places.of(name), "is 0, expected more");
         }
     }
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        let name = if raw.min_increment.is_some() { "min_increment" } else { "max_increment" };
-        return wrong(key(name), format!("the smallest step, {min}, is larger than the largest, {max}"));
+        let name = if places.is_own("min_increment") { "min_increment" } else { "max_increment" };
+        return wrong(places.of(name), format!("the smallest step, {min}, is larger than the largest, {max}"));
     }
-    // The step that holds may be that of the defaults; then what does not fit it is the target's own limit.
-    let own = raw.increment.or(raw.increment_gb.map(Amount::Size));
-    let default = defaults.increment.or(defaults.increment_gb.map(Amount::Size));
-    let name = match (raw.increment_gb, own, raw.min_increment) {
-        (Some(_), ..) => "increment_gb",
-        (_, Some(_), _) => "increment",
-        (_, None, Some(_)) => "min_increment",
-        (_, None, None) => "max_increment",
-    };
-    match own.or(default) {
-        Some(Amount::Size(step)) if step == Bytes::ZERO => wrong(key(name), "is 0, expected more"),
-        Some(Amount::Share(share)) if share.value() == 0.0 => wrong(key(name), "is 0 %, expected more"),
+    let given = [
+        ("increment_gb", raw.increment_gb.is_some()),
+        ("increment", raw.increment.is_some()),
+        ("min_increment", min.is_some()),
+    ];
+    let own = given.iter().find(|(name, given)| *given && places.is_own(name));
+    let at = places.of(own.map_or("max_increment", |(name, _)| name));
+    match step(raw) {
+        Some(Amount::Size(step)) if step == Bytes::ZERO => wrong(at, "is 0, expected more"),
+        Some(Amount::Share(share)) if share.value() == 0.0 => wrong(at, "is 0 %, expected more"),
         Some(Amount::Size(step)) if min.is_some_and(|min| step < min) || max.is_some_and(|max| step > max) => {
-            wrong(key(name), format!("{step} is not between min_increment and max_increment"))
+            wrong(at, format!("{step} is not between min_increment and max_increment"))
         }
         _ => Ok(()),
     }
