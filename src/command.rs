@@ -23,6 +23,9 @@ macro_rules! tools {
             /// All of them.
             pub const ALL: &[Tool] = &[$(Tool::$tool),*];
 
+            /// Their names.
+            pub const NAMES: &[&str] = &[$($name),*];
+
             /// The program's name, which is that of its key under `tools` too.
             pub fn as_str(self) -> &'static str {
                 match self {

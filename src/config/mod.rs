@@ -18,15 +18,18 @@ mod raw;
 mod report;
 mod secret;
 mod section;
+mod tools;
 pub mod web;
 mod webhook;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::command::Tool;
 use crate::files::Trust;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
@@ -157,18 +160,7 @@ pub struct VolumeGroup {
 }
 
 /// Absolute paths that override the search.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names of the programs")]
-pub struct ToolPaths {
-    pub lvm: Option<PathBuf>,
-    pub blkid: Option<PathBuf>,
-    pub resize2fs: Option<PathBuf>,
-    pub xfs_growfs: Option<PathBuf>,
-    pub e2fsck: Option<PathBuf>,
-    pub btrfs: Option<PathBuf>,
-    pub xfs_io: Option<PathBuf>,
-    pub rmdir: Option<PathBuf>,
-}
+pub type ToolPaths = BTreeMap<Tool, PathBuf>;
 
 /// Unless the config says otherwise a percentage step is at least this large: smaller ones cost an LVM transaction each
 /// and win minutes.
@@ -250,9 +242,7 @@ impl Default for Config {
 impl Config {
     /// The files that it names and that must not be others' to change: secrets, what comes with them, and programs.
     pub fn files(&self) -> Vec<&Path> {
-        let ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir } = &self.tools;
-        let tools = [lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir].into_iter().flatten();
-        let secrets = tools.chain(&self.webhook.grafana_hmac_secret_file).map(PathBuf::as_path);
+        let secrets = self.tools.values().chain(&self.webhook.grafana_hmac_secret_file).map(PathBuf::as_path);
         let secrets = secrets.chain(self.credentials.authorization.iter().map(Authorization::file));
         secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
     }

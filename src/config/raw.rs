@@ -16,6 +16,7 @@ use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
 use super::section::Section;
+use super::tools::Tools;
 use crate::duration;
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Amount, Bytes, Percent};
@@ -293,19 +294,6 @@ pub(super) struct Inventory {
     pub interval: Option<Duration>,
     #[serde(deserialize_with = "optional_duration")]
     pub timeout: Option<Duration>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Tools {
-    pub lvm: Option<PathBuf>,
-    pub blkid: Option<PathBuf>,
-    pub resize2fs: Option<PathBuf>,
-    pub xfs_growfs: Option<PathBuf>,
-    pub e2fsck: Option<PathBuf>,
-    pub btrfs: Option<PathBuf>,
-    pub xfs_io: Option<PathBuf>,
-    pub rmdir: Option<PathBuf>,
 }
 
 /// Reads one scalar: what was expected, and a function each for text and for numbers.

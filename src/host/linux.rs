@@ -69,16 +69,6 @@ pub struct Linux {
 impl Linux {
     /// Finds the programs. Those that are missing are no error here: what needs them is refused.
     pub fn new(paths: &ToolPaths, report_deadline: Duration, state_directory: &Path) -> Linux {
-        let configured = |tool| match tool {
-            Tool::Lvm => paths.lvm.as_ref(),
-            Tool::Blkid => paths.blkid.as_ref(),
-            Tool::Resize2fs => paths.resize2fs.as_ref(),
-            Tool::XfsGrowfs => paths.xfs_growfs.as_ref(),
-            Tool::E2fsck => paths.e2fsck.as_ref(),
-            Tool::Btrfs => paths.btrfs.as_ref(),
-            Tool::XfsIo => paths.xfs_io.as_ref(),
-            Tool::Rmdir => paths.rmdir.as_ref(),
-        };
         let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         let is_ours = |path: &PathBuf| {
             is_program(path)
@@ -86,13 +76,13 @@ impl Linux {
                     .map(|doubt| tracing::warn!("a program is passed over that others could have changed: {doubt}"))
                     .is_none()
         };
-        let find = |tool: Tool| match configured(tool) {
+        let find = |tool: Tool| match paths.get(&tool) {
             Some(path) => Some(path.clone()).filter(is_program),
             None => DIRECTORIES.iter().map(|dir| Path::new(dir).join(tool.as_str())).find(is_ours),
         };
         let tools = Tool::ALL.iter().copied().filter_map(|tool| Some((tool, find(tool)?))).collect();
         let (bounded, patient) = (Bounded::new(STAT_DEADLINE), Bounded::new(READ_DEADLINE));
-        let settings = paths.lvm.is_none().then(Settings::new);
+        let settings = (!paths.contains_key(&Tool::Lvm)).then(Settings::new);
         let (left_behind, frozen) = (LeftBehind::default(), LeftBehind::default());
         let state_directory = state_directory.to_owned();
         Linux { tools, settings, report_deadline, left_behind, frozen, state_directory, bounded, patient }
@@ -568,7 +558,7 @@ mod tests {
 
     #[test]
     fn a_configured_program_that_is_not_there_is_missing() {
-        let paths = ToolPaths { lvm: Some("/nonexistent/lvm".into()), ..ToolPaths::default() };
+        let paths = ToolPaths::from([(Tool::Lvm, "/nonexistent/lvm".into())]);
         assert!(Linux::new(&paths, Duration::from_secs(5), Path::new("/")).missing_tools().contains(&Tool::Lvm));
     }
 }

@@ -12,6 +12,7 @@ use super::check::{at_least_a_second, check_absolute};
 use super::file::{self, ConfigError, Wrong, wrong};
 use super::limits::{Budget, MOST_EXTENSIONS};
 use super::locate::Step;
+use super::tools::Tools;
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
 use crate::units::{Amount, Bytes};
@@ -125,15 +126,11 @@ fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
     Ok(Reports { interval: raw.interval, directory: raw.directory, formats, keep })
 }
 
-fn tools(raw: raw::Tools) -> Result<ToolPaths, Wrong> {
-    let raw::Tools { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir } = raw;
-    let of_all = [("lvm", &lvm), ("blkid", &blkid), ("resize2fs", &resize2fs), ("e2fsck", &e2fsck), ("btrfs", &btrfs)];
-    for (key, path) in of_all.into_iter().chain([("xfs_growfs", &xfs_growfs), ("xfs_io", &xfs_io), ("rmdir", &rmdir)]) {
-        if let Some(path) = path {
-            check_absolute(path, &[Step::Key("tools"), Step::Key(key)])?;
-        }
+fn tools(Tools(paths): Tools) -> Result<ToolPaths, Wrong> {
+    for (tool, path) in &paths {
+        check_absolute(path, &[Step::Key("tools"), Step::Key(tool.as_str())])?;
     }
-    Ok(ToolPaths { lvm, blkid, resize2fs, xfs_growfs, e2fsck, btrfs, xfs_io, rmdir })
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -381,6 +378,13 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ("report: { formats: [] }", "c.yaml:1:20: report.formats: is empty, expected some of"),
             ("report: { formats: [pdf] }", "unknown variant `pdf`, expected one of `html`, `markdown`, `json`"),
             ("report: { keep: 0 }", "c.yaml:1:17: report.keep: 0 is not a whole number from 1 to 100"),
+            ("tools: { lvm: lvm }", "c.yaml:1:15: tools.lvm: \"lvm\" is not absolute, expected a path from /"),
+            (
+                "tools: { vgs: /vgs }",
+                "c.yaml:1:10: tools: unknown field `vgs`, expected one of `lvm`, `blkid`, `resize2fs`",
+            ),
+            ("tools: { rmdir: /a, rmdir: /b }", "tools: duplicate field `rmdir`"),
+            ("tools: /usr/sbin", "tools: invalid type: string \"/usr/sbin\", expected a mapping of programs to paths"),
             ("monitor: [", "c.yaml:"),
             ("a: 1\n---\nb: 2", "c.yaml:"),
         ];
