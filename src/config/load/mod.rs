@@ -182,7 +182,7 @@ mod tests {
     fn what_is_wrong_in_the_defaults_is_reported_where_it_stands() {
         let target = "monitor: { targets: [{ lv_path: a/b, mount_point: /b, budget: { extensions: 3 } }] }";
         for (defaults, place) in [
-            ("budget: { per: 90days }", "c.yaml:2:28: defaults.budget.per: is not between 1s and 31days"),
+            ("budget: { per: 90days }", "c.yaml:2:28: defaults.budget.per: is not between 1s and 31d"),
             ("budget: { bytes: 0GiB }", "c.yaml:2:30: defaults.budget.bytes: is 0, expected more"),
             ("window: { from: \"08:00\", to: \"08:00\" }", "c.yaml:2:42: defaults.window.to: is the same as `from`"),
         ] {
