@@ -15,6 +15,7 @@ mod locate;
 mod matcher;
 pub mod notify;
 mod raw;
+pub mod reference;
 mod report;
 mod secret;
 mod section;

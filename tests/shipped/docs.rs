@@ -1,7 +1,7 @@
 //! Documents that are written from the code are what the code writes now. `UPDATE_DOCS=1` writes them.
 
-use lvm_autoscaler::metrics;
 use lvm_autoscaler::plan::{Code, guard};
+use lvm_autoscaler::{config, metrics};
 
 #[expect(clippy::disallowed_methods, reason = "writes the document when asked to")]
 fn is_up_to_date(name: &str, wanted: &str) {
@@ -16,6 +16,11 @@ fn is_up_to_date(name: &str, wanted: &str) {
 #[test]
 fn the_metrics_reference_is_up_to_date() {
     is_up_to_date("docs/metrics.md", &metrics::reference::page());
+}
+
+#[test]
+fn the_config_reference_is_up_to_date() {
+    is_up_to_date("docs/configuration.md", &config::reference::page());
 }
 
 #[test]
