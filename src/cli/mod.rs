@@ -51,7 +51,7 @@ enum Command {
     /// Show past operations and refusals, with their reasons.
     History(history::History),
     /// Report capacity, growth rates, past operations and what needs doing.
-    Report(report::Report),
+    Report(report::ReportCommand),
     /// Pause a target, or all, until `resume`.
     #[command(after_help = "Example: lvm-autoscaler pause /data")]
     Pause(pause::Word),

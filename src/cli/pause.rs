@@ -28,19 +28,23 @@ pub(super) struct Word {
 
 impl Word {
     pub(super) fn pause(self) -> anyhow::Result<Exit> {
-        self.say("/-/pause", |lv| Event::Paused { lv }, "paused: nothing grows until `lvm-autoscaler resume`")
+        self.tell_or_record(
+            "/-/pause",
+            |lv| Event::Paused { lv },
+            "paused: nothing grows until `lvm-autoscaler resume`",
+        )
     }
 
     pub(super) fn resume(self) -> anyhow::Result<Exit> {
-        self.say("/-/resume", |lv| Event::Resumed { lv }, "not paused any more")
+        self.tell_or_record("/-/resume", |lv| Event::Resumed { lv }, "not paused any more")
     }
 
     pub(super) fn reset(self) -> anyhow::Result<Exit> {
-        self.say("/-/reset", |lv| Event::Reset { lv }, "failures are forgotten, the breaker is closed")
+        self.tell_or_record("/-/reset", |lv| Event::Reset { lv }, "failures are forgotten, the breaker is closed")
     }
 
     /// To the daemon that runs; if none does, into its journal.
-    fn say(self, path: &str, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
+    fn tell_or_record(self, path: &str, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
         let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());

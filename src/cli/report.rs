@@ -19,7 +19,7 @@ use crate::report::Wish;
 #[command(after_help = "Example: lvm-autoscaler report --since=7d --format=html --output=/var/www/storage.html\n\n\
     Growth is computed since an earlier report in report.directory: the newest that is at least an hour old, or with --since \
     the newest that is at least that old. With report.interval in the config the daemon writes reports by itself.")]
-pub(super) struct Report {
+pub(super) struct ReportCommand {
     /// html, markdown or json.
     #[arg(long, id = "output_format", value_name = "FORMAT", default_value = "markdown")]
     format: ReportFormat,
@@ -38,7 +38,7 @@ pub(super) struct Report {
     simulate: Option<PathBuf>,
 }
 
-impl Report {
+impl ReportCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let wish = Wish { format: self.format, since: self.since };

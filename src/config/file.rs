@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::locate::{Step, locate, show};
+use super::locate::{PathPart, locate, show};
 use crate::files::{self, Doubt, Trust};
 
 /// Larger files are refused: a config is a page or two, and YAML's nesting is quadratic to read.
@@ -108,10 +108,10 @@ fn without_place(message: &str) -> String {
 
 /// Something wrong between values, and where.
 pub(super) struct Wrong {
-    path: Vec<Step>,
+    path: Vec<PathPart>,
     message: String,
 }
 
-pub(super) fn wrong<T>(path: impl Into<Vec<Step>>, message: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(path: impl Into<Vec<PathPart>>, message: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { path: path.into(), message: message.into() })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::check::check_absolute;
 use super::credentials::Authorization;
 use super::file::{self, ConfigError, Wrong, wrong};
-use super::locate::Step;
+use super::locate::PathPart;
 use crate::files::Trust;
 
 /// What is shown to the other side, and how it is recognised.
@@ -66,19 +66,19 @@ struct RawTls {
 fn validate(raw: Raw) -> Result<HttpClient, Wrong> {
     let authorization = match (raw.authorization, raw.basic_auth) {
         (Some(_), Some(_)) => {
-            return wrong([Step::Key("basic_auth")], "authorization is given too, expected only one of them");
+            return wrong([PathPart::Key("basic_auth")], "authorization is given too, expected only one of them");
         }
         (Some(RawAuthorization { r#type, credentials_file: file }), None) => {
             let scheme = r#type.unwrap_or_else(|| "Bearer".to_owned());
             if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-                let at = [Step::Key("authorization"), Step::Key("type")];
+                let at = [PathPart::Key("authorization"), PathPart::Key("type")];
                 return wrong(at, "is not the name of a scheme such as Bearer");
             }
-            check_absolute(&file, &[Step::Key("authorization"), Step::Key("credentials_file")])?;
+            check_absolute(&file, &[PathPart::Key("authorization"), PathPart::Key("credentials_file")])?;
             Some(Authorization::Token { scheme, file })
         }
         (None, Some(RawBasic { username, password_file: file })) => {
-            check_absolute(&file, &[Step::Key("basic_auth"), Step::Key("password_file")])?;
+            check_absolute(&file, &[PathPart::Key("basic_auth"), PathPart::Key("password_file")])?;
             Some(Authorization::Basic { username, file })
         }
         (None, None) => None,
@@ -86,13 +86,13 @@ fn validate(raw: Raw) -> Result<HttpClient, Wrong> {
     let RawTls { ca_file, cert_file, key_file } = raw.tls_config;
     for (key, path) in [("ca_file", &ca_file), ("cert_file", &cert_file), ("key_file", &key_file)] {
         if let Some(path) = path {
-            check_absolute(path, &[Step::Key("tls_config"), Step::Key(key)])?;
+            check_absolute(path, &[PathPart::Key("tls_config"), PathPart::Key(key)])?;
         }
     }
     let identity = match (cert_file, key_file) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
-        _ => return wrong([Step::Key("tls_config")], "cert_file and key_file belong together, only one is given"),
+        _ => return wrong([PathPart::Key("tls_config")], "cert_file and key_file belong together, only one is given"),
     };
     Ok(HttpClient { authorization, ca_file, identity })
 }

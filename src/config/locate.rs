@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 /// One step of a path: `monitor`, then `targets`, then item 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathPart {
     /// A key of a mapping.
     Key(&'static str),
     /// An item of a list.
@@ -16,25 +16,25 @@ pub(super) enum Step {
 }
 
 /// Line and column, both from 1.
-pub(super) fn locate(yaml: &str, path: &[Step]) -> Option<(usize, usize)> {
+pub(super) fn locate(yaml: &str, path: &[PathPart]) -> Option<(usize, usize)> {
     let error = Walk(path).deserialize(serde_yaml::Deserializer::from_str(yaml)).err()?;
     error.location().map(|at| (at.line(), at.column()))
 }
 
 /// The path as people write it: `monitor.targets[1].increment`.
-pub(super) fn show(path: &[Step]) -> String {
+pub(super) fn show(path: &[PathPart]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Key(key) if text.is_empty() => text.push_str(key),
-            Step::Key(key) => text.push_str(&format!(".{key}")),
-            Step::Item(index) => text.push_str(&format!("[{index}]")),
+            PathPart::Key(key) if text.is_empty() => text.push_str(key),
+            PathPart::Key(key) => text.push_str(&format!(".{key}")),
+            PathPart::Item(index) => text.push_str(&format!("[{index}]")),
         }
     }
     text
 }
 
-struct Walk<'a>(&'a [Step]);
+struct Walk<'a>(&'a [PathPart]);
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if let Some((Step::Key(wanted), rest)) = self.0.split_first() {
+        if let Some((PathPart::Key(wanted), rest)) = self.0.split_first() {
             while let Some(key) = map.next_key::<String>()? {
                 if &key == wanted {
                     return map.next_value_seed(Walk(rest));
@@ -71,7 +71,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        if let Some((Step::Item(wanted), rest)) = self.0.split_first() {
+        if let Some((PathPart::Item(wanted), rest)) = self.0.split_first() {
             for _ in 0..*wanted {
                 seq.next_element::<IgnoredAny>()?;
             }

@@ -43,7 +43,7 @@ pub use load::{load, parse};
 pub use matcher::Matcher;
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
-pub use webhook::{LabelNames, Webhook};
+pub use webhook::{LabelNames, WebhookSettings};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,7 +66,7 @@ pub struct Config {
     /// What the webhook asks of those who call it.
     pub credentials: Credentials,
     /// How alerts are read.
-    pub webhook: Webhook,
+    pub webhook: WebhookSettings,
     /// Where journal, lock and metadata backups live.
     pub state_directory: PathBuf,
     /// Where the number of the journal's last record is: beside the state directory, so that it is not lost with it.
@@ -226,7 +226,7 @@ impl Default for Config {
             receivers: Vec::new(),
             audit: None,
             credentials: Credentials::default(),
-            webhook: Webhook::default(),
+            webhook: WebhookSettings::default(),
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
             witness: beside(Path::new("/var/lib/lvm-autoscaler"), "witness"),
             backups_kept: 10,

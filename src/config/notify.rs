@@ -96,9 +96,9 @@ impl Receiver {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Way {
     /// A POST.
-    Webhook(Webhook),
+    Webhook(WebhookReceiver),
     /// An e-mail.
-    Email(Box<Email>),
+    Email(Box<EmailReceiver>),
 }
 
 impl Way {
@@ -113,7 +113,7 @@ impl Way {
 
 /// A POST to a URL.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Webhook {
+pub struct WebhookReceiver {
     /// Where to.
     pub url: Url,
     /// What it looks like.
@@ -166,7 +166,7 @@ pub enum Tls {
 
 /// An e-mail through a mail server.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Email {
+pub struct EmailReceiver {
     /// The server.
     pub host: String,
     /// Its port.

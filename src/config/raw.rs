@@ -347,14 +347,14 @@ fn optional_mount_point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
 
 fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
     const EXPECTED: &str = "a number above 0 and below 100";
-    fn inside(percent: Percent) -> Result<Percent, String> {
+    fn checked(percent: Percent) -> Result<Percent, String> {
         let inside = percent.value() > 0.0 && percent.value() < 100.0;
         inside.then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
     }
     let scalar = Scalar {
         expected: EXPECTED,
-        text: |t| t.parse().and_then(inside),
-        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(inside),
+        text: |t| t.parse().and_then(checked),
+        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(checked),
     };
     deserializer.deserialize_any(scalar).map(Some)
 }
@@ -436,13 +436,13 @@ fn optional_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f
 
 fn optional_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
     const EXPECTED: &str = "a percentage from 0% to 99%";
-    fn inside(percent: Percent) -> Result<Percent, String> {
+    fn checked(percent: Percent) -> Result<Percent, String> {
         (percent.value() <= 99.0).then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
     }
     let scalar = Scalar {
         expected: EXPECTED,
-        text: |t| t.parse().and_then(inside),
-        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(inside),
+        text: |t| t.parse().and_then(checked),
+        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(checked),
     };
     deserializer.deserialize_any(scalar).map(Some)
 }

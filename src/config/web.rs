@@ -14,7 +14,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::file::{self, ConfigError, Wrong, wrong};
 use super::hidden::{Hidden, HiddenText};
-use super::locate::Step;
+use super::locate::PathPart;
 use super::secret::Secret;
 use crate::duration;
 use crate::files::Trust;
@@ -203,8 +203,8 @@ fn validate(raw: File, path: &Path) -> Result<Web, Wrong> {
 }
 
 fn tls_server(raw: TlsServer, folder: &Path) -> Result<Option<Tls>, Wrong> {
-    let at = |key| vec![Step::Key("tls_server_config"), Step::Key(key)];
-    let section = || vec![Step::Key("tls_server_config")];
+    let at = |key| vec![PathPart::Key("tls_server_config"), PathPart::Key(key)];
+    let section = || vec![PathPart::Key("tls_server_config")];
     let is_used = [&raw.cert, &raw.key, &raw.client_ca].iter().any(|given| given.is_some())
         || [&raw.cert_file, &raw.key_file, &raw.client_ca_file].iter().any(|given| given.is_some())
         || raw.client_auth_type.is_some();
@@ -269,7 +269,7 @@ fn headers(raw: Headers) -> Result<Vec<(String, String)>, Wrong> {
     let mut headers = Vec::new();
     for (name, value, allowed) in given {
         let Some(value) = value else { continue };
-        let at = [Step::Key("http_server_config"), Step::Key("headers"), Step::Key(name)];
+        let at = [PathPart::Key("http_server_config"), PathPart::Key("headers"), PathPart::Key(name)];
         if !allowed.is_empty() && !allowed.contains(&value.as_str()) {
             return wrong(at, format!("{value:?} is not one of {}", allowed.join(", ")));
         }

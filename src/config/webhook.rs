@@ -9,7 +9,7 @@ use crate::name::MountPoint;
 
 /// What the webhook wants of an alert.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Webhook {
+pub struct WebhookSettings {
     /// The labels that name host and volume.
     pub labels: LabelNames,
     /// What may stand before the mount points in alerts: where a node_exporter in a container sees the host's root.
@@ -65,10 +65,10 @@ impl Default for LabelNames {
     }
 }
 
-impl Default for Webhook {
+impl Default for WebhookSettings {
     /// A thousand waiting requests are a few hundred kilobytes, here and in the journal.
-    fn default() -> Webhook {
-        Webhook {
+    fn default() -> WebhookSettings {
+        WebhookSettings {
             labels: LabelNames::default(),
             mount_point_prefixes: Vec::new(),
             matchers: Vec::new(),

@@ -100,7 +100,7 @@ pub struct Control {
 pub async fn serve(socket: &ControlSocket, control: &Arc<Control>) {
     loop {
         match socket.listener.accept().await {
-            Ok((stream, _)) if may(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(control)))),
+            Ok((stream, _)) if is_own_or_root(&stream) => drop(tokio::spawn(connection(stream, Arc::clone(control)))),
             Ok(_) => tracing::warn!("a control connection of another user was refused"),
             Err(error) => {
                 tracing::warn!("the control socket cannot accept: {error}");
@@ -111,7 +111,7 @@ pub async fn serve(socket: &ControlSocket, control: &Arc<Control>) {
 }
 
 /// The folder and the mode of the socket keep others out; should somebody change those, this still does.
-fn may(stream: &UnixStream) -> bool {
+fn is_own_or_root(stream: &UnixStream) -> bool {
     let own = nix::unistd::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
@@ -134,23 +134,23 @@ async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report", "/-/config"];
     if request.method() != Method::POST || !known.contains(&path.as_str()) {
-        return say(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
+        return answer_with(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
     }
     let body = tokio::time::timeout(DEADLINE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
-    let Ok(Ok(body)) = body else { return say(StatusCode::BAD_REQUEST, "the body cannot be read".to_owned()) };
+    let Ok(Ok(body)) = body else { return answer_with(StatusCode::BAD_REQUEST, "the body cannot be read".to_owned()) };
     let body = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
     if path == "/-/reload" {
         return reload(control).await;
     }
     if path == "/-/config" {
-        return say(StatusCode::OK, control.in_force.get().fingerprint());
+        return answer_with(StatusCode::OK, control.in_force.get().fingerprint());
     }
     if path == "/-/report" {
         return report(control, &body).await;
     }
     let Some(engine) = control.engine.get().cloned() else {
         let sentence = "the running daemon has no targets: add some to monitor.targets, then `lvm-autoscaler reload`";
-        return say(StatusCode::NOT_FOUND, sentence.to_owned());
+        return answer_with(StatusCode::NOT_FOUND, sentence.to_owned());
     };
     if path == "/-/extend" {
         return extend(engine, &body);
@@ -177,8 +177,8 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         "" => None,
         name => match name.parse::<LvRef>().map(|lv| target(&engine, lv)) {
             Ok(Ok(lv)) => Some(lv),
-            Ok(Err(sentence)) => return say(StatusCode::NOT_FOUND, sentence),
-            Err(error) => return say(StatusCode::BAD_REQUEST, error.to_string()),
+            Ok(Err(sentence)) => return answer_with(StatusCode::NOT_FOUND, sentence),
+            Err(error) => return answer_with(StatusCode::BAD_REQUEST, error.to_string()),
         },
     };
     let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
@@ -190,11 +190,11 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         shared.journal().writer_soon()?.append(shared.host.moment(), vec![event(lv)])
     });
     match tokio::time::timeout(ANSWERED_WITHIN, written).await {
-        Ok(Ok(Ok(()))) => say(StatusCode::OK, "done".to_owned()),
-        Ok(Ok(Err(error))) => say(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
-        Ok(Err(_)) => say(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
+        Ok(Ok(Ok(()))) => answer_with(StatusCode::OK, "done".to_owned()),
+        Ok(Ok(Err(error))) => answer_with(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
+        Ok(Err(_)) => answer_with(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
         // It may be written down later, so that the person must look.
-        Err(_) => say(StatusCode::SERVICE_UNAVAILABLE, engine.not_written(ANSWERED_WITHIN)),
+        Err(_) => answer_with(StatusCode::SERVICE_UNAVAILABLE, engine.not_written(ANSWERED_WITHIN)),
     }
 }
 
@@ -202,33 +202,38 @@ async fn report(control: Arc<Control>, body: &str) -> Answer {
     let wish: Wish = match serde_json::from_str(body) {
         Ok(wish) => wish,
         Err(error) => {
-            return say(StatusCode::BAD_REQUEST, format!("expected {{\"format\": .., \"since\": ..}}: {error}"));
+            return answer_with(
+                StatusCode::BAD_REQUEST,
+                format!("expected {{\"format\": .., \"since\": ..}}: {error}"),
+            );
         }
     };
     match tokio::task::spawn_blocking(move || (control.report)(&wish)).await {
         Ok(Ok(report)) => text(StatusCode::OK, report).map(BodyExt::boxed),
-        Ok(Err(why)) => say(StatusCode::BAD_REQUEST, why),
-        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be made".to_owned()),
+        Ok(Err(why)) => answer_with(StatusCode::BAD_REQUEST, why),
+        Err(_) => answer_with(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be made".to_owned()),
     }
 }
 
 async fn reload(control: Arc<Control>) -> Answer {
     tracing::info!("a person said /-/reload");
     match tokio::task::spawn_blocking(move || (control.reload)()).await {
-        Ok(Ok(said)) => say(StatusCode::OK, said),
-        Ok(Err(why)) => say(StatusCode::UNPROCESSABLE_ENTITY, why),
-        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the config cannot be read".to_owned()),
+        Ok(Ok(said)) => answer_with(StatusCode::OK, said),
+        Ok(Err(why)) => answer_with(StatusCode::UNPROCESSABLE_ENTITY, why),
+        Err(_) => answer_with(StatusCode::INTERNAL_SERVER_ERROR, "the config cannot be read".to_owned()),
     }
 }
 
 fn extend(engine: Handle, body: &str) -> Answer {
     let Extend { lv, by } = match serde_json::from_str(body) {
         Ok(wish) => wish,
-        Err(error) => return say(StatusCode::BAD_REQUEST, format!("expected {{\"lv\": .., \"by\": ..}}: {error}")),
+        Err(error) => {
+            return answer_with(StatusCode::BAD_REQUEST, format!("expected {{\"lv\": .., \"by\": ..}}: {error}"));
+        }
     };
     let lv = match target(&engine, lv) {
         Ok(lv) => lv,
-        Err(sentence) => return say(StatusCode::NOT_FOUND, sentence),
+        Err(sentence) => return answer_with(StatusCode::NOT_FOUND, sentence),
     };
     tracing::info!(%lv, by, "a person said /-/extend");
     let (sender, receiver) = unbounded_channel();
@@ -245,7 +250,7 @@ fn extend(engine: Handle, body: &str) -> Answer {
     answer
 }
 
-fn say(status: StatusCode, sentence: String) -> Answer {
+fn answer_with(status: StatusCode, sentence: String) -> Answer {
     text(status, format!("{sentence}\n")).map(BodyExt::boxed)
 }
 

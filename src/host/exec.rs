@@ -57,7 +57,7 @@ impl LeftBehind {
 }
 
 /// How a run ended.
-pub(super) enum Ended {
+pub(super) enum RunEnd {
     /// By itself.
     Exited(super::Output),
     /// It was killed at its deadline.
@@ -67,18 +67,23 @@ pub(super) enum Ended {
 }
 
 /// Runs a program that only reads, and kills it at the deadline.
-pub(super) fn report(program: &Path, arguments: &[String], deadline: Duration, left: &LeftBehind) -> io::Result<Ended> {
+pub(super) fn report(
+    program: &Path,
+    arguments: &[String],
+    deadline: Duration,
+    left: &LeftBehind,
+) -> io::Result<RunEnd> {
     let mut run = Run::start(program, arguments)?;
     loop {
         if let Some(output) = run.poll()? {
             // Who cannot write more may end by itself, with whatever code.
             let is_whole = (output.stdout.len() as u64) < MAX_OUTPUT;
-            return Ok(if is_whole { Ended::Exited(output) } else { Ended::TooMuch });
+            return Ok(if is_whole { RunEnd::Exited(output) } else { RunEnd::TooMuch });
         }
         let ended = if run.started.elapsed() >= deadline {
-            Ended::TimedOut
+            RunEnd::TimedOut
         } else if run.stdout.stream_position()? >= MAX_OUTPUT {
-            Ended::TooMuch
+            RunEnd::TooMuch
         } else {
             continue;
         };
@@ -223,8 +228,8 @@ mod tests {
         let report = |script: &str, ms| {
             report(Path::new("/bin/sh"), &sh(script), Duration::from_millis(ms), &left).expect("runs")
         };
-        assert!(matches!(report("exec sleep 60", 50), Ended::TimedOut));
-        assert!(matches!(report("exec cat /dev/zero", 60_000), Ended::TooMuch));
+        assert!(matches!(report("exec sleep 60", 50), RunEnd::TimedOut));
+        assert!(matches!(report("exec cat /dev/zero", 60_000), RunEnd::TooMuch));
         // However late we look, no more than the limit was ever in memory.
         let late = mutating(Path::new("/bin/sh"), &sh("cat /dev/zero 2>/dev/null; echo $? >&2"), Duration::MAX, &|| ());
         let late = late.expect("runs");
@@ -233,7 +238,7 @@ mod tests {
             (MAX_OUTPUT, "1"),
             "its writes fail and it is not killed"
         );
-        assert!(matches!(report("exit 3", 60_000), Ended::Exited(output) if output.code == Some(3)));
+        assert!(matches!(report("exit 3", 60_000), RunEnd::Exited(output) if output.code == Some(3)));
         // Those that were killed have ended soon, and are not counted any more.
         assert!((0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(10));

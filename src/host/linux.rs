@@ -18,7 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
 
 use super::bounded::Bounded;
-use super::exec::{self, Ended, LeftBehind, MAX_OUTPUT};
+use super::exec::{self, LeftBehind, MAX_OUTPUT, RunEnd};
 use super::settings::{self, Settings};
 use super::{Host, Output, RunError};
 use crate::command::{Command, Tool};
@@ -136,9 +136,9 @@ impl Host for Linux {
             return Err(RunError::Stuck { command: command.name().to_owned(), count });
         }
         match exec::report(program, &arguments, deadline, left).map_err(failed)? {
-            Ended::Exited(output) => Ok(output),
-            Ended::TimedOut => Err(RunError::TimedOut { command: command.name().to_owned(), after: deadline }),
-            Ended::TooMuch => Err(RunError::TooMuch { command: command.name().to_owned(), limit: MAX_OUTPUT }),
+            RunEnd::Exited(output) => Ok(output),
+            RunEnd::TimedOut => Err(RunError::TimedOut { command: command.name().to_owned(), after: deadline }),
+            RunEnd::TooMuch => Err(RunError::TooMuch { command: command.name().to_owned(), limit: MAX_OUTPUT }),
         }
     }
 

@@ -15,8 +15,8 @@ use super::template::{Template, subject};
 use crate::config::notify::{self, Tls as Protection};
 
 /// How to send to one list of recipients.
-pub(super) struct Email {
-    settings: notify::Email,
+pub(super) struct EmailSender {
+    settings: notify::EmailReceiver,
     subject: Template,
     text: Template,
     html: Option<Template>,
@@ -40,12 +40,12 @@ impl Header for AutoSubmitted {
     }
 }
 
-impl Email {
+impl EmailSender {
     pub(super) fn new(
-        settings: &notify::Email,
+        settings: &notify::EmailReceiver,
         ca_file: Option<&Path>,
         timeout: Duration,
-    ) -> Result<Email, (&'static str, String)> {
+    ) -> Result<EmailSender, (&'static str, String)> {
         let read = |key, template: &notify::Template| Template::source(template).map_err(|error| (key, error));
         let subject = match &settings.subject {
             Some(template) => Template::text(&read("subject", template)?),
@@ -59,7 +59,7 @@ impl Email {
             Some(template) => Some(Template::html(&read("html_file", template)?).map_err(|error| ("html", error))?),
             None => None,
         };
-        Ok(Email {
+        Ok(EmailSender {
             settings: settings.clone(),
             subject: subject.map_err(|error| ("subject", error))?,
             text: text.map_err(|error| ("text", error))?,

@@ -24,12 +24,12 @@ use crate::journal::{Event, Journal, JournalError, Mark, Record};
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
 use crate::plan::{Code, Moment};
-use email::Email;
+use email::EmailSender;
 pub use message::Message;
-use progress::Progress;
+use progress::Untold;
 use queue::{Job, MAX_AGE, PATIENCE, Patience, Queue};
 use send::SendError;
-use webhook::Webhook;
+use webhook::WebhookSender;
 
 /// The same refusal of the same target is told again after this.
 const REFUSAL_AGAIN: Duration = Duration::from_secs(3600);
@@ -52,7 +52,7 @@ pub struct Notifier {
     host: String,
     in_force: Arc<InForce>,
     metrics: Arc<Metrics>,
-    progress: Arc<Progress>,
+    progress: Arc<Untold>,
     patience: Patience,
     state: Mutex<State>,
 }
@@ -99,7 +99,7 @@ impl Notifier {
         {
             tracing::warn!("{}: what was notified cannot be remembered: {error}", folder.display());
         }
-        let progress = Arc::new(Progress::new(mark));
+        let progress = Arc::new(Untold::new(mark));
         let notifier = Notifier { host, in_force, metrics, progress, patience, state: Mutex::default() };
         notifier.reconfigure(&config)?;
         // A journal that was begun anew counts from 1.
@@ -220,8 +220,8 @@ impl State {
 
 /// One way to one receiver.
 enum Sender {
-    Webhook(Box<Webhook>),
-    Email(Box<Email>),
+    Webhook(Box<WebhookSender>),
+    Email(Box<EmailSender>),
 }
 
 impl Sender {
@@ -250,8 +250,10 @@ fn sender(config: &Config, index: usize, receiver: &Receiver) -> Result<Sender, 
     let wrong = |(key, message)| NotifyError { index, kind, key, message };
     let (ca_file, timeout) = (receiver.ca_file.as_deref(), receiver.timeout);
     let sender = match &receiver.way {
-        Way::Webhook(webhook) => Sender::Webhook(Box::new(Webhook::new(webhook, ca_file, timeout).map_err(wrong)?)),
-        Way::Email(email) => Sender::Email(Box::new(Email::new(email, ca_file, timeout).map_err(wrong)?)),
+        Way::Webhook(webhook) => {
+            Sender::Webhook(Box::new(WebhookSender::new(webhook, ca_file, timeout).map_err(wrong)?))
+        }
+        Way::Email(email) => Sender::Email(Box::new(EmailSender::new(email, ca_file, timeout).map_err(wrong)?)),
     };
     for sample in message::samples("host", config.external_url.as_deref(), Timestamp::UNIX_EPOCH) {
         sender.try_render(&sample).map_err(|message| wrong(("template", message)))?;

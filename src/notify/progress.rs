@@ -7,7 +7,7 @@ use crate::journal::Mark;
 
 /// The records that are still to be told to somebody.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Untold {
     mark: Option<Mark>,
     open: Mutex<Open>,
 }
@@ -19,9 +19,9 @@ struct Open {
     latest: u64,
 }
 
-impl Progress {
-    pub(super) fn new(mark: Option<Mark>) -> Progress {
-        Progress { mark, open: Mutex::default() }
+impl Untold {
+    pub(super) fn new(mark: Option<Mark>) -> Untold {
+        Untold { mark, open: Mutex::default() }
     }
 
     /// A record that so many receivers are to be told of.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::message::Message;
-use super::progress::Progress;
+use super::progress::Untold;
 use super::send::SendError;
 use crate::metrics::autoscaler::Metrics;
 
@@ -43,7 +43,7 @@ pub(super) struct Queue {
     send: Mutex<Send>,
     patience: Patience,
     metrics: Arc<Metrics>,
-    progress: Arc<Progress>,
+    progress: Arc<Untold>,
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -78,7 +78,7 @@ impl Queue {
         send: Send,
         patience: Patience,
         metrics: Arc<Metrics>,
-        progress: Arc<Progress>,
+        progress: Arc<Untold>,
     ) -> Arc<Queue> {
         metrics.expect_notifications(kind);
         let (waiting, changed) = Default::default();

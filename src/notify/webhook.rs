@@ -14,18 +14,18 @@ use crate::config::notify::{self, Url, parse_url, protects_secrets};
 use crate::config::{Authorization, HttpClient};
 
 /// How to send to one URL.
-pub(super) struct Webhook {
-    settings: notify::Webhook,
+pub(super) struct WebhookSender {
+    settings: notify::WebhookReceiver,
     template: Option<Template>,
     client: Client,
 }
 
-impl Webhook {
+impl WebhookSender {
     pub(super) fn new(
-        settings: &notify::Webhook,
+        settings: &notify::WebhookReceiver,
         ca_file: Option<&Path>,
         timeout: Duration,
-    ) -> Result<Webhook, (&'static str, String)> {
+    ) -> Result<WebhookSender, (&'static str, String)> {
         let template = match &settings.template {
             None => None,
             Some(template) => {
@@ -37,7 +37,7 @@ impl Webhook {
         let authorization = settings.authorization.clone().map(token);
         let http = HttpClient { authorization, ca_file: ca_file.map(Path::to_owned), identity: None };
         let client = Client::new(http, concat!("lvm-autoscaler/", env!("CARGO_PKG_VERSION")), timeout);
-        Ok(Webhook { settings: settings.clone(), template, client })
+        Ok(WebhookSender { settings: settings.clone(), template, client })
     }
 
     /// What would be sent.

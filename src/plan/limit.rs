@@ -13,7 +13,7 @@ use crate::units::{Bytes, Extents, GIB};
 
 /// What a limit is computed from.
 #[derive(Clone, Copy)]
-pub(super) struct Ground<'a> {
+pub(super) struct LimitFacts<'a> {
     pub target: &'a Target,
     pub config: &'a Config,
     pub inventory: &'a Inventory,
@@ -59,15 +59,15 @@ pub(super) struct Limits {
 }
 
 /// All limits of a volume that is to grow by so much; `None` where LVM did not give a number that is needed.
-pub(super) fn limits(ground: &Ground<'_>, wanted: Extents) -> Option<Limits> {
-    let mut all = vec![to_max_size(ground)];
-    all.extend(ground.fs.and_then(|fs| Some(to_end_of_file_system(ground, fs)?.1)));
+pub(super) fn limits(facts: &LimitFacts<'_>, wanted: Extents) -> Option<Limits> {
+    let mut all = vec![to_max_size(facts)];
+    all.extend(facts.fs.and_then(|fs| Some(to_end_of_file_system(facts, fs)?.1)));
     // A thin volume takes nothing from the group, only promises from its pool.
-    if ground.lv.is_layout("thin") {
-        all.push(to_pool(ground));
+    if facts.lv.is_layout("thin") {
+        all.push(to_pool(facts));
         return Some(Limits { all, multiple: 1, place: Place::default(), striping: None });
     }
-    let room = match allocation::room(ground.inventory, ground.vg, ground.lv, ground.inventory.bears(ground.lv)) {
+    let room = match allocation::room(facts.inventory, facts.vg, facts.lv, facts.inventory.bears(facts.lv)) {
         Ok(room) => room,
         Err(why) => {
             // The guard `layered_device` has refused this. Only what is merely shown comes here.
@@ -77,9 +77,9 @@ pub(super) fn limits(ground: &Ground<'_>, wanted: Extents) -> Option<Limits> {
         }
     };
     let place = room.place(Extents(wanted.0.checked_next_multiple_of(room.multiple).unwrap_or(wanted.0)));
-    all.push(to_reserve(ground, room.multiple, room.cost)?);
-    all.extend(to_fine_disks(ground, &room, &place));
-    all.push(to_allocatable(ground, &place));
+    all.push(to_reserve(facts, room.multiple, room.cost)?);
+    all.extend(to_fine_disks(facts, &room, &place));
+    all.push(to_allocatable(facts, &place));
     Some(Limits { all, multiple: room.multiple, place, striping: room.striping })
 }
 
@@ -105,8 +105,8 @@ pub(super) fn budgets(
     own.into_iter().chain(of_group.map(|(left, budget)| limit(left, &budget, target.lv.vg.to_string()))).collect()
 }
 
-fn to_max_size(ground: &Ground<'_>) -> Limit {
-    let Ground { target, before, extent_size, .. } = ground;
+fn to_max_size(facts: &LimitFacts<'_>) -> Limit {
+    let LimitFacts { target, before, extent_size, .. } = facts;
     let room = match target.max_size {
         Some(max) => Extents(max.to_extents_down(*extent_size).0.saturating_sub(before.0)),
         None => ANY,
@@ -121,9 +121,9 @@ fn to_max_size(ground: &Ground<'_>) -> Limit {
 }
 
 /// Of a file system that would have to be larger than it can be to fill its volume as that is already.
-pub(super) fn past_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<Refusal> {
-    let (most, limit) = to_end_of_file_system(ground, fs)?;
-    let volume = ground.before.bytes(ground.extent_size);
+pub(super) fn past_end_of_file_system(facts: &LimitFacts<'_>, fs: &FileSystem) -> Option<Refusal> {
+    let (most, limit) = to_end_of_file_system(facts, fs)?;
+    let volume = facts.before.bytes(facts.extent_size);
     // What is less than it could use it leaves alone.
     (volume.0 > most.0.saturating_add(fs.slack().0)).then(|| {
         Refusal::new(limit.code, format!("{}, and the volume has {volume} already: {}", limit.what, limit.advice))
@@ -131,12 +131,12 @@ pub(super) fn past_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> O
 }
 
 /// The most it can be, and what that leaves.
-fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<(Bytes, Limit)> {
+fn to_end_of_file_system(facts: &LimitFacts<'_>, fs: &FileSystem) -> Option<(Bytes, Limit)> {
     let Most { size: most, why, advice, is_soft } = fs.superblock.as_ref()?.facts().most()?;
-    if is_soft && ground.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) {
+    if is_soft && facts.target.file_system().is_some_and(|fs| fs.allow_large_xfs_growth) {
         return None;
     }
-    let Ground { before, extent_size, .. } = ground;
+    let LimitFacts { before, extent_size, .. } = facts;
     let limit = Limit {
         code: Code::FsLimit,
         what: format!("the {} at {} can have at most {most}, {why}", fs.mount.fs_type, fs.mount.mount_point),
@@ -146,18 +146,18 @@ fn to_end_of_file_system(ground: &Ground<'_>, fs: &FileSystem) -> Option<(Bytes,
     Some((most, limit))
 }
 
-fn to_reserve(ground: &Ground<'_>, multiple: u64, cost: u64) -> Option<Limit> {
-    let vg = &ground.vg.name;
-    let free = ground.vg.free_extents?;
-    let reserve = ground.config.reserve(vg, ground.vg.size?);
-    let above = free.0.saturating_sub(reserve.to_extents_up(ground.extent_size).0);
+fn to_reserve(facts: &LimitFacts<'_>, multiple: u64, cost: u64) -> Option<Limit> {
+    let vg = &facts.vg.name;
+    let free = facts.vg.free_extents?;
+    let reserve = facts.config.reserve(vg, facts.vg.size?);
+    let above = free.0.saturating_sub(reserve.to_extents_up(facts.extent_size).0);
     // Without a reserve this is no limit of its own, what is free is asked next.
     let room = if reserve == Bytes::ZERO { ANY } else { Extents((above / cost).saturating_mul(multiple)) };
     let copies =
         if cost > multiple { format!(" ({cost} extents for each {multiple} of the volume)") } else { String::new() };
     Some(Limit {
         code: Code::VgReserve,
-        what: format!("{vg} has {} free, {reserve} are reserved{copies}", free.bytes(ground.extent_size)),
+        what: format!("{vg} has {} free, {reserve} are reserved{copies}", free.bytes(facts.extent_size)),
         room,
         advice: format!("add a PV with vgextend, or lower volume_groups[{vg}].reserve"),
     })
@@ -165,11 +165,11 @@ fn to_reserve(ground: &Ground<'_>, multiple: u64, cost: u64) -> Option<Limit> {
 
 /// Free extents are there, and all of them or too many on disks with a block size that what is on the volume does not
 /// bear.
-fn to_fine_disks(ground: &Ground<'_>, room: &Room, place: &Place) -> Option<Limit> {
-    let (first, bears) = (room.too_coarse.first()?, ground.inventory.bears(ground.lv)?);
-    let what = match ground.fs {
+fn to_fine_disks(facts: &LimitFacts<'_>, room: &Room, place: &Place) -> Option<Limit> {
+    let (first, bears) = (room.too_coarse.first()?, facts.inventory.bears(facts.lv)?);
+    let what = match facts.fs {
         Some(fs) => format!("the {} at {}", fs.mount.fs_type, fs.mount.mount_point),
-        None => format!("what is on the volumes of {}", ground.target.lv),
+        None => format!("what is on the volumes of {}", facts.target.lv),
     };
     let free: u64 = room.too_coarse.iter().map(|pv| pv.free.0).sum();
     let others = match room.too_coarse.len() - 1 {
@@ -181,7 +181,7 @@ fn to_fine_disks(ground: &Ground<'_>, room: &Room, place: &Place) -> Option<Limi
         what: format!(
             "{}{others} with {} free has a logical block size of {}, {what} bears at most {bears}, so that does not count",
             first.pv,
-            Extents(free).bytes(ground.extent_size),
+            Extents(free).bytes(facts.extent_size),
             first.block_size,
         ),
         room: place.extents,
@@ -189,12 +189,12 @@ fn to_fine_disks(ground: &Ground<'_>, room: &Room, place: &Place) -> Option<Limi
     })
 }
 
-fn to_allocatable(ground: &Ground<'_>, place: &Place) -> Limit {
-    let vg = &ground.vg.name;
+fn to_allocatable(facts: &LimitFacts<'_>, place: &Place) -> Limit {
+    let vg = &facts.vg.name;
     // What LVM does not know of yet is nearer than a new disk.
-    let grown = ground.inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)).find_map(|pv| {
+    let grown = facts.inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)).find_map(|pv| {
         let room = pv.disk.as_ref()?.size.saturating_sub(pv.end()?);
-        (room >= ground.extent_size)
+        (room >= facts.extent_size)
             .then(|| format!("{} is {room} larger than its PV: pvresize {}, or ", pv.name, pv.name))
     });
     Limit {
@@ -206,8 +206,8 @@ fn to_allocatable(ground: &Ground<'_>, place: &Place) -> Limit {
 }
 
 /// A pool that runs full takes all its volumes down, so a volume may only be promised what the pool can carry.
-fn to_pool(ground: &Ground<'_>) -> Limit {
-    let Ground { target, inventory, lv, extent_size, .. } = ground;
+fn to_pool(facts: &LimitFacts<'_>) -> Limit {
+    let LimitFacts { target, inventory, lv, extent_size, .. } = facts;
     let limit = |what: String, room: Bytes, advice: &str| Limit {
         code: Code::PoolSpace,
         what,

@@ -3,7 +3,7 @@
 
 use super::decided::Metadata;
 use super::guard::Subject;
-use super::limit::{self, Ground, Limit, MOST_POOL_METADATA};
+use super::limit::{self, Limit, LimitFacts, MOST_POOL_METADATA};
 use super::refusal::{Code, Refusal};
 use super::size::{Size, Taken, ground, missing_to, step, unknown};
 use super::wish::Wish;
@@ -19,8 +19,8 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
     let (Some(data_used), Some(metadata_used)) = (s.lv.data_percent, s.lv.metadata_percent) else {
         return Err(unknown("how full the pool is"));
     };
-    let ground = Ground { lv: hidden(s, s.inventory.pool_data(s.lv), "data")?, ..ground(s)? };
-    let Ground { extent_size, before, .. } = ground;
+    let ground = LimitFacts { lv: hidden(s, s.inventory.pool_data(s.lv), "data")?, ..ground(s)? };
+    let LimitFacts { extent_size, before, .. } = ground;
     let volume = before.bytes(extent_size);
     let mut lines = vec![format!("{} is {volume}, {before} of {extent_size}", s.lv.name)];
     let (mut metadata, mut taken) = (None, Extents(0));
@@ -55,7 +55,7 @@ fn hidden<'a>(s: &Subject<'_>, lv: Option<&'a Lv>, what: &str) -> Result<&'a Lv,
 /// The metadata afterwards, and what that takes from the group.
 fn metadata(
     s: &Subject<'_>,
-    ground: &Ground<'_>,
+    ground: &LimitFacts<'_>,
     used: Percent,
     threshold: Percent,
     lines: &mut Vec<String>,
@@ -76,7 +76,7 @@ fn metadata(
         if s.inventory.lvs.iter().any(|other| other.name.vg == lv.name.vg && other.is_role("spare")) { 2 } else { 1 };
     // `max_size` is about the data.
     let target = Target { max_size: None, ..s.target.clone() };
-    let ground = Ground { target: &target, lv, before, ..*ground };
+    let ground = LimitFacts { target: &target, lv, before, ..*ground };
     let mut limits = limit::limits(&ground, wanted).ok_or_else(|| unknown("how much is free"))?.all;
     // All I/O to the metadata is of 4 KiB, so they may lie on any disk.
     limits.retain(|limit| limit.code != Code::BlockSize);

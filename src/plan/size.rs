@@ -3,7 +3,7 @@
 
 use super::decided::Metadata;
 use super::guard::Subject;
-use super::limit::{self, Ground, Limit};
+use super::limit::{self, Limit, LimitFacts};
 use super::refusal::{Code, Refusal};
 use super::step::Striping;
 use super::wish::Wish;
@@ -37,17 +37,17 @@ pub(super) fn unknown(what: &str) -> Refusal {
 }
 
 /// Where the computation stands: limits known, nothing taken yet.
-pub(super) fn ground<'a>(s: &Subject<'a>) -> Result<Ground<'a>, Refusal> {
+pub(super) fn ground<'a>(s: &Subject<'a>) -> Result<LimitFacts<'a>, Refusal> {
     let extent_size = s.vg.extent_size.filter(|size| size.0 > 0).ok_or_else(|| unknown("the extent size"))?;
     let before = s.lv.size.ok_or_else(|| unknown("the size of the volume"))?.to_extents_down(extent_size);
     let Subject { target, config, inventory, vg, lv, fs, .. } = *s;
-    Ok(Ground { target, config, inventory, vg, lv, fs, extent_size, before })
+    Ok(LimitFacts { target, config, inventory, vg, lv, fs, extent_size, before })
 }
 
 /// Computes the size of the next step of a file system, or says which limit leaves no room for it.
 pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refusal> {
     let ground = ground(s)?;
-    let Ground { extent_size, before, .. } = ground;
+    let LimitFacts { extent_size, before, .. } = ground;
     let volume = before.bytes(extent_size);
     let mut lines = vec![format!("{} is {volume}, {before} of {extent_size}", s.lv.name)];
     let missing = match s.wish {
@@ -108,12 +108,12 @@ pub(super) struct Taken {
 /// As many increments as cover what is missing, within all limits; `taken` extents of the group are spoken for.
 pub(super) fn step(
     s: &Subject<'_>,
-    ground: &Ground<'_>,
+    ground: &LimitFacts<'_>,
     missing: Bytes,
     taken: Extents,
     lines: &mut Vec<String>,
 ) -> Result<Taken, Refusal> {
-    let Ground { extent_size, before, .. } = *ground;
+    let LimitFacts { extent_size, before, .. } = *ground;
     let volume = before.bytes(extent_size);
     let (step, least) = (s.target.step(volume), s.target.least_step(volume).to_extents_up(extent_size));
     let times = missing.0.div_ceil(step.0.max(1)).max(1);
@@ -173,7 +173,7 @@ pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Opti
     let before = lv.size?.to_extents_down(extent_size);
     let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
     let lv = if target.file_system().is_some() { lv } else { inventory.pool_data(lv)? };
-    let ground = Ground { target, config, inventory, vg, lv, fs, extent_size, before };
+    let ground = LimitFacts { target, config, inventory, vg, lv, fs, extent_size, before };
     let limits = limit::limits(&ground, Extents(u64::MAX))?;
     let room = limits.all.iter().map(|limit| limit.room).min()?;
     Some(Extents(room.0 / limits.multiple * limits.multiple).bytes(extent_size))

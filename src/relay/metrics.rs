@@ -27,7 +27,7 @@ struct Delivery {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Verdict {
+struct VerdictLabel {
     verdict: &'static str,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Code, Counter>,
     deliveries: Family<Delivery, Counter>,
-    alerts: Family<Verdict, Counter>,
+    alerts: Family<VerdictLabel, Counter>,
     pub(super) hosts: Gauge<i64, AtomicI64>,
     pub(super) hosts_good: Gauge<i64, AtomicI64>,
     pub(super) web_good: Gauge<i64, AtomicI64>,
@@ -86,7 +86,7 @@ impl Metrics {
     }
 
     pub(super) fn alerts(&self, verdict: &'static str, count: usize) {
-        self.alerts.get_or_create(&Verdict { verdict }).inc_by(count as u64);
+        self.alerts.get_or_create(&VerdictLabel { verdict }).inc_by(count as u64);
     }
 
     /// OpenMetrics 1.0.

@@ -78,7 +78,7 @@ pub struct Relay {
 
 /// The answer.
 #[derive(Debug, Serialize)]
-struct Report {
+struct RelayAnswer {
     hosts: Vec<Delivery>,
     /// What the label said of the first hundred alerts that fire for no host of the list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -158,7 +158,7 @@ impl Relay {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time, send this again\n");
         };
         let calls: Vec<_> = parts.to.into_iter().map(|part| tokio::spawn(Arc::clone(&self).deliver(part))).collect();
-        let mut report = Report { hosts: vec![], unknown_instances: parts.unknown, resolved: parts.resolved };
+        let mut report = RelayAnswer { hosts: vec![], unknown_instances: parts.unknown, resolved: parts.resolved };
         for call in calls {
             // A task ends by a panic only where there is a bug; its host has then not accepted.
             report.hosts.extend(call.await);
@@ -190,7 +190,7 @@ impl Relay {
         Delivery { host: host.name.clone(), alerts, outcome, status, answer, error }
     }
 
-    fn count(&self, report: &Report, unknown: usize) {
+    fn count(&self, report: &RelayAnswer, unknown: usize) {
         self.metrics.alerts("forwarded", report.hosts.iter().map(|delivery| delivery.alerts).sum());
         self.metrics.alerts("unknown_instance", unknown);
         self.metrics.alerts("resolved", report.resolved);
@@ -209,7 +209,7 @@ impl Site for Relay {
         Arc::clone(&self.config)
     }
 
-    async fn inside(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (path, method) = (request.uri().path(), request.method());
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let expected = if path == "/webhook/alertmanager" { *method == Method::POST } else { reads };

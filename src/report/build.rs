@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::finding::{self, Ground};
+use super::finding::{self, FindingFacts};
 use super::growth::{self, Since, Until};
 use super::snapshot;
 use super::{
@@ -31,7 +31,7 @@ impl Report {
         let lvs: Vec<LvRow> =
             facts.inventory.lvs.iter().filter(|lv| !lv.hidden).map(|lv| volume(facts, since, lv)).collect();
         let vgs: Vec<VgRow> = facts.inventory.vgs.iter().map(|vg| group(facts, since, &filesystems, vg)).collect();
-        let findings = finding::all(&Ground { facts, since, filesystems: &filesystems, vgs: &vgs, lvs: &lvs });
+        let findings = finding::all(&FindingFacts { facts, since, filesystems: &filesystems, vgs: &vgs, lvs: &lvs });
         let mut report = Report {
             version: VERSION,
             program_version: env!("CARGO_PKG_VERSION"),

@@ -61,7 +61,7 @@ const SOON_DAYS: f64 = 30.0;
 const NOW_DAYS: f64 = 7.0;
 
 /// What the findings look at.
-pub(super) struct Ground<'a> {
+pub(super) struct FindingFacts<'a> {
     pub facts: &'a Facts<'a>,
     pub since: Option<&'a Since<'a>>,
     pub filesystems: &'a [FileSystemRow],
@@ -70,8 +70,8 @@ pub(super) struct Ground<'a> {
 }
 
 /// All findings, in order of urgency, and within one urgency as the kinds stand here.
-pub(super) fn all(ground: &Ground<'_>) -> Vec<Finding> {
-    const KINDS: &[fn(&Ground<'_>) -> Vec<Finding>] = &[
+pub(super) fn all(ground: &FindingFacts<'_>) -> Vec<Finding> {
+    const KINDS: &[fn(&FindingFacts<'_>) -> Vec<Finding>] = &[
         missing_pvs,
         sick_filesystems,
         raids,
@@ -104,7 +104,7 @@ impl Finding {
     }
 }
 
-fn missing_pvs(g: &Ground<'_>) -> Vec<Finding> {
+fn missing_pvs(g: &FindingFacts<'_>) -> Vec<Finding> {
     let missing =
         g.facts.inventory.vgs.iter().filter(|vg| vg.missing_pv_count.unwrap_or(0) > 0 || vg.partial == Some(true));
     missing
@@ -118,7 +118,7 @@ fn missing_pvs(g: &Ground<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn sick_filesystems(g: &Ground<'_>) -> Vec<Finding> {
+fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (lv, fs) in snapshot::one_per_volume(g.facts.inventory) {
         let (point, device) = (fs.mount.mount_point.as_str(), shell_word(&lv.name.dm_path().to_string_lossy()));
@@ -157,16 +157,16 @@ fn sick_filesystems(g: &Ground<'_>) -> Vec<Finding> {
     found
 }
 
-fn is_target(g: &Ground<'_>, lv: &Lv) -> bool {
+fn is_target(g: &FindingFacts<'_>, lv: &Lv) -> bool {
     g.facts.config.target(&lv.name).is_some_and(|target| target.mode != Mode::Off)
 }
 
-fn was_writable(g: &Ground<'_>, lv: &Lv, fs: &FileSystem) -> bool {
+fn was_writable(g: &FindingFacts<'_>, lv: &Lv, fs: &FileSystem) -> bool {
     g.since.and_then(|since| since.then.filesystem(&lv.uuid, &fs.mount.fs_type)).is_some_and(|then| !then.read_only)
 }
 
 /// Whatever LVM says about the health of a volume that is no pool.
-fn raids(g: &Ground<'_>) -> Vec<Finding> {
+fn raids(g: &FindingFacts<'_>) -> Vec<Finding> {
     // A RAID under a pool or a cache is hidden, and what is on it shows nothing of its health.
     let lvs = || g.facts.inventory.lvs.iter().filter(|lv| !lv.hidden || lv.is_layout("raid"));
     let sick = lvs().filter(|lv| !lv.health.is_empty() && !lv.is_layout("pool")).map(|lv| {
@@ -201,7 +201,7 @@ fn raids(g: &Ground<'_>) -> Vec<Finding> {
     sick.chain(syncing).collect()
 }
 
-fn thin_pools(g: &Ground<'_>) -> Vec<Finding> {
+fn thin_pools(g: &FindingFacts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let pools = g.facts.inventory.lvs.iter().filter(|lv| !lv.hidden && lv.is_layout("thin") && lv.is_layout("pool"));
     for pool in pools {
@@ -265,7 +265,7 @@ fn lvm_size(size: Bytes) -> String {
     if size.0.is_multiple_of(MIB) { format!("{}m", size.0 / MIB) } else { format!("{}b", size.0) }
 }
 
-fn snapshots(g: &Ground<'_>) -> Vec<Finding> {
+fn snapshots(g: &FindingFacts<'_>) -> Vec<Finding> {
     let snapshots = g.facts.inventory.lvs.iter().filter(|lv| lv.is_role("thicksnapshot"));
     snapshots
         .filter_map(|lv| {
@@ -283,7 +283,7 @@ fn snapshots(g: &Ground<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
+fn needs_attention(g: &FindingFacts<'_>) -> Vec<Finding> {
     let parked = g.facts.state.parked.iter().map(|(lv, parked)| {
         let advice = "Do what is left; the target is closed until volume and file system are as planned, and opens by itself then.";
         // What is left now stands below it.
@@ -306,7 +306,7 @@ fn needs_attention(g: &Ground<'_>) -> Vec<Finding> {
     parked.collect()
 }
 
-fn breakers(g: &Ground<'_>) -> Vec<Finding> {
+fn breakers(g: &FindingFacts<'_>) -> Vec<Finding> {
     let history = g.facts.state.history(false);
     let open = g.facts.config.targets.iter().filter(|target| history.breaker_is_open(target));
     open.map(|target| {
@@ -330,7 +330,7 @@ fn breakers(g: &Ground<'_>) -> Vec<Finding> {
     .collect()
 }
 
-fn the_daemon(g: &Ground<'_>) -> Vec<Finding> {
+fn the_daemon(g: &FindingFacts<'_>) -> Vec<Finding> {
     let facts = g.facts;
     let mut found = Vec::new();
     if facts.journal_writable == Some(false) {
@@ -385,7 +385,7 @@ fn the_daemon(g: &Ground<'_>) -> Vec<Finding> {
 }
 
 /// Full now: over its threshold without room, or so full that writers fail.
-fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
+fn nearly_full(g: &FindingFacts<'_>) -> Vec<Finding> {
     g.filesystems
         .iter()
         .filter_map(|fs| {
@@ -425,14 +425,14 @@ fn nearly_full(g: &Ground<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn is_read_only(g: &Ground<'_>, row: &FileSystemRow) -> bool {
+fn is_read_only(g: &FindingFacts<'_>, row: &FileSystemRow) -> bool {
     let mounts = &g.facts.inventory.mounts;
     mounts.iter().rev().find(|mount| mount.mount_point.as_str() == row.mount_point).is_some_and(|mount| mount.read_only)
 }
 
 /// Over its threshold, and something stands in the way of its growth. A missing physical volume is a finding of its
 /// own.
-fn refused(g: &Ground<'_>) -> Vec<Finding> {
+fn refused(g: &FindingFacts<'_>) -> Vec<Finding> {
     let over = g.filesystems.iter().filter(|fs| is_over(fs) && !is_without_headroom(fs));
     let is_told = |code| !Code::EVERYDAY.contains(&code) && code != Code::VgPartial;
     over.filter_map(|fs| {
@@ -456,7 +456,7 @@ fn is_without_headroom(fs: &FileSystemRow) -> bool {
 }
 
 /// Full before long: with all the growth that is allowed, or without any where it is no target.
-fn out_of_room(g: &Ground<'_>) -> Vec<Finding> {
+fn out_of_room(g: &FindingFacts<'_>) -> Vec<Finding> {
     let urgency = |days: f64| if days < NOW_DAYS { Urgency::Now } else { Urgency::Soon };
     let filesystems = g.filesystems.iter().filter(|fs| !is_without_headroom(fs)).filter_map(|fs| {
         let until = fs.until_out_of_room.as_ref().unwrap_or(&fs.until_full);
@@ -489,7 +489,7 @@ fn out_of_room(g: &Ground<'_>) -> Vec<Finding> {
     filesystems.chain(pools).collect()
 }
 
-fn groups(g: &Ground<'_>) -> Vec<Finding> {
+fn groups(g: &FindingFacts<'_>) -> Vec<Finding> {
     g.vgs
         .iter()
         .filter_map(|vg| {
@@ -531,7 +531,7 @@ fn groups(g: &Ground<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
+fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
     let state = g.facts.state;
     let busy = |lv: &Lv| {
         state.parked.contains_key(&lv.name) || state.running.values().any(|running| running.plan.lv == lv.name)
@@ -564,7 +564,7 @@ fn larger_than_filesystem(g: &Ground<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-fn paused_and_recommended(g: &Ground<'_>) -> Vec<Finding> {
+fn paused_and_recommended(g: &FindingFacts<'_>) -> Vec<Finding> {
     let state = g.facts.state;
     let paused = g.facts.config.targets.iter().filter_map(|target| {
         let (since, _) = state.paused.since(&target.lv)?;

@@ -25,8 +25,8 @@ impl Site for Context {
         self.in_force.get()
     }
 
-    async fn inside(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        inside(&self, request).await
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        answer(&self, request).await
     }
 
     fn webhook_answered(&self, status: u16) {
@@ -51,7 +51,7 @@ impl Site for Context {
     }
 }
 
-async fn inside(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
+async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == context.telemetry_path {
         return match get(&request) {

@@ -11,7 +11,7 @@ use hyper::header::HeaderMap;
 use jiff::Timestamp;
 use ring::hmac;
 
-use crate::config::{Secret, Webhook};
+use crate::config::{Secret, WebhookSettings};
 use crate::server::{Answer, text};
 
 /// Where Grafana puts the signature unless it is told otherwise.
@@ -29,7 +29,7 @@ enum Wrong {
 }
 
 /// What is answered instead where a signature is asked for and is not right.
-pub(super) fn refused(config: &Webhook, headers: &HeaderMap, body: &[u8]) -> Option<Answer> {
+pub(super) fn refused(config: &WebhookSettings, headers: &HeaderMap, body: &[u8]) -> Option<Answer> {
     let file = config.grafana_hmac_secret_file.as_ref()?;
     let time_header = config.grafana_hmac_timestamp_header.as_deref();
     let answer = |status, says: String| {

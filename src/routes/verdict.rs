@@ -34,8 +34,8 @@ const TRUNCATED: &str = "alerts are missing from the payload, so every target is
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub(super) struct Verdicts {
-    alerts: Vec<Verdict>,
+pub(super) struct AlertAnswers {
+    alerts: Vec<AlertAnswer>,
     /// So many alerts more were judged like those before.
     #[serde(skip_serializing_if = "is_zero")]
     more: usize,
@@ -44,12 +44,12 @@ pub(super) struct Verdicts {
     more_left: bool,
     /// Targets that are looked at because alerts are missing from the payload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    truncated: Vec<Verdict>,
+    truncated: Vec<AlertAnswer>,
 }
 
 /// What became of one alert, for the sender's log.
 #[derive(Debug, Serialize)]
-struct Verdict {
+struct AlertAnswer {
     fingerprint: String,
     target: Option<LvRef>,
     verdict: &'static str,
@@ -73,7 +73,7 @@ enum Meaning {
     Refused(Refusal),
 }
 
-impl Verdicts {
+impl AlertAnswers {
     /// Whether nothing of it needs to come again.
     pub(super) fn all_accepted(&self) -> bool {
         !self.more_left && !self.alerts.iter().chain(&self.truncated).any(|verdict| verdict.verdict == "not_accepted")
@@ -125,7 +125,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
 
 impl Judged {
     /// Hands the targets over. What was accepted is on disk.
-    pub(super) fn receive(self, context: &Context) -> Result<Verdicts, SubmitError> {
+    pub(super) fn receive(self, context: &Context) -> Result<AlertAnswers, SubmitError> {
         let accepted = match context.engine() {
             Some(engine) => engine.receive(self.delivery)?,
             None => vec![],
@@ -133,7 +133,7 @@ impl Judged {
         let mut accepted = accepted.into_iter();
         let (mut sentences, mut alerts, mut more, mut more_left) = (0, vec![], 0, false);
         for (fingerprint, meaning) in self.alerts {
-            let mut verdict = Verdict::of(fingerprint, meaning, &mut accepted);
+            let mut verdict = AlertAnswer::of(fingerprint, meaning, &mut accepted);
             verdict.count(context);
             if alerts.len() == MOST_ANSWERED {
                 more += 1;
@@ -148,12 +148,12 @@ impl Judged {
             context.metrics.edge.hit(Limit::Alerts);
         }
         let truncated = self.unseen.into_iter().map(|lv| {
-            let verdict = Verdict::of(String::new(), Meaning::Target(lv), &mut accepted);
-            Verdict { sentence: verdict.sentence.or(Some(TRUNCATED.to_owned())), ..verdict }
+            let verdict = AlertAnswer::of(String::new(), Meaning::Target(lv), &mut accepted);
+            AlertAnswer { sentence: verdict.sentence.or(Some(TRUNCATED.to_owned())), ..verdict }
         });
-        let truncated: Vec<Verdict> = truncated.collect();
+        let truncated: Vec<AlertAnswer> = truncated.collect();
         truncated.iter().for_each(|verdict| verdict.count(context));
-        let verdicts = Verdicts { truncated, alerts, more, more_left };
+        let verdicts = AlertAnswers { truncated, alerts, more, more_left };
         let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
         let left = listed.filter(|verdict| verdict.verdict == "not_accepted").count();
         if left > 0 || more_left {
@@ -221,8 +221,8 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
     events
 }
 
-impl Verdict {
-    fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> Verdict {
+impl AlertAnswer {
+    fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> AlertAnswer {
         let (target, verdict, code, sentence) = match meaning {
             Meaning::Resolved => (None, "resolved", None, None),
             Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
@@ -234,11 +234,11 @@ impl Verdict {
                 Some(Accepted::NoRoom) | None => (Some(lv), "not_accepted", None, Some(NO_ROOM.to_owned())),
             },
         };
-        Verdict { fingerprint, target, verdict, code, sentence }
+        AlertAnswer { fingerprint, target, verdict, code, sentence }
     }
 }
 
-impl Verdict {
+impl AlertAnswer {
     fn count(&self, context: &Context) {
         context.metrics.alert(self.verdict);
         if let (Some(lv), "accepted") = (&self.target, self.verdict) {

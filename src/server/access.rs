@@ -21,7 +21,7 @@ use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::answer::{Answer, last, text};
-use super::basic::{self, Answered, Verdicts};
+use super::basic::{self, Answered, RightPasswords};
 use super::gate::Gate;
 use super::listen::ListenAddress;
 use super::places::{Doing, Seat, Seldom};
@@ -116,7 +116,7 @@ pub struct Access {
     of: Of,
     web: Mutex<Seen<Arc<Web>>>,
     secret: Mutex<Seen<Option<(PathBuf, Secret)>>>,
-    verdicts: Verdicts,
+    verdicts: RightPasswords,
     failures: Seldom,
     bucket: Mutex<Option<(Instant, f64)>>,
 }
@@ -460,7 +460,7 @@ impl Access {
     }
 
     /// Adds the headers that every answer has; the web config may say otherwise.
-    pub(super) fn dress(&self, headers: &mut HeaderMap) {
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let web = Arc::clone(&crate::locked(&self.web).made);

@@ -35,16 +35,16 @@ pub(super) enum Answered {
 }
 
 /// What was found right. Only that is remembered: who tries many passwords pushes nothing out.
-pub(super) struct Verdicts {
+pub(super) struct RightPasswords {
     /// Of this process alone, so that what is remembered cannot be computed by others.
     key: Option<hmac::Key>,
     right: Mutex<HashMap<String, hmac::Tag>>,
     turns: Turns,
 }
 
-impl Default for Verdicts {
-    fn default() -> Verdicts {
-        Verdicts {
+impl Default for RightPasswords {
+    fn default() -> RightPasswords {
+        RightPasswords {
             // Without random numbers nothing is remembered.
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
             right: Mutex::default(),
@@ -53,7 +53,7 @@ impl Default for Verdicts {
     }
 }
 
-impl Verdicts {
+impl RightPasswords {
     /// Whether they were right before, and still are.
     pub(super) fn are_known(&self, users: &[(String, BcryptHash)], user: &str, password: &str) -> bool {
         let known = users.iter().find(|(name, _)| name == user);

@@ -23,7 +23,7 @@ pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request
         None => match site.access().check(&site.config(), peer, &request).await {
             Ok(()) => match is_webhook.then(|| no_json(&request)).flatten() {
                 Some(refused) => refused,
-                None => Arc::clone(site).inside(request).await,
+                None => Arc::clone(site).answer(request).await,
             },
             Err(refused) => refused,
         },
@@ -31,7 +31,7 @@ pub(super) async fn answer<S: Site>(site: &Arc<S>, peer: &Peer, request: Request
     if is_webhook {
         site.webhook_answered(answer.status().as_u16());
     }
-    site.access().dress(answer.headers_mut());
+    site.access().add_headers(answer.headers_mut());
     answer
 }
 

@@ -106,7 +106,7 @@ async fn take<S>(at: &At<S>) -> std::io::Result<Option<Accepted>> {
     Ok(at.places.enter(source).await.map(|seat| (stream, source, seat)))
 }
 
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// `is_file`: a Unix socket. Who may open it is decided already, and nobody listens in between.
 async fn connection<S: Site>(
@@ -115,7 +115,7 @@ async fn connection<S: Site>(
     site: Arc<S>,
     watcher: Watcher,
     is_file: bool,
-) -> Ended {
+) -> Served {
     let limits = site.limits();
     let stream = Bounded::new(stream, limits.taking);
     let web = site.access().web(&site.config()).await;
@@ -130,7 +130,7 @@ async fn connection<S: Site>(
     }
 }
 
-async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, site: Arc<S>, watcher: Watcher) -> Ended {
+async fn requests<S: Site>(stream: impl Stream + 'static, peer: Peer, site: Arc<S>, watcher: Watcher) -> Served {
     let limits = site.limits();
     let peer = Arc::new(peer);
     let seat = Arc::clone(&peer.seat);

@@ -19,7 +19,7 @@ pub trait Site: Send + Sync + 'static {
     /// What is wanted now.
     fn config(&self) -> Arc<Config>;
     /// Answers a request from those who may ask.
-    fn inside(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
     /// Counts a request to a webhook, refused or not.
     fn webhook_answered(&self, status: u16);
     /// No new connections are taken any more.

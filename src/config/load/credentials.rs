@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::check::check_absolute;
 use crate::config::credentials::{Authorization, Credentials};
 use crate::config::file::{Wrong, wrong};
-use crate::config::locate::Step;
+use crate::config::locate::PathPart;
 use crate::config::raw;
 use crate::config::section::Section;
 
@@ -13,8 +13,8 @@ use crate::config::section::Section;
 pub(super) fn validate(raw: &mut raw::Webhook) -> Result<Credentials, Wrong> {
     let (authorization, basic_auth) = (raw.authorization.take(), raw.basic_auth.take());
     let key = |keys: &[&'static str]| {
-        let keys = keys.iter().map(|key| Step::Key(key));
-        std::iter::once(Step::Key("webhook")).chain(keys).collect::<Vec<_>>()
+        let keys = keys.iter().map(|key| PathPart::Key(key));
+        std::iter::once(PathPart::Key("webhook")).chain(keys).collect::<Vec<_>>()
     };
     let absolute = |path: &Path, keys: &[&'static str]| check_absolute(path, &key(keys));
     let authorization = match (authorization, basic_auth) {

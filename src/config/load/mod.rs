@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::check::{at_least_a_second, check_absolute};
 use super::file::{self, ConfigError, Wrong, wrong};
 use super::limits::{Budget, MOST_EXTENSIONS};
-use super::locate::Step;
+use super::locate::PathPart;
 use super::tools::Tools;
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
@@ -38,37 +38,37 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     check_defaults(&file.defaults)?;
     let mut targets: Vec<Target> = Vec::new();
     for (index, raw) in file.monitor.targets.into_iter().enumerate() {
-        let at = vec![Step::Key("monitor"), Step::Key("targets"), Step::Item(index)];
+        let at = vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)];
         let target = target(raw, &file.defaults, &at)?;
         if targets.iter().any(|other| other.lv == target.lv) {
             let key = if target.file_system().is_some() { "lv_path" } else { "thin_pool" };
-            return wrong([at, vec![Step::Key(key)]].concat(), format!("{} is named twice", target.lv));
+            return wrong([at, vec![PathPart::Key(key)]].concat(), format!("{} is named twice", target.lv));
         }
         if let Some(point) = target.mount_point()
             && targets.iter().any(|other| other.mount_point() == Some(point))
         {
-            return wrong([at, vec![Step::Key("mount_point")]].concat(), format!("{point} is named twice"));
+            return wrong([at, vec![PathPart::Key("mount_point")]].concat(), format!("{point} is named twice"));
         }
         targets.push(target);
     }
     let mut volume_groups: Vec<VolumeGroup> = Vec::new();
     for (index, raw) in file.volume_groups.into_iter().enumerate() {
-        let at = |key| [Step::Key("volume_groups"), Step::Item(index), Step::Key(key)];
+        let at = |key| [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key(key)];
         if volume_groups.iter().any(|other| other.name == raw.name) {
             return wrong(at("name"), format!("{} is named twice", raw.name));
         }
         let reserve = raw.reserve.unwrap_or(Amount::Size(Bytes::ZERO));
         let unset = Budget { extensions: MOST_EXTENSIONS, bytes: None, ..Budget::TARGET };
         let place = |key: &'static str| {
-            let group = [Step::Key("volume_groups"), Step::Item(index)];
-            group.into_iter().chain(key.split('.').map(Step::Key)).collect()
+            let group = [PathPart::Key("volume_groups"), PathPart::Item(index)];
+            group.into_iter().chain(key.split('.').map(PathPart::Key)).collect()
         };
         let budget = raw.budget.map(|own| budget(own, unset, place)).transpose()?;
         volume_groups.push(VolumeGroup { name: raw.name, reserve, budget });
     }
     let state_directory = file.state.directory.unwrap_or(unset.state_directory);
-    check_absolute(&state_directory, &[Step::Key("state"), Step::Key("directory")])?;
-    let at = |key| [Step::Key("inventory"), Step::Key(key)];
+    check_absolute(&state_directory, &[PathPart::Key("state"), PathPart::Key("directory")])?;
+    let at = |key| [PathPart::Key("inventory"), PathPart::Key(key)];
     Ok(Config {
         interval: file.monitor.interval_seconds,
         targets,
@@ -93,7 +93,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
 
 /// Names that name nobody would make every alert another host's, which is answered 2xx.
 fn instances(given: Option<Vec<String>>) -> Result<Option<Vec<String>>, Wrong> {
-    let at = vec![Step::Key("webhook"), Step::Key("instances")];
+    let at = vec![PathPart::Key("webhook"), PathPart::Key("instances")];
     let names = given.as_deref().unwrap_or_default();
     if given.is_some() && names.is_empty() {
         return wrong(
@@ -104,14 +104,14 @@ fn instances(given: Option<Vec<String>>) -> Result<Option<Vec<String>>, Wrong> {
     match names.iter().position(|name| name.trim().is_empty() || name.starts_with(':')) {
         Some(index) => {
             let message = format!("{:?} is no name, expected one such as db1.example.com", names[index]);
-            wrong([at, vec![Step::Item(index)]].concat(), message)
+            wrong([at, vec![PathPart::Item(index)]].concat(), message)
         }
         None => Ok(given),
     }
 }
 
 fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
-    let at = |key| [Step::Key("report"), Step::Key(key)];
+    let at = |key| [PathPart::Key("report"), PathPart::Key(key)];
     if raw.interval.is_some_and(|interval| interval < SHORTEST_REPORT) {
         return wrong(at("interval"), "is too short, expected at least 1m");
     }
@@ -128,7 +128,7 @@ fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
 
 fn tools(Tools(paths): Tools) -> Result<ToolPaths, Wrong> {
     for (tool, path) in &paths {
-        check_absolute(path, &[Step::Key("tools"), Step::Key(tool.as_str())])?;
+        check_absolute(path, &[PathPart::Key("tools"), PathPart::Key(tool.as_str())])?;
     }
     Ok(paths)
 }

@@ -7,10 +7,10 @@ use lettre::message::Mailbox;
 
 use crate::config::check::{at_least_a_second, check_absolute};
 use crate::config::file::{Wrong, wrong};
-use crate::config::locate::Step;
+use crate::config::locate::PathPart;
 use crate::config::notify::{
-    Audit, Email, Occasion, Receiver, Template, Tls, Url, Way, Webhook, WebhookFormat, is_loopback, parse_url,
-    protects_secrets, template_error,
+    Audit, EmailReceiver, Occasion, Receiver, Template, Tls, Url, Way, WebhookFormat, WebhookReceiver, is_loopback,
+    parse_url, protects_secrets, template_error,
 };
 use crate::config::raw;
 use crate::units::{Bytes, MIB};
@@ -28,16 +28,16 @@ pub(super) fn receivers(raw: Vec<raw::Notify>) -> Result<Vec<Receiver>, Wrong> {
 }
 
 fn receiver(raw: raw::Notify, index: usize) -> Result<Receiver, Wrong> {
-    let at = vec![Step::Key("notify"), Step::Item(index)];
+    let at = vec![PathPart::Key("notify"), PathPart::Item(index)];
     match (raw.webhook, raw.email) {
-        (Some(raw), None) => webhook(raw, &[at, vec![Step::Key("webhook")]].concat()),
-        (None, Some(raw)) => email(raw, &[at, vec![Step::Key("email")]].concat()),
+        (Some(raw), None) => webhook(raw, &[at, vec![PathPart::Key("webhook")]].concat()),
+        (None, Some(raw)) => email(raw, &[at, vec![PathPart::Key("email")]].concat()),
         _ => wrong(at, "expected one of webhook and email"),
     }
 }
 
-fn webhook(raw: raw::NotifyWebhook, at: &[Step]) -> Result<Receiver, Wrong> {
-    let key = |key| [at, &[Step::Key(key)]].concat();
+fn webhook(raw: raw::NotifyWebhook, at: &[PathPart]) -> Result<Receiver, Wrong> {
+    let key = |key| [at, &[PathPart::Key(key)]].concat();
     let url = match (raw.url, raw.url_file) {
         (Some(url), None) => Url::Plain(parse_url(&url).or_else(|message| wrong(key("url"), message))?),
         (None, Some(file)) => Url::File(absolute(file, &key("url_file"))?),
@@ -46,7 +46,7 @@ fn webhook(raw: raw::NotifyWebhook, at: &[Step]) -> Result<Receiver, Wrong> {
     let authorization = match raw.authorization {
         None => None,
         Some(raw::Authorization { r#type: scheme, credentials_file }) => {
-            let at = [at, &[Step::Key("authorization")]].concat();
+            let at = [at, &[PathPart::Key("authorization")]].concat();
             if let Url::Plain(url) = &url
                 && !protects_secrets(url)
             {
@@ -54,9 +54,9 @@ fn webhook(raw: raw::NotifyWebhook, at: &[Step]) -> Result<Receiver, Wrong> {
             }
             let scheme = scheme.unwrap_or_else(|| "Bearer".to_owned());
             if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-                return wrong([at, vec![Step::Key("type")]].concat(), "is not a word such as Bearer");
+                return wrong([at, vec![PathPart::Key("type")]].concat(), "is not a word such as Bearer");
             }
-            Some((scheme, absolute(credentials_file, &[at, vec![Step::Key("credentials_file")]].concat())?))
+            Some((scheme, absolute(credentials_file, &[at, vec![PathPart::Key("credentials_file")]].concat())?))
         }
     };
     let template = template((raw.template, "template"), (raw.template_file, "template_file"), at)?;
@@ -67,12 +67,12 @@ fn webhook(raw: raw::NotifyWebhook, at: &[Step]) -> Result<Receiver, Wrong> {
         on: occasions(raw.on, &key("on"))?,
         timeout: at_least_a_second(raw.timeout, WEBHOOK_TIMEOUT, &key("timeout"))?,
         ca_file: raw.ca_file.map(|file| absolute(file, &key("ca_file"))).transpose()?,
-        way: Way::Webhook(Webhook { url, format: raw.format, authorization, template }),
+        way: Way::Webhook(WebhookReceiver { url, format: raw.format, authorization, template }),
     })
 }
 
-fn email(raw: raw::Email, at: &[Step]) -> Result<Receiver, Wrong> {
-    let key = |key| [at, &[Step::Key(key)]].concat();
+fn email(raw: raw::Email, at: &[PathPart]) -> Result<Receiver, Wrong> {
+    let key = |key| [at, &[PathPart::Key(key)]].concat();
     let Some((host, port)) = raw.smarthost.as_deref().and_then(host_and_port) else {
         // People who know URLs put user and password in front of the host, and errors end up in logs and tickets.
         let found = match raw.smarthost {
@@ -91,7 +91,7 @@ fn email(raw: raw::Email, at: &[Step]) -> Result<Receiver, Wrong> {
         return wrong(key("to"), "is empty, expected one address or more");
     }
     let recipient = |(index, text): (usize, &String)| {
-        mailbox(text).or_else(|message| wrong([key("to"), vec![Step::Item(index)]].concat(), message))
+        mailbox(text).or_else(|message| wrong([key("to"), vec![PathPart::Item(index)]].concat(), message))
     };
     let to = raw.to.iter().enumerate().map(recipient).collect::<Result<_, Wrong>>()?;
     let auth = match (raw.auth_username, raw.auth_password_file) {
@@ -110,7 +110,7 @@ fn email(raw: raw::Email, at: &[Step]) -> Result<Receiver, Wrong> {
         on: occasions(raw.on, &key("on"))?,
         timeout: at_least_a_second(raw.timeout, MAIL_TIMEOUT, &key("timeout"))?,
         ca_file: raw.ca_file.map(|file| absolute(file, &key("ca_file"))).transpose()?,
-        way: Way::Email(Box::new(Email {
+        way: Way::Email(Box::new(EmailReceiver {
             host,
             port,
             tls: raw.tls,
@@ -128,13 +128,13 @@ pub(super) fn external_url(raw: Option<String>) -> Result<Option<String>, Wrong>
     let Some(url) = raw else { return Ok(None) };
     match parse_url(&url) {
         Ok(_) => Ok(Some(url)),
-        Err(message) => wrong([Step::Key("external_url")], message),
+        Err(message) => wrong([PathPart::Key("external_url")], message),
     }
 }
 
 pub(super) fn audit(raw: Option<raw::Audit>) -> Result<Option<Audit>, Wrong> {
     let Some(raw) = raw else { return Ok(None) };
-    let at = |key| [Step::Key("audit"), Step::Key(key)];
+    let at = |key| [PathPart::Key("audit"), PathPart::Key(key)];
     let max_size = raw.max_size.unwrap_or(AUDIT_SIZE);
     if max_size < Bytes(MIB) {
         return wrong(at("max_size"), format!("{max_size} is not at least 1 MiB"));
@@ -154,12 +154,12 @@ fn mailbox(text: &str) -> Result<Mailbox, String> {
     text.parse().map_err(|error| format!("{text:?}: {error}, expected an address such as ops@example.com"))
 }
 
-fn absolute(file: PathBuf, at: &[Step]) -> Result<PathBuf, Wrong> {
+fn absolute(file: PathBuf, at: &[PathPart]) -> Result<PathBuf, Wrong> {
     check_absolute(&file, at)?;
     Ok(file)
 }
 
-fn occasions(raw: Option<Vec<Occasion>>, at: &[Step]) -> Result<Vec<Occasion>, Wrong> {
+fn occasions(raw: Option<Vec<Occasion>>, at: &[PathPart]) -> Result<Vec<Occasion>, Wrong> {
     let mut on = raw.unwrap_or_else(|| Occasion::USUAL.to_vec());
     if on.is_empty() {
         return wrong(
@@ -175,9 +175,9 @@ fn occasions(raw: Option<Vec<Occasion>>, at: &[Step]) -> Result<Vec<Occasion>, W
 fn template(
     (inline, inline_key): (Option<String>, &'static str),
     (file, file_key): (Option<PathBuf>, &'static str),
-    at: &[Step],
+    at: &[PathPart],
 ) -> Result<Option<Template>, Wrong> {
-    let key = |key| [at, &[Step::Key(key)]].concat();
+    let key = |key| [at, &[PathPart::Key(key)]].concat();
     match (inline, file) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => wrong(key(file_key), format!("{inline_key} is given too, expected only one of them")),
@@ -191,7 +191,7 @@ fn template(
 }
 
 /// What can be said of a template before there is anything to fill in.
-fn check_syntax(template: &Template, at: &[Step]) -> Result<(), Wrong> {
+fn check_syntax(template: &Template, at: &[PathPart]) -> Result<(), Wrong> {
     let Template::Inline(text) = template else { return Ok(()) };
     match minijinja::Environment::new().template_from_str(text) {
         Ok(_) => Ok(()),

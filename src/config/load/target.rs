@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::config::file::{Wrong, wrong};
 use crate::config::limits::{Budget, LONGEST_BUDGET, PoolLimits, Window};
-use crate::config::locate::Step;
+use crate::config::locate::PathPart;
 use crate::config::{FileSystem, Target, What, raw};
 use crate::name::LvRef;
 use crate::units::{Amount, Bytes, Percent};
 
 /// Where a value stands: below the target itself, or below `defaults`, from which it was taken.
 struct Places<'a> {
-    target: &'a [Step],
+    target: &'a [PathPart],
     inherited: Vec<&'static str>,
 }
 
@@ -21,9 +21,9 @@ impl Places<'_> {
     }
 
     /// The key may be that of a mapping, such as `budget.per`.
-    fn of(&self, key: &'static str) -> Vec<Step> {
-        let above = if self.is_own(key) { self.target } else { &[Step::Key("defaults")] };
-        above.iter().cloned().chain(key.split('.').map(Step::Key)).collect()
+    fn of(&self, key: &'static str) -> Vec<PathPart> {
+        let above = if self.is_own(key) { self.target } else { &[PathPart::Key("defaults")] };
+        above.iter().cloned().chain(key.split('.').map(PathPart::Key)).collect()
     }
 }
 
@@ -82,13 +82,13 @@ pub(super) fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
     ];
     for (key, given) in names {
         if given {
-            return wrong([Step::Key("defaults"), Step::Key(key)], "names a target, it cannot be a default");
+            return wrong([PathPart::Key("defaults"), PathPart::Key(key)], "names a target, it cannot be a default");
         }
     }
-    check_sizes(defaults, &Places { target: &[Step::Key("defaults")], inherited: vec![] })
+    check_sizes(defaults, &Places { target: &[PathPart::Key("defaults")], inherited: vec![] })
 }
 
-pub(super) fn target(own: raw::Target, defaults: &raw::Target, at: &[Step]) -> Result<Target, Wrong> {
+pub(super) fn target(own: raw::Target, defaults: &raw::Target, at: &[PathPart]) -> Result<Target, Wrong> {
     let mut inherited = Vec::new();
     let raw = merge(own, defaults, &mut inherited);
     let places = Places { target: at, inherited };
@@ -179,7 +179,7 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
 pub(super) fn budget(
     raw: raw::Budget,
     unset: Budget,
-    place: impl Fn(&'static str) -> Vec<Step>,
+    place: impl Fn(&'static str) -> Vec<PathPart>,
 ) -> Result<Budget, Wrong> {
     let budget = Budget {
         extensions: raw.extensions.unwrap_or(unset.extensions),
@@ -195,11 +195,11 @@ pub(super) fn budget(
     Ok(budget)
 }
 
-fn window(raw: raw::Window, at: &[Step]) -> Result<Window, Wrong> {
+fn window(raw: raw::Window, at: &[PathPart]) -> Result<Window, Wrong> {
     let raw::Window { days, from, to } = raw;
     if from == to {
         let message = "is the same as `from`, so it would never be open: leave out the window to allow any time";
-        return wrong([at, &[Step::Key("to")]].concat(), message);
+        return wrong([at, &[PathPart::Key("to")]].concat(), message);
     }
     Ok(Window { days: days.into_iter().map(|day| day.0).collect(), from, to })
 }

@@ -2,13 +2,13 @@
 
 use crate::config::check::check_absolute;
 use crate::config::file::{Wrong, wrong};
-use crate::config::locate::Step;
+use crate::config::locate::PathPart;
 use crate::config::raw;
-use crate::config::webhook::{LabelNames, Webhook};
+use crate::config::webhook::{LabelNames, WebhookSettings};
 
 /// What the file says, checked.
-pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
-    let unset = Webhook::default();
+pub(super) fn validate(raw: &raw::Webhook) -> Result<WebhookSettings, Wrong> {
+    let unset = WebhookSettings::default();
     let name = |given: &Option<String>, unset: String| given.clone().unwrap_or(unset);
     let (given, default) = (&raw.labels, unset.labels);
     let labels = LabelNames {
@@ -19,14 +19,17 @@ pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
         device: name(&given.device, default.device),
         mountpoint: name(&given.mountpoint, default.mountpoint),
     };
-    let key = |key| vec![Step::Key("webhook"), Step::Key(key)];
+    let key = |key| vec![PathPart::Key("webhook"), PathPart::Key(key)];
     for (index, (what, name)) in labels.all().into_iter().enumerate() {
         if let Some((other, _)) = labels.all()[..index].iter().find(|(_, known)| *known == name) {
-            return wrong([key("labels"), vec![Step::Key(what)]].concat(), format!("is {name:?} like that of {other}"));
+            return wrong(
+                [key("labels"), vec![PathPart::Key(what)]].concat(),
+                format!("is {name:?} like that of {other}"),
+            );
         }
     }
     if let Some(index) = raw.mount_point_prefixes.iter().position(|prefix| prefix.as_str() == "/") {
-        let at = [key("mount_point_prefixes"), vec![Step::Item(index)]].concat();
+        let at = [key("mount_point_prefixes"), vec![PathPart::Item(index)]].concat();
         return wrong(at, "is /, which stands before every mount point: give a folder such as /rootfs");
     }
     if let Some(path) = &raw.grafana_hmac_secret_file {
@@ -35,7 +38,7 @@ pub(super) fn validate(raw: &raw::Webhook) -> Result<Webhook, Wrong> {
     if raw.grafana_hmac_timestamp_header.is_some() && raw.grafana_hmac_secret_file.is_none() {
         return wrong(key("grafana_hmac_timestamp_header"), "needs grafana_hmac_secret_file");
     }
-    Ok(Webhook {
+    Ok(WebhookSettings {
         labels,
         mount_point_prefixes: raw.mount_point_prefixes.clone(),
         matchers: raw.r#match.iter().flat_map(|item| item.0.clone()).collect(),
