@@ -515,7 +515,7 @@ pub(crate) fn names(volume: &Volume) -> Vec<(&str, &str)> {
 }
 
 /// Does what a runbook says: of the commands under "What to do", those that begin with these words, in this order.
-pub(crate) fn follow(group: &Group, alert: &str, wanted: &[&str], names: &[(&str, &str)]) {
+pub(crate) fn follow(group: &Group, alert: &str, wanted: &[&str], names: &[(&str, &str)]) -> String {
     let page = shipped(&format!("runbooks/{alert}.md"));
     let part = page.split("\n## What to do\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("What to do");
     let blocks = part.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -528,18 +528,20 @@ pub(crate) fn follow(group: &Group, alert: &str, wanted: &[&str], names: &[(&str
         writeln!(fstab, "/dev/{vg}/{lv} {place} auto noauto 0 0").expect("root may");
     }
     let word = Regex::new(r"[A-Z]{2,}").expect("an expression");
+    let mut said = String::new();
     for begins in wanted {
         let command = commands.iter().find(|command| command.starts_with(begins));
         let command = command.unwrap_or_else(|| panic!("the runbook of {alert} has no {begins:?}, but {commands:?}"));
         let command = word.replace_all(command, |found: &Captures<'_>| {
             named(&found[0]).map_or_else(|| found[0].to_owned(), str::to_owned)
         });
-        run_by_hand(group, &command);
+        said.push_str(&run_by_hand(group, &command));
     }
+    said
 }
 
-/// As a person would type it at a terminal, with a yes to every question.
-pub(crate) fn run_by_hand(group: &Group, command: &str) {
+/// As a person would type it at a terminal, with a yes to every question. What was printed.
+pub(crate) fn run_by_hand(group: &Group, command: &str) -> String {
     part::say(&format!("  $ {command}"));
     let ours = command
         .strip_prefix("lvm-autoscaler")
@@ -554,7 +556,9 @@ pub(crate) fn run_by_hand(group: &Group, command: &str) {
     // As the runbook says: LVM marks a disk as missing with the first change of the group, and may not have made one.
     let not_marked = command.starts_with("vgextend --restoremissing") && out.contains("was not missing");
     let said: Vec<&str> = out.lines().filter(|line| line.trim() != "y").collect();
-    assert!(ok || mended || not_marked, "{command}: {}{err}", said.join("\n"));
+    let said = said.join("\n");
+    assert!(ok || mended || not_marked, "{command}: {said}{err}");
+    said
 }
 
 // What troubles are made of
@@ -819,9 +823,9 @@ fn a_disk_that_is_gone() {
     // The disk comes back.
     sh("losetup", &[&lost, path(&file)]);
     sh("udevadm", &["settle"]);
-    assert_eq!(sh("pvs", &["--noheadings", "-o", "pv_missing", &lost]).trim(), "missing", "LVM has marked it");
     let names = [("VG", group.name.as_str()), ("DEVICE", lost.trim_start_matches("/dev/"))];
-    follow(&group, "LvmPhysicalVolumeMissing", &["vgextend --restoremissing"], &names);
+    let said = follow(&group, "LvmPhysicalVolumeMissing", &["vgextend --restoremissing"], &names);
+    assert!(!said.contains("was not missing"), "LVM has marked it: {said}");
     stand.resolved(&page);
 }
 
