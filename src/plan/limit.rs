@@ -2,9 +2,9 @@
 //! what a pool can carry. Each limit is a number of extents and the sentence for when that is too little.
 
 use super::allocation::{self, Place, Room};
+use super::guard::{Code, Refusal};
 use super::history::History;
 use super::moment::Moment;
-use super::refusal::{Code, Refusal};
 use super::step::Striping;
 use crate::config::{Budget, Config, Target};
 use crate::filesystem::Most;

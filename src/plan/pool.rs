@@ -2,9 +2,8 @@
 //! data.
 
 use super::decided::Metadata;
-use super::guard::Subject;
+use super::guard::{Code, Refusal, Subject};
 use super::limit::{self, Limit, LimitFacts, MOST_POOL_METADATA};
-use super::refusal::{Code, Refusal};
 use super::size::{Size, Taken, ground, missing_to, step, unknown};
 use super::wish::Wish;
 use crate::config::Target;

@@ -2,9 +2,8 @@
 //! for people to read.
 
 use super::decided::Metadata;
-use super::guard::Subject;
+use super::guard::{Code, Refusal, Subject};
 use super::limit::{self, Limit, LimitFacts};
-use super::refusal::{Code, Refusal};
 use super::step::Striping;
 use super::wish::Wish;
 use crate::config::{Config, Target};

@@ -7,6 +7,7 @@
 mod filesystem;
 mod group;
 pub mod reference;
+mod refusal;
 mod request;
 mod subject;
 mod table;
@@ -14,7 +15,7 @@ mod volume;
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+pub use refusal::Refusal;
 pub use subject::{Guard, Subject, Verdict};
 pub use table::Code;
 

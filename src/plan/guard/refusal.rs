@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::guard::Code;
+use super::table::Code;
 
 impl Code {
     /// The everyday no: what a healthy daemon says (below its threshold, cooldown), what a person wanted, alerts that
