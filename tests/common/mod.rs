@@ -32,6 +32,23 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::TempDir;
 
+/// A file of this repository holds what the code writes now. `update` is the command that writes it, after a look at what
+/// that changes: a variable, `UPDATE_DOCS` or `UPDATE_GOLDEN`, and the tests.
+#[expect(clippy::disallowed_methods, reason = "writes the file when asked to")]
+pub(crate) fn is_up_to_date(name: &str, wanted: &str, update: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let variable = update.split('=').next().expect("a variable");
+    if std::env::var_os(variable).is_some() {
+        std::fs::write(&file, wanted).expect("writable");
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = written.lines().zip(wanted.lines()).find(|(written, wanted)| written != wanted);
+    assert!(
+        written == wanted,
+        "{name} is not what the code says, look at what {update} changes; the first line that differs, written and wanted: {differs:?}"
+    );
+}
+
 /// Two groups, both kinds of file system, all of them over 80 %; extents of 4 MiB.
 pub(crate) const HOST: &str = "
 names: [db1]

@@ -357,7 +357,6 @@ fn what_just_passes_passes_and_what_just_refuses_refuses() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "writes the golden file when asked to")]
 fn the_refusals_read_as_an_operator_knows_them() {
     let mut text = String::from("# Every refusal as an operator reads it. Written by tests/engine/guards.rs.\n\n");
     for (_, _, refuses) in CASES {
@@ -365,12 +364,7 @@ fn the_refusals_read_as_an_operator_knows_them() {
         refuses(&mut case);
         text.push_str(&format!("{}\n", case.decide().expect_err("refuses")));
     }
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/refusals.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&golden, &text).expect("writable");
-    }
-    let known = std::fs::read_to_string(&golden).expect("tests/golden/refusals.txt is there");
-    assert_eq!(text, known, "if the new sentences are better: UPDATE_GOLDEN=1 cargo test --test engine guards::");
+    is_up_to_date("tests/golden/refusals.txt", &text, "UPDATE_GOLDEN=1 cargo test --test engine guards::");
 }
 
 /// A volume that may not grow and of which only the inodes are used up.

@@ -315,17 +315,7 @@ fn every_state_of_the_journal_meets_everything_that_people_do() {
             }
         }
     }
-    compare(&text);
-}
-
-#[expect(clippy::disallowed_methods, reason = "writes the golden file when asked to")]
-fn compare(text: &str) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/recovery.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, text).expect("writable");
-    }
-    let known = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(text, known, "if the new sentences are better: UPDATE_GOLDEN=1 cargo test --test engine recovery::");
+    is_up_to_date("tests/golden/recovery.txt", &text, "UPDATE_GOLDEN=1 cargo test --test engine recovery::");
 }
 
 /// Of the table: what must be so whatever the sentences are.

@@ -1,32 +1,25 @@
 //! Documents that are written from the code are what the code writes now. `UPDATE_DOCS=1` writes them.
 
+use crate::common::is_up_to_date;
 use lvm_autoscaler::plan::{Code, guard};
 use lvm_autoscaler::{config, metrics};
 
-#[expect(clippy::disallowed_methods, reason = "writes the document when asked to")]
-fn is_up_to_date(name: &str, wanted: &str) {
-    let file = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&file, wanted).expect("writable");
-    }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == wanted, "{name} is not what the code says: UPDATE_DOCS=1 cargo test --test shipped docs::");
-}
+const UPDATE: &str = "UPDATE_DOCS=1 cargo test --test shipped docs::";
 
 #[test]
 fn the_metrics_reference_is_up_to_date() {
-    is_up_to_date("docs/metrics.md", &metrics::reference::page());
+    is_up_to_date("docs/metrics.md", &metrics::reference::page(), UPDATE);
 }
 
 #[test]
 fn the_config_reference_is_up_to_date() {
-    is_up_to_date("docs/configuration.md", &config::reference::page());
+    is_up_to_date("docs/configuration.md", &config::reference::page(), UPDATE);
 }
 
 #[test]
 fn the_guards_reference_is_up_to_date_and_has_every_code_once_and_in_order() {
     let page = guard::reference::page();
-    is_up_to_date("docs/guards.md", &page);
+    is_up_to_date("docs/guards.md", &page, UPDATE);
     let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(listed, Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
     let asked: Vec<Code> = Code::ALL.iter().copied().filter(|code| code.guard().is_some()).collect();
@@ -80,7 +73,7 @@ fn the_list_of_tests_is_up_to_date() {
             page.push_str(&format!("| `{name}` | {} |\n", first.replace('|', "\\|")));
         }
     }
-    is_up_to_date("tests/README.md", &page);
+    is_up_to_date("tests/README.md", &page, UPDATE);
 }
 
 /// Three places leave out the everyday no: notifications and findings of the report by the constant, the alert by its

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::common::is_up_to_date;
 use jiff::Timestamp;
 use lvm_autoscaler::host::sim::{self, Sim};
 use lvm_autoscaler::host::{Focus, Host, look};
@@ -50,17 +51,9 @@ fn without_age(page: Vec<u8>) -> String {
     page.split_inclusive('\n').filter(age).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "writes the golden files when asked to")]
 fn compare(name: &str, page: &str) {
-    let file = root("golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, page).expect("writable");
-    }
-    let golden = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        golden == page,
-        "{name} differs, look at what UPDATE_GOLDEN=1 cargo test --test shipped exposition:: changes"
-    );
+    let update = "UPDATE_GOLDEN=1 cargo test --test shipped exposition::";
+    is_up_to_date(&format!("tests/golden/{name}"), page, update);
 }
 
 #[test]
