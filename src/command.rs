@@ -2,6 +2,7 @@
 //! is one value.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +11,10 @@ use crate::name::MountPoint;
 /// The longest path the kernel takes, with the zero at its end (`PATH_MAX` of linux/limits.h).
 const LONGEST_PATH: usize = 4096;
 
-/// One row per program: its documentation, its name, the package that has it, and what cannot be done without it.
+/// One row per program: its documentation, its name, the package that has it, how many minutes it may take before that is
+/// worth a warning, and what cannot be done without it.
 macro_rules! tools {
-    ($($(#[$doc:meta])* $tool:ident $name:literal $package:literal $disables:literal,)*) => {
+    ($($(#[$doc:meta])* $tool:ident $name:literal $package:literal $minutes:literal $disables:literal,)*) => {
         /// The programs this tool runs. There is no other way to start one.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Tool {
@@ -40,6 +42,13 @@ macro_rules! tools {
                 }
             }
 
+            /// A change that takes longer is worth a warning.
+            pub fn expected(self) -> Duration {
+                match self {
+                    $(Tool::$tool => Duration::from_secs($minutes * 60),)*
+                }
+            }
+
             /// What cannot be done without it.
             pub fn disables(self) -> &'static str {
                 match self {
@@ -50,23 +59,25 @@ macro_rules! tools {
     };
 }
 
+// What only writes metadata takes seconds, unless another LVM command holds the group; `resize2fs` writes the tables of each
+// new block group, terabytes take minutes; `e2fsck` reads all of them.
 tools! {
     /// lvm(8); its first argument is the command.
-    Lvm "lvm" "lvm2" "nothing can be shown and nothing can grow",
+    Lvm "lvm" "lvm2" 1 "nothing can be shown and nothing can grow",
     /// blkid(8).
-    Blkid "blkid" "util-linux" "no file system can grow",
+    Blkid "blkid" "util-linux" 1 "no file system can grow",
     /// resize2fs(8).
-    Resize2fs "resize2fs" "e2fsprogs" "no ext4 can grow",
+    Resize2fs "resize2fs" "e2fsprogs" 5 "no ext4 can grow",
     /// xfs_growfs(8).
-    XfsGrowfs "xfs_growfs" "xfsprogs" "no XFS can grow",
+    XfsGrowfs "xfs_growfs" "xfsprogs" 1 "no XFS can grow",
     /// e2fsck(8).
-    E2fsck "e2fsck" "e2fsprogs" "no ext4 can grow while it is mounted nowhere",
+    E2fsck "e2fsck" "e2fsprogs" 30 "no ext4 can grow while it is mounted nowhere",
     /// btrfs(8).
-    Btrfs "btrfs" "btrfs-progs" "no btrfs can grow",
+    Btrfs "btrfs" "btrfs-progs" 1 "no btrfs can grow",
     /// xfs_io(8).
-    XfsIo "xfs_io" "xfsprogs" "an XFS that lost power while it grew cannot be repaired",
+    XfsIo "xfs_io" "xfsprogs" 1 "an XFS that lost power while it grew cannot be repaired",
     /// rmdir(1), which is asked to remove what cannot be there: see [`Command::asks_whether_frozen`].
-    Rmdir "rmdir" "coreutils" "a frozen file system cannot be recognised, so no mounted one can grow",
+    Rmdir "rmdir" "coreutils" 1 "a frozen file system cannot be recognised, so no mounted one can grow",
 }
 
 /// A program and its arguments.

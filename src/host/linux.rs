@@ -39,18 +39,6 @@ const FROZEN_DEADLINE: Duration = Duration::from_secs(5);
 /// And a few reads from a disk that is busy.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A change that takes longer is worth a warning. What only writes metadata takes seconds, unless another LVM command
-/// holds the group; `resize2fs` writes the tables of each new block group, terabytes take minutes; `e2fsck` reads all
-/// of them.
-fn expected(tool: Tool) -> Duration {
-    let minutes = match tool {
-        Tool::Lvm | Tool::Blkid | Tool::XfsGrowfs | Tool::Btrfs | Tool::XfsIo | Tool::Rmdir => 1,
-        Tool::Resize2fs => 5,
-        Tool::E2fsck => 30,
-    };
-    Duration::from_secs(minutes * 60)
-}
-
 /// This machine.
 pub struct Linux {
     tools: BTreeMap<Tool, PathBuf>,
@@ -124,7 +112,7 @@ impl Host for Linux {
         let failed = |source| RunError::Io { tool, source };
         // What changes something was resolved by who logged it.
         if command.mutates {
-            return exec::mutating(program, &command.arguments, expected(tool), overdue).map_err(failed);
+            return exec::mutating(program, &command.arguments, tool.expected(), overdue).map_err(failed);
         }
         let arguments = self.resolved(command).arguments;
         // What waits for a frozen file system must not keep LVM's reports from being asked.
