@@ -6,6 +6,25 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::secret::Secret;
 
+/// Of a visitor for something that may be a secret: a number is an error that does not repeat it, as serde's own would.
+macro_rules! hides_numbers {
+    ($value:ty) => {
+        fn visit_u64<E: de::Error>(self, _: u64) -> Result<$value, E> {
+            Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, _: i64) -> Result<$value, E> {
+            Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<$value, E> {
+            Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+        }
+    };
+}
+
+pub(super) use hides_numbers;
+
 /// A text that is not repeated in errors.
 #[derive(Debug)]
 pub(super) struct Hidden(pub Secret);
@@ -30,15 +49,5 @@ impl<T> Visitor<'_> for HiddenText<T> {
         (self.0)(text).map_err(E::custom)
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-    }
+    hides_numbers!(T);
 }

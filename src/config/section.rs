@@ -2,6 +2,8 @@
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
+use super::hidden::hides_numbers;
+
 /// A mapping where somebody may write a secret by mistake: the error does not repeat it.
 #[derive(Debug)]
 pub(super) struct Section<T>(pub T);
@@ -25,17 +27,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
                 Err(E::invalid_type(de::Unexpected::Other("text"), &self))
             }
 
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-                Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-                Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-                Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
-            }
+            hides_numbers!(T);
         }
 
         deserializer.deserialize_any(Keys(std::marker::PhantomData)).map(Section)
