@@ -11,8 +11,8 @@ use crate::name::MountPoint;
 /// The longest path the kernel takes, with the zero at its end (`PATH_MAX` of linux/limits.h).
 const LONGEST_PATH: usize = 4096;
 
-/// One row per program: its documentation, its name, the package that has it, how many minutes it may take before that is
-/// worth a warning, and what cannot be done without it.
+/// One row per program: its documentation, its name, the package that has it, how many minutes it may take before
+/// that is worth a warning, and what cannot be done without it.
 macro_rules! tools {
     ($($(#[$doc:meta])* $tool:ident $name:literal $package:literal $minutes:literal $disables:literal,)*) => {
         /// The programs this tool runs. There is no other way to start one.
@@ -59,8 +59,8 @@ macro_rules! tools {
     };
 }
 
-// What only writes metadata takes seconds, unless another LVM command holds the group; `resize2fs` writes the tables of each
-// new block group, terabytes take minutes; `e2fsck` reads all of them.
+// What only writes metadata takes seconds, unless another LVM command holds the group; `resize2fs` writes the tables of
+// each new block group, terabytes take minutes; `e2fsck` reads all of them.
 tools! {
     /// lvm(8); its first argument is the command.
     Lvm "lvm" "lvm2" 1 "nothing can be shown and nothing can grow",
