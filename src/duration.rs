@@ -89,7 +89,7 @@ impl FromStr for Since {
             return Ok(Since::At(at));
         }
         let ago = parse(text).map(Since::Ago);
-        ago.map_err(|_| format!("{text:?} is no time, expected 24h, 7d or 2026-01-31T08:00:00Z"))
+        ago.map_err(|_| format!("{text:?} is not a time, expected 24h, 7d or 2026-01-31T08:00:00Z"))
     }
 }
 

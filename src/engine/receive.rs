@@ -88,7 +88,7 @@ impl Handle {
                 return Ok(waiting);
             }
             if waiting.door.writing {
-                // Who writes waits for the disk; who waits for that need not when it hangs.
+                // The thread that writes has to wait for the disk. The others need not, if the disk hangs.
                 if let Err(error) = self.shared().journal().answers() {
                     return Err(Arc::new(error).into());
                 }

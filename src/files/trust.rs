@@ -1,7 +1,7 @@
-//! Who may change a file, a folder or a link, by owner and mode, as sshd's `StrictModes` decides it: root, and the user
-//! that this process runs as.
+//! Whether somebody else could change a file, a folder or a link. Only root and the user of this process may, judged by
+//! owner and mode as sshd's `StrictModes` does.
 //!
-//! The others may write in a folder on the way only if it is sticky, as /tmp is: there they can remove and rename what
+//! Others may write in a folder on the way only if it is sticky, as /tmp is: there they can remove and rename what
 //! is their own, and what is not their own has an owner who is looked at. An access list that lets somebody write shows
 //! in the group's bits (acl(5)).
 

@@ -9,7 +9,7 @@ use crate::units::{Bytes, MIB};
 pub(super) const KIND: Kind = Kind {
     names: &["btrfs"],
     grower: Tool::Btrfs,
-    // `max` is no size either. It waits while a balance runs, with which it would fail.
+    // `max` is the end of the volume. With `--enqueue` it waits for a balance instead of failing.
     grow: |place| {
         let size = format!("{}:max", place.device_id.unwrap_or(1));
         Command::mutating(Tool::Btrfs, ["filesystem", "resize", "--enqueue", &size, place.mount_point.as_str()])

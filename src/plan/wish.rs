@@ -10,7 +10,7 @@ use crate::units::{Amount, Bytes};
 pub enum Wish {
     /// Because it is fuller than its threshold.
     Usage,
-    /// Because a person says so. All guards hold but that one; and a mode that leaves it to a person has its person.
+    /// A person asked for it. Every guard but the threshold holds, and `mode: recommend` counts as approved.
     Person {
         /// By exactly this, or not at all; without it as the config says.
         by: Option<Bytes>,

@@ -39,7 +39,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// What connections are under.
     pub limits: Limits,
-    /// Who may ask for what.
+    /// The access rules.
     pub access: Arc<Access>,
     /// Set when the daemon is stopping.
     pub draining: AtomicBool,

@@ -1,4 +1,4 @@
-//! Who may ask for what. Every request passes through [`Access::check`], whatever its path and listener.
+//! Access control. Every request passes through [`Access::check`], whatever its path and listener.
 //!
 //! Two layers. The web config is that of exporter-toolkit and covers every path alike. The webhook, which alone can
 //! make something grow, may ask for credentials of its own: as a request has one `Authorization` header, what the

@@ -14,7 +14,7 @@ use crate::metrics::edge::Edge;
 
 /// What stands behind the listeners: the daemon, or a relay.
 pub trait Site: Send + Sync + 'static {
-    /// Who may ask for what.
+    /// The access rules.
     fn access(&self) -> &Arc<Access>;
     /// What is wanted now.
     fn config(&self) -> Arc<Config>;

@@ -196,7 +196,7 @@ fn what_cannot_be_says_what_to_do_next() {
         (&["extend", "/data", "--by=10G"], "write 10GiB"),
         (&["extend", "/data", "--by=0GiB"], "expected more than nothing"),
         (&["extend"], "<TARGET>"),
-        (&["history", "--since=soon"], "\"soon\" is no time, expected 24h, 7d or 2026-01-31T08:00:00Z"),
+        (&["history", "--since=soon"], "\"soon\" is not a time, expected 24h, 7d or 2026-01-31T08:00:00Z"),
         (&["history", "nothing"], "\"nothing\" is neither a volume (VG/LV) nor the mount point of a target"),
     ] {
         let (code, printed, told) = place.say(arguments);
