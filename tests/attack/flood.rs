@@ -52,7 +52,7 @@ pub(crate) fn serve(place: &Place, config: &str, web: &str) -> Daemon {
 
 fn start(place: &Place, command: &str, arguments: &[&str], web: &str) -> Daemon {
     let mut daemon = program(cargo_bin("lvm-autoscaler"));
-    // As the unit has it; docs/security.md says what happens without.
+    // As in the unit. `cargo test` builds with glibc, see docs/security.md, "Memory".
     daemon.env("MALLOC_ARENA_MAX", "1");
     daemon.arg(command).arg("--web.listen-address=127.0.0.1:0").args(arguments);
     if !web.is_empty() {
