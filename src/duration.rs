@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     let total = rest.ok().and_then(|rest| rest.checked_add(SignedDuration::from_secs(months * 2_630_016)));
     match total.map(Duration::try_from) {
         Some(Ok(total)) => Ok(total),
-        Some(Err(_)) => Err("is before now, and not a length of time".to_owned()),
+        Some(Err(_)) => Err("is negative".to_owned()),
         None => Err("is too long".to_owned()),
     }
 }
