@@ -76,6 +76,10 @@ tools! {
     Btrfs "btrfs" "btrfs-progs" 1 "no btrfs can grow",
     /// xfs_io(8).
     XfsIo "xfs_io" "xfsprogs" 1 "an XFS that lost power while it grew cannot be repaired",
+    /// cryptsetup(8).
+    Cryptsetup "cryptsetup" "cryptsetup" 2 "no file system on LUKS can grow",
+    /// dmsetup(8).
+    Dmsetup "dmsetup" "dmsetup" 1 "no file system on LUKS can grow",
     /// rmdir(1), which is asked to remove what cannot be there: see [`Command::asks_whether_frozen`].
     Rmdir "rmdir" "coreutils" 1 "a frozen file system cannot be recognised, so no mounted one can grow",
 }

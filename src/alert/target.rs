@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::instance::OwnNames;
 use crate::config::{Config, LabelNames};
-use crate::inventory::Inventory;
+use crate::inventory::{DeviceNumber, Inventory};
 use crate::name::{LvRef, MountPoint, NameError};
 use crate::plan::{Code, Refusal};
 
@@ -91,12 +91,18 @@ fn parse<T: FromStr<Err = NameError>>(text: &str, label: &str) -> Result<T, Refu
 }
 
 fn by_device(device: &str, label: &str, inventory: &Inventory) -> Result<LvRef, Refusal> {
+    let mapping = inventory.mappings.iter().find(|mapping| mapping.path().as_os_str() == device);
+    if let Some(mapping) = mapping {
+        return Ok(mapping.lv.clone());
+    }
     let Some(minor) = device.trim_start_matches("/dev/").strip_prefix("dm-") else {
         return parse(device, label);
     };
-    let found = inventory.lvs.iter().find(|lv| lv.device.is_some_and(|number| number.minor.to_string() == minor));
+    let is_meant = |number: DeviceNumber| number.minor.to_string() == minor;
+    let mapping = inventory.mappings.iter().find(|mapping| is_meant(mapping.device)).map(|mapping| &mapping.lv);
+    let volume = inventory.lvs.iter().find(|lv| lv.device.is_some_and(is_meant)).map(|lv| &lv.name);
     let unknown = || Refusal::new(Code::UnknownTarget, format!("{label} {device:?} is no logical volume of this host"));
-    found.map(|lv| lv.name.clone()).ok_or_else(unknown)
+    mapping.or(volume).cloned().ok_or_else(unknown)
 }
 
 /// Where a node_exporter in a container usually sees the host's root (its own documentation, cAdvisor's, and the Helm

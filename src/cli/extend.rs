@@ -16,7 +16,7 @@ use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::control::Extend as Wanted;
 use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
-use crate::host::{Focus, look};
+use crate::host::{Focus, key, look};
 use crate::journal::Journal;
 use crate::plan::{Outcome, Wish, plan_for};
 use crate::units::Bytes;
@@ -91,7 +91,9 @@ impl Extend {
         let host = app::open_host(config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
         let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
-        let evaluation = plan_for(Wish::Person { by: self.by }, target, &inventory, config, &history, host.moment());
+        let evaluation = key::decide(host.as_ref(), target, config, &inventory, |inventory| {
+            plan_for(Wish::Person { by: self.by }, target, inventory, config, &history, host.moment())
+        });
         let mut out = std::io::stdout().lock();
         match self.format {
             Format::Text => write!(out, "{}", render(target, &evaluation, true))?,

@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, look};
+use crate::host::{Focus, key, look};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
 use crate::plan::{Evaluation, Step, plan};
@@ -47,7 +47,9 @@ impl Plan {
         let mut documents = Vec::new();
         for target in targets {
             let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
-            let evaluation = plan(target, &inventory, &config, &history, host.moment());
+            let evaluation = key::decide(host.as_ref(), target, &config, &inventory, |inventory| {
+                plan(target, inventory, &config, &history, host.moment())
+            });
             match self.format {
                 Format::Text => writeln!(out, "{}", render(target, &evaluation, false))?,
                 Format::Json => documents.push(document(target, &evaluation)),

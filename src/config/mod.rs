@@ -145,6 +145,8 @@ pub struct FileSystem {
     pub check: FilesystemCheck,
     /// Let an XFS grow to more than 4,000 allocation groups.
     pub allow_large_xfs_growth: bool,
+    /// What opens the LUKS volume below it, where the kernel has the volume key in its keyring.
+    pub luks_key_file: Option<PathBuf>,
     /// If the volume is thin: what its pool must be able to carry.
     pub pool: PoolLimits,
 }

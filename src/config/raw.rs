@@ -84,6 +84,7 @@ pub(super) struct Target {
     pub offline: Option<Offline>,
     pub filesystem_check: Option<FilesystemCheck>,
     pub allow_large_xfs_growth: Option<bool>,
+    pub luks_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "optional_ratio")]
     pub max_overprovision: Option<f64>,
     #[serde(deserialize_with = "optional_share")]

@@ -134,7 +134,8 @@ pub(super) fn grown(shared: &Shared, plan: &Plan, inventory: &Inventory) -> Acco
     }
     if let Some(fs) = &plan.fs {
         let seen = inventory.filesystem_of(&plan.lv, &fs.mount_point);
-        let its_own = |seen: &FileSystem| lv.is_some_and(|lv| lv.device == Some(seen.mount.device));
+        let its_own =
+            |seen: &FileSystem| lv.is_some_and(|lv| inventory.device_of_file_system(lv) == Some(seen.mount.device));
         let usage = seen.filter(its_own).and_then(|fs| fs.usage);
         let (point, before) = (&fs.mount_point, fs.usable_before);
         sentence.push_str(&match usage {

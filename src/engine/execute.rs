@@ -466,6 +466,16 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     if lv.suspended == Some(true) && is_left {
         return stop(format!("{name} is suspended, as by an LVM command that failed or was killed"));
     }
+    let mapping = inventory.mapping_on(name);
+    if let Some(mapping) = mapping.filter(|mapping| mapping.suspended && is_left) {
+        return stop(format!("the mapping {} on {name} is suspended", mapping.name));
+    }
+    if fs.mapping.as_deref() != mapping.map(|mapping| mapping.name.as_str()) && is_left {
+        return stop(match &fs.mapping {
+            Some(planned) => format!("the mapping {planned} is not on {name} any more, or under another name"),
+            None => format!("a mapping is on {name} now"),
+        });
+    }
     if plan.is_too_coarse(inventory) {
         return stop(format!(
             "the logical block size of {name} is larger now than the {} on it bears, so it must not stay on these disks",
@@ -484,12 +494,13 @@ pub(super) fn still_applies(plan: &Plan, inventory: &Inventory) -> Result<(), St
     if fs.offline {
         return still_unmounted(plan, fs.kind, lv, inventory).map_err(Stop::Obstacle);
     }
+    let device = inventory.device_of_file_system(lv);
     match inventory.mount_at(point) {
-        None => match inventory.mounts.iter().find(|mount| Some(mount.device) == lv.device) {
+        None => match inventory.mounts.iter().find(|mount| Some(mount.device) == device) {
             Some(mount) => stop(format!("{name} is mounted at {} now, not at {point}", mount.mount_point)),
             None => stop(format!("nothing is mounted at {point} any more")),
         },
-        Some(mount) if Some(mount.device) != lv.device => {
+        Some(mount) if Some(mount.device) != device => {
             stop(format!("{} is mounted at {point} now, not {name}", mount.source))
         }
         Some(mount) if FsKind::from_name(&mount.fs_type) != Some(fs.kind) => {

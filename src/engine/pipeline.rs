@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Shared, execute};
 use crate::command::Tool;
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, look};
+use crate::host::{Focus, key, look};
 use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
@@ -127,7 +127,10 @@ impl Pipeline {
         history.open.remove(&plan.lv);
         let point = |plan: &Plan| plan.fs.as_ref().map(|fs| fs.mount_point.clone());
         let metadata = |plan: &Plan| plan.metadata.map_or(Bytes::ZERO, |metadata| metadata.after);
-        match crate::plan::plan(target, inventory, &config, &history, shared.host.moment()).decision {
+        let decided = key::decide(shared.host.as_ref(), target, &config, inventory, |inventory| {
+            crate::plan::plan(target, inventory, &config, &history, shared.host.moment())
+        });
+        match decided.decision {
             Err(refusal) => Err(format!("now it is refused, {refusal}")),
             Ok(now) if point(&now) != point(plan) || now.after < plan.after || metadata(&now) < metadata(plan) => {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
@@ -141,7 +144,9 @@ impl Pipeline {
     fn decide(&self, wish: Wish, target: &Target, inventory: &Inventory, config: &Config) -> Evaluation {
         let shared = &self.0;
         let history = shared.journal().state().history(shared.dry_run);
-        plan_for(wish, target, inventory, config, &history, shared.host.moment())
+        key::decide(shared.host.as_ref(), target, config, inventory, |inventory| {
+            plan_for(wish, target, inventory, config, &history, shared.host.moment())
+        })
     }
 
     fn carry_out(
@@ -290,7 +295,7 @@ fn is_mended(parked: &Parked, inventory: &Inventory) -> bool {
 
 /// The plan as it would be where its volume is mounted now, if that is not where it was planned for.
 fn elsewhere(plan: &Plan, inventory: &Inventory) -> Option<Plan> {
-    let device = inventory.lv(&plan.lv)?.device;
+    let device = inventory.device_of_file_system(inventory.lv(&plan.lv)?);
     let planned = &plan.fs.as_ref()?.mount_point;
     if inventory.mount_at(planned).is_some_and(|mount| Some(mount.device) == device) {
         return None;

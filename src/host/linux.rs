@@ -20,7 +20,7 @@ use nix::unistd::{AccessFlags, access};
 use super::bounded::Bounded;
 use super::exec::{self, LeftBehind, MAX_OUTPUT, RunEnd};
 use super::settings::{self, Settings};
-use super::{Host, Output, RunError};
+use super::{Host, KeyFileFacts, Output, RunError};
 use crate::command::{Command, Tool};
 use crate::config::ToolPaths;
 use crate::files;
@@ -226,9 +226,9 @@ impl Host for Linux {
         let read = |file: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{file}"));
         let is_set = |file: &str| read(file).map(|text| text.trim() != "0");
         let size = sectors(Path::new(&format!("/sys/dev/block/{device}")))?;
-        let uuid = read("dm/uuid")?.trim().to_owned();
+        let [name, uuid] = [read("dm/name")?, read("dm/uuid")?].map(|text| text.trim().to_owned());
         let block_size = logical_block_size(device)?;
-        Ok(Mapped { uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")?, block_size })
+        Ok(Mapped { name, uuid, size, suspended: is_set("dm/suspended")?, read_only: is_set("ro")?, block_size })
     }
 
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
@@ -250,9 +250,19 @@ impl Host for Linux {
     }
 
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
-        let slaves = slaves(&PathBuf::from(format!("/sys/dev/block/{device}"))).unwrap_or_default();
-        let number = |slave: PathBuf| std::fs::read_to_string(slave.join("dev")).ok()?.trim().parse().ok();
-        slaves.into_iter().filter_map(number).collect()
+        neighbours(device, "slaves")
+    }
+
+    fn holders(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        neighbours(device, "holders")
+    }
+
+    fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts> {
+        let path = file.to_owned();
+        self.bounded.call(&format!("key file {}", file.display()), move || {
+            let exposed = super::key::exposed(&path)?;
+            Ok(KeyFileFacts { exposed, mount: statvfs_of(&path)?.1 })
+        })
     }
 
     fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
@@ -338,6 +348,13 @@ fn logical_block_size(device: DeviceNumber) -> io::Result<Bytes> {
 /// The folders of the devices that one is made of.
 fn slaves(folder: &Path) -> io::Result<Vec<PathBuf>> {
     std::fs::read_dir(folder.join("slaves"))?.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// The numbers of the devices in one of the two folders, of a device that is there.
+fn neighbours(device: DeviceNumber, folder: &str) -> Vec<DeviceNumber> {
+    let found = std::fs::read_dir(format!("/sys/dev/block/{device}/{folder}")).into_iter().flatten();
+    let number = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("dev")).ok()?.trim().parse().ok();
+    found.flatten().filter_map(number).collect()
 }
 
 /// From `/proc/self/status` and `/proc/self/uid_map`. The kernel asks for these in the first user namespace, where all

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Host, Output, RunError};
+use super::{Host, Output, RunError, mapping};
 use crate::command::{Command, Tool};
 use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
@@ -54,6 +54,10 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
     }
+    inventory.mappings = match focus {
+        Focus::Everything => mapping::below_mounts(host, &inventory, &all),
+        Focus::Volume(lv) => mapping::on_volume(host, &inventory, lv),
+    };
     inventory.mounts = on_devices(host, all, |device| inventory.lv_by_device(device).is_some());
     inventory.missing_tools = host.missing_tools();
     match focus {
@@ -63,7 +67,8 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
         }
         Focus::Volume(lv) => {
             // Whoever reads from a suspended device waits, and cannot even be killed.
-            let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true));
+            let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true))
+                || inventory.mapping_on(lv).is_some_and(|mapping| mapping.suspended);
             // What was probed is of the very device that LVM says is the volume's, or it is probed now.
             let signature = |device| match &probed {
                 Some(probed) if probed.device == device => probed.signature.clone(),
@@ -101,6 +106,13 @@ pub fn glance(host: &dyn Host, last: &Inventory, name: &LvRef) -> Option<Invento
         return None;
     }
     (lv.size, lv.read_only) = (Some(mapped.size), Some(mapped.read_only));
+    if let Some(mapping) = inventory.mappings.iter_mut().find(|mapping| &mapping.lv == name) {
+        let now = host.mapped(mapping.device).ok()?;
+        if now.uuid != mapping.uuid || now.suspended {
+            return None;
+        }
+        mapping.size = now.size;
+    }
     inventory.mapped = Some(mapped);
     let mounts = mounts::parse(&host.mountinfo().ok()?).0;
     inventory.mounts = on_devices(host, mounts, |device| inventory.lv_by_device(device).is_some());
@@ -138,8 +150,8 @@ fn unmounted(
     signature: impl Fn(DeviceNumber) -> Option<String>,
 ) -> Option<Unmounted> {
     let lv = inventory.lv(name).filter(|lv| !lv.is_layout("pool"))?;
-    let device = lv.device?;
-    if inventory.mounts.iter().any(|mount| mount.device == device) {
+    let (device, of_file_system) = (lv.device?, inventory.device_of_file_system(lv)?);
+    if inventory.mounts.iter().any(|mount| mount.device == of_file_system) {
         return None;
     }
     let superblock = host.superblock(device).ok().and_then(|head| filesystem::parse(&head));
@@ -232,11 +244,11 @@ fn mounted_device(host: &dyn Host, lv: &LvRef) -> Option<DeviceNumber> {
 /// What beside LVM and the mounts decides about one volume. What cannot be read stays unknown, which the guards refuse.
 fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     let Some(lv) = inventory.lv(name) else { return };
-    let (device, is_pool) = (lv.device, lv.is_layout("pool"));
+    let (device, used, is_pool) = (lv.device, inventory.device_of_file_system(lv), lv.is_layout("pool"));
     let has_owner = inventory.vg(&name.vg).is_some_and(|vg| !vg.system_id.is_empty());
     let clings = inventory.vg(&name.vg).is_some_and(|vg| vg.policy_of(lv) == "cling");
     inventory.state_usage = host.state_usage();
-    inventory.users = device.and_then(|device| host.users(device).ok());
+    inventory.users = used.and_then(|device| host.users(device).ok());
     inventory.mapped = device.filter(|_| !is_pool).and_then(|device| host.mapped(device).ok());
     inventory.missing_capabilities = host.missing_capabilities();
     inventory.bears_otherwise = if is_pool {
@@ -340,7 +352,7 @@ fn file_system(host: &dyn Host, mount: &Mount) -> FileSystem {
     }
 }
 
-/// File systems on what lies on a volume: dm-crypt, a partition of it, another target of device-mapper.
+/// File systems on what lies on a volume and is no mapping that may grow: a partition, another target of device-mapper.
 fn above(host: &dyn Host, inventory: &Inventory) -> Vec<(LvRef, FileSystem)> {
     let volumes = inventory.lvs_by_device();
     let below = |device: DeviceNumber| {
@@ -375,7 +387,7 @@ fn stray_name(host: &dyn Host, inventory: &Inventory, mount: &Mount, name: &LvRe
     let first = |other: &&Mount| other.mount_point == mount.mount_point && other.fs_type == mount.fs_type;
     let first = inventory.mounts.iter().find(first).unwrap_or(mount);
     let is_given = FsKind::from_name(&mount.fs_type).is_some_and(|kind| kind.about().is_given_device);
-    let own = is_given.then(|| name.dm_path());
+    let own = is_given.then(|| inventory.path_of_file_system(name));
     let names = [PathBuf::from(&first.source)].into_iter().chain(own);
     names.into_iter().find_map(|name| stray(host, mount.device, name))
 }

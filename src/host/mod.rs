@@ -3,8 +3,10 @@
 
 mod bounded;
 mod exec;
+pub mod key;
 pub mod linux;
 pub mod look;
+mod mapping;
 pub mod process;
 mod sampler;
 mod settings;
@@ -22,6 +24,7 @@ use crate::duration::Shown;
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::Moment;
+pub use key::KeyFileFacts;
 pub use linux::own_names;
 pub use look::{Focus, LookError, glance, look};
 pub use sampler::{Hold, Sampler};
@@ -102,6 +105,12 @@ pub trait Host: Send + Sync {
 
     /// The devices that a device-mapper device lies on; none for any other.
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber>;
+
+    /// The devices that lie on a device, as far as device-mapper and the kernel know.
+    fn holders(&self, device: DeviceNumber) -> Vec<DeviceNumber>;
+
+    /// What a key file is like; nothing is read from it. Ends within a deadline even if the file system hangs.
+    fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts>;
 
     /// What a btrfs does that excludes a resize, `none` for nothing, by its UUID.
     fn exclusive_operation(&self, fsid: &str) -> io::Result<String>;

@@ -7,7 +7,9 @@
 mod columns;
 mod disk;
 mod latest;
+pub mod luks;
 pub mod lvm;
+pub mod mapping;
 pub mod mounts;
 mod process;
 
@@ -24,6 +26,7 @@ use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, Percent};
 pub use disk::Disk;
 pub use latest::{Latest, Sample};
+pub use mapping::{KeyFile, KeyLocation, Mapping};
 pub use mounts::Mount;
 pub use process::ProcessUsage;
 
@@ -40,17 +43,24 @@ pub struct Inventory {
     pub pvs: Vec<Pv>,
     /// All mounts with a block device, in the kernel's order: the last at a path is the one seen there.
     pub mounts: Vec<Mount>,
-    /// File systems mounted from a logical volume of this host; a bind mount is a second entry with the same device.
+    /// File systems mounted from a logical volume of this host, or from a mapping of dm-crypt on one; a bind mount is a
+    /// second entry with the same device.
     pub filesystems: Vec<FileSystem>,
-    /// File systems that are not mounted from a logical volume but from what lies on one, as dm-crypt does, with that
-    /// volume. Only shown: nothing here grows them. Asked only of everything.
+    /// Mappings of dm-crypt on logical volumes: of the volume that was looked at, or those from which something is
+    /// mounted.
+    pub mappings: Vec<Mapping>,
+    /// What is known of the key file of the volume that was looked at; `None`: nothing, so it is not grown if it needs
+    /// one.
+    pub key_file: Option<KeyFile>,
+    /// File systems that are not mounted from a logical volume but from what else lies on one, as a partition does, with
+    /// that volume. Only shown: nothing here grows them. Asked only of everything.
     pub above: Vec<(LvRef, FileSystem)>,
     /// What is on the volume that was looked at, if it is mounted nowhere.
     pub unmounted: Option<Unmounted>,
     /// Programs that were not found.
     pub missing_tools: Vec<Tool>,
-    /// Who uses the volume that was looked at, beside file systems; `None` if that cannot be read, or all were looked
-    /// at.
+    /// Who uses the volume that was looked at, or the mapping on it, beside file systems; `None` if that cannot be read,
+    /// or all were looked at.
     pub users: Option<DeviceUsers>,
     /// What the kernel shows of the volume that was looked at; `None` where it has no device of its own, as a pool.
     pub mapped: Option<Mapped>,
@@ -258,6 +268,8 @@ pub struct DeviceUsers {
 /// What device-mapper has behind a device number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mapped {
+    /// Its name in `/dev/mapper`.
+    pub name: String,
     /// Its name for programs: LVM puts its own UUIDs there.
     pub uuid: String,
     /// How large it is.
@@ -290,6 +302,8 @@ impl Inventory {
             pvs: vec![],
             mounts: vec![],
             filesystems: vec![],
+            mappings: vec![],
+            key_file: None,
             above: vec![],
             missing_tools: vec![],
             users: None,
@@ -310,7 +324,7 @@ impl Inventory {
     /// who else has it open, whether it is frozen. A plan from it says what would be done if these are in order.
     pub fn presumed(&self) -> Inventory {
         let mut inventory = self.clone();
-        inventory.users = Some(DeviceUsers::default());
+        (inventory.users, inventory.key_file) = (Some(DeviceUsers::default()), Some(KeyFile::Presumed));
         for fs in &mut inventory.filesystems {
             fs.signature = Some(fs.mount.fs_type.clone());
             (fs.frozen, fs.exclusive_operation) = (Some(false), Some("none".to_owned()));
@@ -335,15 +349,18 @@ impl Inventory {
         only(self.lvs.iter().filter(|lv| &lv.name == name))
     }
 
-    /// The logical volume behind a device number.
+    /// The logical volume behind a device number, or behind the mapping that has it.
     pub fn lv_by_device(&self, device: DeviceNumber) -> Option<&Lv> {
-        only(self.lvs.iter().filter(|lv| lv.device == Some(device)))
+        let mapped = self.mappings.iter().find(|mapping| mapping.device == device);
+        mapped.map_or_else(|| only(self.lvs.iter().filter(|lv| lv.device == Some(device))), |found| self.lv(&found.lv))
     }
 
     /// The same for all devices at once, for who would ask hundreds of times on a host with thousands of volumes.
     pub fn lvs_by_device(&self) -> HashMap<DeviceNumber, Option<&Lv>> {
         let mut found = HashMap::new();
-        for (device, lv) in self.lvs.iter().filter_map(|lv| Some((lv.device?, lv))) {
+        let volumes = self.lvs.iter().filter_map(|lv| Some((lv.device?, lv)));
+        let mapped = self.mappings.iter().filter_map(|mapping| Some((mapping.device, self.lv(&mapping.lv)?)));
+        for (device, lv) in volumes.chain(mapped) {
             found.entry(device).and_modify(|lv| *lv = None).or_insert(Some(lv));
         }
         found
@@ -405,7 +422,8 @@ impl Inventory {
 
     /// The mounts of one logical volume.
     pub fn filesystems_on<'a>(&'a self, lv: &'a Lv) -> impl Iterator<Item = &'a FileSystem> {
-        self.filesystems.iter().filter(|fs| lv.device == Some(fs.mount.device))
+        let device = self.device_of_file_system(lv);
+        self.filesystems.iter().filter(move |fs| device == Some(fs.mount.device))
     }
 
     /// The pool of a thin volume.

@@ -81,7 +81,13 @@ impl FileSystems {
         let mounted = usage(seen).into_iter().filter_map(|fs| {
             // What lies between takes a part of the volume, so that of its size nothing follows.
             let below = inventory.above.iter().find(|(_, above)| above.mount == fs.mount).map(|(lv, _)| (lv, None));
-            let own = || volumes.get(&fs.mount.device).copied().flatten().map(|lv| (&lv.name, lv.size));
+            let own = || {
+                volumes
+                    .get(&fs.mount.device)
+                    .copied()
+                    .flatten()
+                    .map(|lv| (&lv.name, inventory.room_for_file_system(&lv.name)))
+            };
             let (name, volume) = below.or_else(own)?;
             let shown = selection.vgs.shows(name.vg.as_str()) && selection.lvs.shows(&name.to_string());
             let (vg, lv) = (name.vg.to_string(), name.lv.to_string());

@@ -48,6 +48,10 @@ pub struct PlannedFs {
     /// It is mounted nowhere, and must not be until this is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
+    /// The mapping of dm-crypt that it is on, by its name in `/dev/mapper`. The step that resizes it is not known to
+    /// versions that would ignore this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
     /// Of a btrfs, the number it has given its device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<u64>,

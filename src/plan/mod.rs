@@ -116,7 +116,7 @@ pub fn plan_for(
         Err(refusal) => return refused(verdicts, refusal),
     };
     let (file, no_room) = backup::place(config, inventory, &target.lv.vg, &now);
-    let steps = steps(target, file, planned_fs.as_ref(), &size);
+    let steps = steps(&subject, file, planned_fs.as_ref(), &size);
     let is_backed_up = steps.iter().any(|step| matches!(step, Step::BackupMetadata { .. }));
     let plan = Plan {
         lv: target.lv.clone(),
@@ -159,7 +159,8 @@ fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
         return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
     };
     let (mount_point, offline, device_id) = (point.clone(), s.is_offline(), fs.device_id());
-    let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, device_id };
+    let mapping = s.inventory.mapping_on(&s.lv.name).map(|mapping| mapping.name.clone());
+    let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, mapping, device_id };
     Ok((size::size(s, fs, usage)?, Some(planned)))
 }
 
@@ -193,8 +194,8 @@ fn reason(s: &Subject<'_>) -> String {
     }
 }
 
-fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
-    let lv = target.lv.clone();
+fn steps(s: &Subject<'_>, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
+    let (target, lv) = (s.target, s.target.lv.clone());
     let mut steps = Vec::new();
     if size.after > size.before || size.metadata.is_some() {
         steps.push(Step::BackupMetadata { vg: lv.vg.clone(), file: backup });
@@ -212,12 +213,22 @@ fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
         let (striping, pvs) = (size.striping, size.pvs.clone());
         steps.push(Step::ExtendLv { lv: lv.clone(), extents, extent_size, striping, pvs });
     }
-    if let Some(PlannedFs { kind, mount_point, offline, device_id, .. }) = fs {
-        let (kind, mount_point, device_id) = (*kind, mount_point.clone(), *device_id);
+    steps.extend(resize_mapping(s, size));
+    if let Some(PlannedFs { kind, mount_point, offline, mapping, device_id, .. }) = fs {
+        let (kind, mount_point, mapping, device_id) = (*kind, mount_point.clone(), mapping.clone(), *device_id);
         if !offline {
             steps.push(Step::CheckFilesystem { kind, mount_point: mount_point.clone() });
         }
-        steps.push(Step::GrowFilesystem { kind, lv, mount_point, device_id });
+        steps.push(Step::GrowFilesystem { kind, lv, mount_point, mapping, device_id });
     }
     steps
+}
+
+/// Planned wherever there is a mapping, also where it is large enough: a version that does not know the step must not
+/// carry out the rest.
+fn resize_mapping(s: &Subject<'_>, size: &Size) -> Option<Step> {
+    let mapping = s.inventory.mapping_on(&s.lv.name)?;
+    let goal = mapping.room_on(size.after.bytes(size.extent_size));
+    let key_file = s.target.file_system()?.luks_key_file.clone().filter(|_| mapping.needs_key());
+    Some(Step::ResizeMapping { lv: s.lv.name.clone(), mapping: mapping.name.clone(), size: goal, key_file })
 }

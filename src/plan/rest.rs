@@ -4,11 +4,14 @@
 //! is another one by now, or where something else is mounted in its place, there is no command, because it would hit
 //! the wrong thing.
 
+use std::path::PathBuf;
+
 use super::decided::{Plan, PlannedFs};
 use super::step::Step;
 use crate::command::shell_word;
 use crate::filesystem::{FsKind, Place, Unfit};
-use crate::inventory::{Inventory, Mount};
+use crate::inventory::mapping::path_of;
+use crate::inventory::{DeviceNumber, Inventory, Mount};
 use crate::units::Bytes;
 
 /// What helps a file system that cannot grow as it is.
@@ -68,7 +71,7 @@ impl Plan {
     /// Another file system was made on the volume: the one planned for is no more.
     pub fn is_overwritten(&self, inventory: &Inventory) -> bool {
         let Some(fs) = self.fs.as_ref().filter(|_| self.is_its_volume(inventory)) else { return false };
-        let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
+        let device = self.device(inventory);
         let mount = inventory.mount_at(&fs.mount_point).filter(|mount| Some(mount.device) == device);
         mount.is_some_and(|mount| FsKind::from_name(&mount.fs_type) != Some(fs.kind))
     }
@@ -82,7 +85,7 @@ impl Plan {
     /// Something else is at the file system's place, or has the name by which the command would look for it.
     fn is_displaced(&self, inventory: &Inventory) -> bool {
         let Some(fs) = &self.fs else { return false };
-        let device = inventory.lv(&self.lv).and_then(|lv| lv.device);
+        let device = self.device(inventory);
         let another =
             |mount: &Mount| Some(mount.device) != device || FsKind::from_name(&mount.fs_type) != Some(fs.kind);
         let stray = inventory.filesystem_of(&self.lv, &fs.mount_point).is_some_and(|fs| fs.stray_name.is_some());
@@ -104,20 +107,28 @@ impl Plan {
         if let Some(aid) = self.new_table(inventory) {
             return aid;
         }
-        let path = self.lv.dm_path();
+        let path = self.path();
         let path = path.to_string_lossy();
         let (device, point) = (shell_word(&path), shell_word(mount_point.as_str()));
         let (umount, mount) = (format!("umount {point}"), format!("mount {device} {point}"));
         let check = kind.about().check.as_ref().map(|check| (check.command)(&path).to_string());
-        let device_number = inventory.lv(&self.lv).and_then(|lv| lv.device);
+        let device_number = self.device(inventory);
         let fs = inventory.filesystem_at(mount_point).filter(|fs| Some(fs.mount.device) == device_number);
-        let Some(fs) = fs else { return Aid::First(self.activation(inventory).into_iter().chain([mount]).collect()) };
+        let Some(fs) = fs else {
+            let opening = self.opening().filter(|_| inventory.mapping_on(&self.lv).is_none());
+            return Aid::First(self.activation(inventory).into_iter().chain(opening).chain([mount]).collect());
+        };
         let is_root = mount_point.as_str() == "/";
         if self.is_too_coarse(inventory) {
             let Some(reduce) = self.reduction(inventory) else { return Aid::Instead(vec![]) };
-            let all = [umount, reduce].into_iter().chain(check).chain([mount]);
             // What cannot be unmounted is at least no larger on disk than it was.
-            return Aid::Instead(all.skip(usize::from(is_root)).take(if is_root { 1 } else { 4 }).collect());
+            if is_root {
+                return Aid::Instead(vec![reduce]);
+            }
+            let open = self.opening();
+            let close = open.as_ref().and_then(|_| self.closing());
+            let around = [umount].into_iter().chain(close).chain([reduce]).chain(open);
+            return Aid::Instead(around.chain(check).chain([mount]).collect());
         }
         let unfit = fs.superblock.as_ref().and_then(|superblock| superblock.facts().unfit());
         let has_errors = kind.about().error_counter.is_some() && fs.errors.is_some_and(|errors| errors > 0);
@@ -176,11 +187,38 @@ impl Plan {
         matches!((bears, now), (Some(bears), Some(now)) if now > bears)
     }
 
+    /// The device that its file system is mounted from.
+    fn device(&self, inventory: &Inventory) -> Option<DeviceNumber> {
+        inventory.lv(&self.lv).and_then(|lv| inventory.device_of_file_system(lv))
+    }
+
+    /// The path of that device, also while it is not there.
+    fn path(&self) -> PathBuf {
+        self.mapping().map_or_else(|| self.lv.dm_path(), path_of)
+    }
+
+    fn mapping(&self) -> Option<&str> {
+        self.fs.as_ref()?.mapping.as_deref()
+    }
+
+    fn opening(&self) -> Option<String> {
+        let device = self.lv.dm_path();
+        Some(format!("cryptsetup open {} {}", shell_word(&device.to_string_lossy()), shell_word(self.mapping()?)))
+    }
+
+    fn closing(&self) -> Option<String> {
+        Some(format!("cryptsetup close {}", shell_word(self.mapping()?)))
+    }
+
     /// Back to the size before, if the file system does not reach further.
     fn reduction(&self, inventory: &Inventory) -> Option<String> {
         let before = self.before.bytes(self.extent_size);
         let size = inventory.filesystem_at(&self.fs.as_ref()?.mount_point)?.size()?;
-        (size <= before)
+        let room = inventory.mapping_on(&self.lv).map_or(before, |mapping| mapping.room_on(before));
+        // What cannot be closed first must not be larger than its volume.
+        let is_larger = inventory.mapping_on(&self.lv).is_some_and(|mapping| mapping.size > room);
+        let is_root = self.fs.as_ref()?.mount_point.as_str() == "/";
+        (size <= room && !(is_root && is_larger))
             .then(|| format!("lvm lvreduce -y -l {} -- {}", self.before.0, shell_word(&self.lv.to_string())))
     }
 

@@ -58,7 +58,11 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     };
 
     // Somebody extended the volume and not the file system: what is there already may be enough.
-    let growable = fs.size().map_or(Bytes::ZERO, |size| volume.saturating_sub(size));
+    let room = s.inventory.room_for_file_system(&s.lv.name).unwrap_or(volume);
+    if let Some(mapping) = s.inventory.mapping_on(&s.lv.name) {
+        lines.push(format!("{room} of it for the mapping {}, which is {}", mapping.name, mapping.size));
+    }
+    let growable = fs.size().map_or(Bytes::ZERO, |size| room.saturating_sub(size));
     if growable > fs.slack() && growable >= missing {
         if let Some(refusal) = limit::past_end_of_file_system(&ground, fs) {
             return Err(refusal);
@@ -80,7 +84,8 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
 /// The kernel would not resize it to so little.
 fn too_small(s: &Subject<'_>, fs: &FileSystem, after: Bytes) -> Result<(), Refusal> {
     let least = fs.superblock.as_ref().map_or(Bytes::ZERO, |superblock| superblock.facts().least());
-    if after >= least {
+    let room = s.inventory.mapping_on(&s.lv.name).map_or(after, |mapping| mapping.room_on(after));
+    if room >= least {
         return Ok(());
     }
     let volume = s.lv.size.unwrap_or(Bytes::ZERO);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Tool};
 use crate::filesystem::{AtRest, FsKind, Place};
+use crate::inventory::mapping::path_of;
 use crate::inventory::{FileSystem, Inventory};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents};
@@ -56,6 +57,18 @@ pub enum Step {
         /// Their size afterwards, whole extents.
         size: Bytes,
     },
+    /// Make the mapping of dm-crypt as large as its volume, at least so large.
+    ResizeMapping {
+        /// The volume.
+        lv: LvRef,
+        /// Its name in `/dev/mapper`.
+        mapping: String,
+        /// Its size afterwards.
+        size: Bytes,
+        /// What opens the volume, where the kernel has the volume key in its keyring.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_file: Option<PathBuf>,
+    },
     /// The kernel has counted no error on the file system.
     CheckFilesystem {
         /// Of which kind; XFS shuts itself down on an error and has no counter.
@@ -71,6 +84,9 @@ pub enum Step {
         lv: LvRef,
         /// Where it is mounted.
         mount_point: MountPoint,
+        /// The mapping on the volume that it is on, if it is on one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mapping: Option<String>,
         /// Of a btrfs, the number it has given its device.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         device_id: Option<u64>,
@@ -91,10 +107,11 @@ pub enum Step {
 
 impl Step {
     /// All labels that [`Step::as_str`] gives.
-    pub const LABELS: [&str; 6] = [
+    pub const LABELS: [&str; 7] = [
         "backup_metadata",
         "extend_lv",
         "extend_pool_metadata",
+        "resize_mapping",
         "check_filesystem",
         "check_unmounted",
         "grow_filesystem",
@@ -106,6 +123,7 @@ impl Step {
             Step::BackupMetadata { .. } => "backup_metadata",
             Step::ExtendLv { .. } => "extend_lv",
             Step::ExtendPoolMetadata { .. } => "extend_pool_metadata",
+            Step::ResizeMapping { .. } => "resize_mapping",
             Step::CheckFilesystem { .. } => "check_filesystem",
             Step::CheckUnmounted { .. } => "check_unmounted",
             Step::GrowFilesystem { .. } => "grow_filesystem",
@@ -134,13 +152,19 @@ impl Step {
             Step::ExtendPoolMetadata { lv, size } => {
                 Some(lvextend(vec!["--poolmetadatasize".to_owned(), format!("{}b", size.0)], lv, &[]))
             }
+            Step::ResizeMapping { mapping, key_file, .. } => {
+                let key_file = key_file.as_ref().map(|file| file.to_string_lossy().into_owned());
+                let key = key_file.map(|file| ["--key-file".to_owned(), file]).into_iter().flatten();
+                let name = ["--".to_owned(), mapping.clone()];
+                Some(Command::mutating(Tool::Cryptsetup, ["resize".to_owned()].into_iter().chain(key).chain(name)))
+            }
             Step::CheckFilesystem { .. } => None,
             Step::CheckUnmounted { kind, lv, .. } => {
                 kind.about().check.as_ref().map(|check| (check.command)(&lv.dm_path().to_string_lossy()))
             }
             // None is given a size: each then grows to the end of the volume.
-            Step::GrowFilesystem { kind, lv, mount_point, device_id } => {
-                let device = lv.dm_path();
+            Step::GrowFilesystem { kind, lv, mount_point, mapping, device_id } => {
+                let device = mapping.as_deref().map_or_else(|| lv.dm_path(), path_of);
                 let place = Place { device: &device.to_string_lossy(), mount_point, device_id: *device_id };
                 Some((kind.about().grow)(place))
             }
@@ -152,9 +176,8 @@ impl Step {
     /// what grows it would find nothing to do. `None` where that command cannot be given the label.
     pub fn command_for(&self, inventory: &Inventory) -> Option<Command> {
         let Some((rewrite, lv, mount_point)) = self.rewrites_copies() else { return self.command() };
-        let volume = inventory.lv(lv).and_then(|lv| lv.size);
         let fs = inventory.filesystem_at(mount_point);
-        let fills = fs.zip(volume).and_then(|(fs, volume)| fs.fills(volume));
+        let fills = fs.zip(inventory.room_for_file_system(lv)).and_then(|(fs, room)| fs.fills(room));
         match fs.and_then(|fs| fs.outdated_copies.as_deref()).filter(|_| fills == Some(true)) {
             None => self.command(),
             Some(label) => rewrite(label, mount_point),
@@ -188,6 +211,12 @@ impl Step {
             Step::ExtendPoolMetadata { lv, size } => {
                 inventory.lv(lv).and_then(|lv| lv.metadata_size).is_some_and(|now| now >= *size)
             }
+            // The mapping that a look finds need not have the planned name: one that was opened anew has the whole size.
+            Step::ResizeMapping { lv, size, .. } => {
+                let goal = inventory.room_for_file_system(lv).map(|room| room.max(*size));
+                let now = inventory.mapping_on(lv).map(|mapping| mapping.size);
+                now.zip(goal).is_some_and(|(now, goal)| now >= goal)
+            }
             Step::CheckFilesystem { kind, mount_point } => {
                 let errors = inventory.filesystem_at(mount_point).map(|fs| fs.errors);
                 errors.is_some_and(|errors| kind.about().error_counter.is_none() || errors == Some(0))
@@ -197,9 +226,9 @@ impl Step {
                 at_rest(inventory, lv, mount_point).is_some_and(|at_rest| at_rest.checked_since)
             }
             Step::GrowFilesystem { lv, mount_point, .. } => {
-                let volume = inventory.lv(lv).and_then(|lv| lv.size);
+                let room = inventory.room_for_file_system(lv);
                 let fs = inventory.filesystem_of(lv, mount_point).filter(|fs| fs.outdated_copies.is_none());
-                matches!((volume, fs.as_ref().and_then(FileSystem::size)), (Some(volume), Some(fs)) if fs >= volume)
+                matches!((room, fs.as_ref().and_then(FileSystem::size)), (Some(room), Some(fs)) if fs >= room)
             }
         }
     }
@@ -209,9 +238,9 @@ impl Step {
     pub fn is_verified(&self, inventory: &Inventory) -> bool {
         match self {
             Step::GrowFilesystem { lv, mount_point, .. } => {
-                let volume = inventory.lv(lv).and_then(|lv| lv.size);
+                let room = inventory.room_for_file_system(lv);
                 let fs = inventory.filesystem_of(lv, mount_point).filter(|fs| fs.outdated_copies.is_none());
-                matches!((volume, fs), (Some(volume), Some(fs)) if fs.fills(volume) == Some(true))
+                matches!((room, fs), (Some(room), Some(fs)) if fs.fills(room) == Some(true))
             }
             Step::CheckUnmounted { lv, mount_point, .. } => {
                 at_rest(inventory, lv, mount_point).is_some_and(|at_rest| at_rest.checked)
@@ -254,6 +283,9 @@ impl fmt::Display for Step {
                 if pvs.is_empty() { Ok(()) } else { write!(f, " on {}", pvs.join(", ")) }
             }
             Step::ExtendPoolMetadata { lv, size } => write!(f, "extend the metadata of {lv} to {size}"),
+            Step::ResizeMapping { lv, mapping, size, .. } => {
+                write!(f, "resize the mapping {mapping} on {lv} to at least {size}")
+            }
             Step::CheckFilesystem { kind, mount_point } => {
                 write!(f, "check that the kernel counts no error on the {} at {mount_point}", kind.as_str())
             }
@@ -306,8 +338,22 @@ mod tests {
             shown(backup).as_deref(),
             Some("lvm vgcfgbackup --config global/wait_for_locks=1 -f '/s/a b.vg' -- my-vg")
         );
-        let grow =
-            |kind| Step::GrowFilesystem { kind, lv: lv.clone(), mount_point: mount_point.clone(), device_id: Some(2) };
+        let grow_on = |kind, mapping| Step::GrowFilesystem {
+            kind,
+            lv: lv.clone(),
+            mount_point: mount_point.clone(),
+            mapping,
+            device_id: Some(2),
+        };
+        let grow = |kind| grow_on(kind, None);
+        let crypt = "data crypt".to_owned();
+        let on_crypt = grow_on(FsKind::Ext, Some(crypt.clone()));
+        assert_eq!(shown(on_crypt).as_deref(), Some("resize2fs '/dev/mapper/data crypt'"));
+        let resize =
+            |key_file| Step::ResizeMapping { lv: lv.clone(), mapping: crypt.clone(), size: Bytes(1), key_file };
+        assert_eq!(shown(resize(None)).as_deref(), Some("cryptsetup resize -- 'data crypt'"));
+        let with_key = Some("cryptsetup resize --key-file /k/data.key -- 'data crypt'");
+        assert_eq!(shown(resize(Some("/k/data.key".into()))).as_deref(), with_key);
         let ext4 = grow(FsKind::Ext);
         assert_eq!(shown(ext4).as_deref(), Some("resize2fs /dev/mapper/my--vg-data_lv"));
         let xfs = grow(FsKind::Xfs);

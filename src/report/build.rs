@@ -114,12 +114,12 @@ fn filesystem(facts: &Facts<'_>, since: Option<&Since<'_>>, lv: &Lv, fs: &FileSy
         per_day: whole(&rate),
         until_full: Until::at_rate(avail, &rate),
         until_out_of_room: grows.then(|| Until::at_rate(room, &rate)),
-        health: filesystem_health(fs, lv),
+        health: filesystem_health(fs, facts.inventory.room_for_file_system(&lv.name)),
         history,
     }
 }
 
-fn filesystem_health(fs: &FileSystem, lv: &Lv) -> String {
+fn filesystem_health(fs: &FileSystem, room: Option<Bytes>) -> String {
     let mut said = Vec::new();
     if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
         said.push(format!("{errors} errors"));
@@ -130,7 +130,7 @@ fn filesystem_health(fs: &FileSystem, lv: &Lv) -> String {
     if fs.usage.is_none() {
         said.push("does not answer".to_owned());
     }
-    if lv.size.is_some_and(|size| fs.fills(size) == Some(false)) {
+    if room.is_some_and(|room| fs.fills(room) == Some(false)) {
         said.push("smaller than its volume".to_owned());
     }
     in_order(said)

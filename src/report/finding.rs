@@ -121,7 +121,10 @@ fn missing_pvs(g: &FindingFacts<'_>) -> Vec<Finding> {
 fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (lv, fs) in snapshot::one_per_volume(g.facts.inventory) {
-        let (point, device) = (fs.mount.mount_point.as_str(), shell_word(&lv.name.dm_path().to_string_lossy()));
+        let (point, device) = (
+            fs.mount.mount_point.as_str(),
+            shell_word(&g.facts.inventory.path_of_file_system(&lv.name).to_string_lossy()),
+        );
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
             let sentence = format!("The kernel has counted {errors} errors on {point} since its last check.");
@@ -538,14 +541,21 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
     };
     let found =
         snapshot::one_per_volume(g.facts.inventory).into_iter().filter(|(lv, _)| !busy(lv)).filter_map(|(lv, fs)| {
-            let size = lv.size?;
+            let size = g.facts.inventory.room_for_file_system(&lv.name)?;
             let rest = size.saturating_sub(fs.size()?);
             if fs.fills(size) != Some(false) {
                 return None;
             }
             let kind = fs.kind()?;
             let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
-            let command = Step::GrowFilesystem { kind, lv: name, mount_point, device_id }.command();
+            let mapping = g.facts.inventory.mapping_on(&lv.name);
+            let below = mapping.filter(|mapping| mapping.size < size).map(|mapping| {
+                let target = g.facts.config.target(&name).and_then(|target| target.file_system());
+                let key_file = target.and_then(|fs| fs.luks_key_file.clone()).filter(|_| mapping.needs_key());
+                Step::ResizeMapping { lv: name.clone(), mapping: mapping.name.clone(), size, key_file }.command()
+            });
+            let mapping = mapping.map(|mapping| mapping.name.clone());
+            let command = Step::GrowFilesystem { kind, lv: name, mount_point, mapping, device_id }.command();
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",
                 lv.name, fs.mount.fs_type
@@ -558,7 +568,7 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
                     sentence,
                     "Grow the file system; that is safe while it is mounted.",
                 )
-                .with(command.map(|command| command.to_string())),
+                .with(below.flatten().into_iter().chain(command).map(|command| command.to_string())),
             )
         });
     found.collect()

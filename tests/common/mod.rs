@@ -22,7 +22,7 @@ use lvm_autoscaler::command::Command;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::engine::{Ended, Pipeline, Shared};
 use lvm_autoscaler::host::Host;
-use lvm_autoscaler::host::sim::{self, Crash, Fault, Harm, Model, Sim};
+use lvm_autoscaler::host::sim::{self, Crash, Fault, Harm, Model, Sim, SimKeyFile, SimLuks};
 use lvm_autoscaler::journal::{Event, Journal, JournalError, Source, State};
 use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::name::LvRef;
@@ -181,7 +181,8 @@ impl World {
     pub(crate) fn fills(&self, name: &str) -> bool {
         self.sim.with(|model| {
             let lv = model.lv(name).expect("a volume");
-            lv.fs.as_ref().expect("a file system").size == lv.size()
+            let mapping = lv.luks.as_ref().map(|luks| luks.offset.0 + luks.size.0);
+            lv.fs.as_ref().expect("a file system").size == lv.room() && mapping.is_none_or(|end| end == lv.size().0)
         })
     }
 
@@ -196,10 +197,35 @@ impl World {
     }
 }
 
+/// The key file of what [`encrypt`] encrypts.
+pub(crate) const KEY_FILE: &str = "/etc/lvm-autoscaler/data.key";
+
+/// Puts LUKS between a volume and its file system.
+pub(crate) fn encrypt(model: &mut Model, name: &str, make: impl Fn(Bytes) -> SimLuks) {
+    model.key_files.insert(KEY_FILE.into(), SimKeyFile::default());
+    let lv = model.lv(name).expect("a volume");
+    let luks = make(lv.size());
+    let fs = lv.fs.as_mut().expect("a file system");
+    (fs.size, fs.first_size) = (luks.size, luks.size);
+    lv.luks = Some(luks);
+}
+
+/// LUKS2, with the volume key in the keyring.
+pub(crate) fn luks2(volume: Bytes) -> SimLuks {
+    SimLuks::luks2("data_crypt", volume, KEY_FILE)
+}
+
+/// LUKS1, which needs no key.
+pub(crate) fn luks1(volume: Bytes) -> SimLuks {
+    SimLuks::luks1("old crypt", volume)
+}
+
 /// What a person does at the machine.
 pub(crate) fn grow_by_hand(model: &mut Model, name: &str) {
     let lv = model.lv(name).expect("a volume");
     let size = lv.size();
+    lv.luks.iter_mut().for_each(|luks| luks.size = size.saturating_sub(luks.offset));
+    let size = lv.room();
     let fs = lv.fs.as_mut().expect("a file system");
     (fs.size, fs.size_in_copies) = (size, None);
 }

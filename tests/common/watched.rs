@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lvm_autoscaler::command::{Command, Tool};
 use lvm_autoscaler::host::sim::Sim;
-use lvm_autoscaler::host::{Host, Output, RunError};
+use lvm_autoscaler::host::{Host, KeyFileFacts, Output, RunError};
 use lvm_autoscaler::inventory::{Capability, DeviceNumber, Disk, Usage};
 use lvm_autoscaler::name::MountPoint;
 
@@ -79,6 +79,12 @@ impl Host for Watched {
     }
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
         self.sim.below(device)
+    }
+    fn holders(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        self.sim.holders(device)
+    }
+    fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts> {
+        self.sim.key_file(file)
     }
     fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
         self.sim.exclusive_operation(fsid)

@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
-use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimPool, SimVg};
-use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimKeyFile, SimLuks, SimLv, SimPool, SimVg};
+use lvm_autoscaler::host::{Focus, key, look};
 use lvm_autoscaler::inventory::{Capability, Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
 use lvm_autoscaler::plan::history::{Extension, Last, Open};
@@ -73,13 +73,35 @@ impl Case {
         (self.report)(&mut inventory);
         let named = resolve(&self.labels, &self.config, &OwnNames::new(["db1"]), &inventory)?;
         let target = self.config.target(&named).expect("resolve gives only targets");
-        plan(target, &inventory, &self.config, &self.history, epoch()).decision
+        let decide = |inventory: &Inventory| plan(target, inventory, &self.config, &self.history, epoch());
+        key::decide(&host, target, &self.config, &inventory, decide).decision
     }
 }
 
 fn read(config: &str) -> Config {
     let config = config::parse(config, Path::new("config.yaml")).expect("a config");
     Config { time_zone: jiff::tz::TimeZone::UTC, ..config }
+}
+
+/// LUKS2 lies below the file system, and a key file opens it.
+fn on_luks(case: &mut Case, change: impl Fn(&mut SimLuks)) {
+    encrypt(&mut case.model, "vg/data", |volume| {
+        let mut luks = luks2(volume);
+        change(&mut luks);
+        luks
+    });
+    fs_target(case).luks_key_file = Some(KEY_FILE.into());
+}
+
+fn key_file(case: &mut Case) -> &mut SimKeyFile {
+    case.model.key_files.get_mut(Path::new(KEY_FILE)).expect("there")
+}
+
+fn fs_target(case: &mut Case) -> &mut config::FileSystem {
+    match &mut case.target().what {
+        config::What::FileSystem(fs) => fs,
+        config::What::ThinPool { .. } => unreachable!("it is a file system"),
+    }
 }
 
 /// So many extensions of 2 GiB, the oldest a day ago but for a second.
@@ -266,6 +288,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::PvUnusable, |_| (), |c| c.vg().pvs[0].volume = Some("vg0-guest".into())),
     (Code::LvInactive, |_| (), |c| c.lv().active = false),
     (Code::LvSuspended, |_| (), |c| c.lv().suspended = true),
+    (Code::LvSuspended, |_| (), |c| on_luks(c, |luks| luks.suspended = true)),
     (Code::LvReadOnly, |_| (), |c| c.lv().read_only = true),
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).merging = Some(true)),
     (Code::LvBusy, |_| (), |c| c.report = |i| lvs(i).move_pv = Some("/dev/sdb".into())),
@@ -275,6 +298,13 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::LvUnhealthy, |_| (), |c| c.lv().health = "refresh needed".into()),
     (Code::LvUnhealthy, |c| { thin(c); }, |c| thin(c).health = "out_of_data".into()),
     (Code::SnapshotOrigin, |c| snapshot(c, "other"), |c| snapshot(c, "data")),
+    (Code::LuksUnsupported, |c| on_luks(c, |_| ()), |c| on_luks(c, |luks| luks.integrity = true)),
+    (Code::LuksUnsupported, |c| on_luks(c, |luks| *luks = luks1(gib(4))), |c| on_luks(c, |luks| luks.kind = "PLAIN".into())),
+    (Code::LuksUnsupported, |_| (), |c| on_luks(c, |luks| luks.segments = 2)),
+    (Code::LuksUnsupported, |_| (), |c| on_luks(c, |luks| luks.detached = true)),
+    (Code::LuksUnsupported, |_| (), |c| { on_luks(c, |_| ()); c.report = |i| i.mappings[0].alone = false; }),
+    (Code::LuksUnsupported, |c| c.model.missing_tools = vec![lvm_autoscaler::command::Tool::Cryptsetup], |c| { on_luks(c, |_| ()); c.model.missing_tools = vec![lvm_autoscaler::command::Tool::Cryptsetup]; }),
+    (Code::LuksUnsupported, |_| (), |c| { on_luks(c, |_| ()); c.model.missing_tools = vec![lvm_autoscaler::command::Tool::Dmsetup]; }),
     (Code::LayeredDevice, |c| c.lv().kind = "striped".into(), |c| c.lv().kind = "cache".into()),
     (Code::LayeredDevice, |_| (), |c| { c.fs().mounted = false; c.lv().holders = vec!["luks-data (dm-crypt)".into()]; }),
     (Code::LayeredDevice, |_| (), |c| { c.lv().fs = None; c.lv().is_swap = true; }),
@@ -285,6 +315,8 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::LayeredDevice, |_| (), |c| c.report = |i| lvs(i).layout = vec!["writecache".into()]),
     (Code::LayeredDevice, |c| { let lv = c.lv(); (lv.kind, lv.stripes) = ("raid0_meta".into(), 2); lv.home = vec!["/dev/sdb".into(), "/dev/sdc".into()]; }, |c| c.lv().kind = "vdo".into()),
     (Code::NotMounted, |_| (), |c| c.fs().mounted = false),
+    (Code::NotMounted, |_| (), |c| { on_luks(c, |_| ()); c.fs().mounted = false; }),
+    (Code::NotMounted, |_| (), |c| { on_luks(c, |_| ()); c.fs().mounted = false; fs_target(c).offline = config::Offline::Allow; }),
     (Code::DeviceMismatch, |_| (), |c| { c.fs().mount_point = "/old".parse().expect("a path"); c.model.lv("vg/other").and_then(|lv| lv.fs.as_mut()).expect("there").mount_point = "/data".parse().expect("a path"); }),
     (Code::DeviceMismatch, |_| (), |c| c.fs().hangs = true),
     (Code::DeviceMismatch, |c| c.fs().mounted_as = Some(lv("vg/data")), |c| c.fs().mounted_as = Some(lv("vg/other"))),
@@ -310,6 +342,11 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsNoOnlineGrowth, |c| btrfs(c, 1), |c| { btrfs(c, 1); c.fs().exclusive_operation = Some("balance paused".into()); }),
     (Code::FsNoOnlineGrowth, |_| (), |c| { btrfs(c, 1); c.report = |i| if let Superblock::Btrfs(btrfs) = superblock(i) { btrfs.is_seed = true } }),
     (Code::FsNoOnlineGrowth, |c| small_btrfs(c, 192), |c| small_btrfs(c, 188)),
+    (Code::LuksKey, |c| { on_luks(c, |luks| luks.keyring = false); fs_target(c).luks_key_file = None; }, |c| { on_luks(c, |_| ()); fs_target(c).luks_key_file = None; }),
+    (Code::LuksKey, |_| (), |c| { on_luks(c, |_| ()); c.model.key_files.clear(); }),
+    (Code::LuksKey, |_| (), |c| { on_luks(c, |_| ()); key_file(c).exposed = Some("/etc/lvm-autoscaler/data.key is open to others (mode 0644): chmod 600 /etc/lvm-autoscaler/data.key".into()); }),
+    (Code::LuksKey, |c| { on_luks(c, |_| ()); key_file(c).on = Some("vg/other".into()); }, |c| { on_luks(c, |_| ()); key_file(c).on = Some("vg/data".into()); }),
+    (Code::LuksKey, |_| (), |c| on_luks(c, |luks| luks.opened_by = Some("/etc/other.key".into()))),
     (Code::BelowThreshold, |c| use_threshold(c, 4096), |c| use_threshold(c, 0)),
     (Code::BelowThreshold, |c| { use_percent(c, 50); c.fs().inodes_used = 91; }, |c| { use_percent(c, 50); c.fs().inodes_used = 90; }),
     (Code::BelowThreshold, |c| xfs(c, gib(4)), |c| { xfs(c, gib(4)); use_percent(c, 50); c.fs().inodes_used = 99; }),

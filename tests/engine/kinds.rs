@@ -44,7 +44,7 @@ struct Kind {
 }
 
 impl Kind {
-    fn all() -> [Kind; 5] {
+    fn all() -> [Kind; 7] {
         let of = |name, lv, host: &str, config: &str, steps, prepare| {
             let (host, config) = (host.to_owned(), config.to_owned());
             Kind { name, lv, host, config, steps, prepare }
@@ -53,12 +53,17 @@ impl Kind {
         let unmount: fn(&mut Model) =
             |model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").mounted = false;
         let offline = CONFIG.replace("defaults: {", "defaults: { offline: allow,");
+        let with_key = CONFIG.replace("defaults: {", &format!("defaults: {{ luks_key_file: {KEY_FILE},"));
+        let on_luks2: fn(&mut Model) = |model| encrypt(model, "vg/data", luks2);
+        let on_luks1: fn(&mut Model) = |model| encrypt(model, "vg/media", luks1);
         let btrfs = HOST.replace("type: xfs", "type: btrfs");
         [
             of("ext4", "vg/data", HOST, CONFIG, &["vgcfgbackup", "lvextend", "resize2fs"], nothing),
             of("xfs", "vg/media", HOST, CONFIG, &["vgcfgbackup", "lvextend", "xfs_growfs"], nothing),
             of("btrfs", "vg/media", &btrfs, CONFIG, &["vgcfgbackup", "lvextend", "btrfs"], nothing),
             of("offline", "vg/data", HOST, &offline, &["vgcfgbackup", "e2fsck", "lvextend", "resize2fs"], unmount),
+            of("luks2", "vg/data", HOST, &with_key, &["vgcfgbackup", "lvextend", "cryptsetup", "resize2fs"], on_luks2),
+            of("luks1", "vg/media", HOST, CONFIG, &["vgcfgbackup", "lvextend", "cryptsetup", "xfs_growfs"], on_luks1),
             of("pool", "vg/pool", POOL_HOST, POOL_CONFIG, &["vgcfgbackup", "lvextend", "lvextend"], nothing),
         ]
     }
@@ -98,7 +103,13 @@ fn sizes(world: &World) -> String {
     world.sim.with(|model| {
         let size = |lv: &lvm_autoscaler::host::sim::SimLv| {
             let metadata = lv.thin_pool.as_ref().map(|pool| pool.metadata);
-            format!("{} {:?} {metadata:?} {:?}\n", lv.name, lv.extents, lv.fs.as_ref().map(|fs| fs.size))
+            format!(
+                "{} {:?} {metadata:?} {:?} {:?}\n",
+                lv.name,
+                lv.extents,
+                lv.room(),
+                lv.fs.as_ref().map(|fs| fs.size)
+            )
         };
         model.lvs.iter().map(size).collect()
     })
@@ -153,7 +164,7 @@ fn trouble_with_any_command_of_any_kind_of_plan_ends_well() {
             }
         }
     }
-    part::say(&format!("figures: {cases} troubles at the commands of 5 kinds of plans"));
+    part::say(&format!("figures: {cases} troubles at the commands of 7 kinds of plans"));
 }
 
 /// It is closed, and doing literally what it says opens it.

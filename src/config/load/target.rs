@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::check::check_absolute;
 use crate::config::file::{Wrong, wrong};
 use crate::config::limits::{Budget, LONGEST_BUDGET, PoolLimits, Window};
 use crate::config::locate::PathPart;
@@ -70,7 +71,7 @@ fn merge(own: raw::Target, defaults: &raw::Target, inherited: &mut Vec<&'static 
     merged! {
         threshold_percent inode_threshold_percent data_threshold_percent metadata_threshold_percent
         min_increment max_increment max_size cooldown breaker_failures window mode offline filesystem_check
-        allow_large_xfs_growth max_overprovision min_pool_free_data min_pool_free_metadata
+        allow_large_xfs_growth luks_key_file max_overprovision min_pool_free_data min_pool_free_metadata
     }
 }
 
@@ -137,6 +138,7 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
         ("offline", raw.offline.is_some()),
         ("filesystem_check", raw.filesystem_check.is_some()),
         ("allow_large_xfs_growth", raw.allow_large_xfs_growth.is_some()),
+        ("luks_key_file", raw.luks_key_file.is_some()),
         ("max_overprovision", raw.max_overprovision.is_some()),
         ("min_pool_free_data", raw.min_pool_free_data.is_some()),
         ("min_pool_free_metadata", raw.min_pool_free_metadata.is_some()),
@@ -159,6 +161,9 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
     let Some(mount_point) = raw.mount_point.clone() else {
         return wrong(places.target, "mount_point is missing, expected an absolute path such as /data");
     };
+    if let Some(file) = &raw.luks_key_file {
+        check_absolute(file, &places.of("luks_key_file"))?;
+    }
     let unset = PoolLimits::default();
     let fs = FileSystem {
         mount_point,
@@ -166,6 +171,7 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
         offline: raw.offline.unwrap_or_default(),
         check: raw.filesystem_check.unwrap_or_default(),
         allow_large_xfs_growth: raw.allow_large_xfs_growth.unwrap_or(false),
+        luks_key_file: raw.luks_key_file.clone(),
         pool: PoolLimits {
             max_overprovision: raw.max_overprovision.unwrap_or(unset.max_overprovision),
             min_free_data: raw.min_pool_free_data.unwrap_or(unset.min_free_data),

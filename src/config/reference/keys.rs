@@ -147,6 +147,8 @@ keys! {
             "whether `e2fsck` runs before such a growth; a mounted file system is never checked";
         "monitor.targets[].allow_large_xfs_growth" "`true` or `false`" Is("false") "true"
             "let an XFS grow beyond 4,000 allocation groups, which makes it slow";
+        "monitor.targets[].luks_key_file" "an absolute path" Means("none") "/etc/lvm-autoscaler/data.key"
+            "a key file that opens the LUKS volume below the file system; needed if `cryptsetup status` shows `key location: keyring`, as it does for LUKS2. Only root may be able to read it, and it must not be on the file system of a target";
         "monitor.targets[].max_overprovision" "a number, 1 to 1000" Is("1") "1.5"
             "for a volume in a thin pool: the virtual sizes of all its volumes, as a multiple of the pool's data";
         "monitor.targets[].min_pool_free_data" "a percentage, 0% to 99%" Is("20%") "10%"

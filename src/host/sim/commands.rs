@@ -3,9 +3,11 @@
 
 use serde_json::{Value, json};
 
+use super::luks;
 use super::model::{FIRST_EXTENT, Model, SimFs, SimLv, SimPv, SimVg};
 use crate::command::{Command, Tool};
 use crate::host::Output;
+use crate::inventory::DeviceNumber;
 use crate::units::{Bytes, Extents};
 
 /// Runs a command on the model.
@@ -39,6 +41,12 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
             let tags: Vec<String> = model.cling_tag_list.iter().map(|tag| format!("\"@{tag}\"")).collect();
             succeeds(format!("cling_tag_list=[{}]\n", tags.join(",")))
         }
+        (Tool::Dmsetup, ["table", "--target", "crypt"]) => luks::tables(model),
+        (Tool::Cryptsetup, ["open", "--test-passphrase", "--key-file", file, "--", device]) => {
+            luks::test_key(model, file, device)
+        }
+        (Tool::Cryptsetup, ["resize", "--key-file", file, "--", name]) => luks::resize(model, name, Some(file), false),
+        (Tool::Cryptsetup, ["resize", "--", name]) => luks::resize(model, name, None, false),
         (Tool::Rmdir, ["--", path]) => fails(1, format!("rmdir: failed to remove '{path}': File name too long")),
         (Tool::Lvm, ["systemid", ..]) => succeeds(format!("  system ID: {}\n", model.system_id)),
         (Tool::Lvm, ["lvmconfig", .., "activation/thin_pool_autoextend_threshold"]) => {
@@ -278,7 +286,11 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
         None => String::new(),
     };
     let metadata_percent = pool.map_or(String::new(), |pool| percent(pool.metadata_used.0, metadata_size.unwrap_or(1)));
-    let open = lv.is_open || lv.is_swap || !lv.holders.is_empty() || lv.fs.as_ref().is_some_and(|fs| fs.mounted);
+    let open = lv.is_open
+        || lv.mapping().is_some()
+        || lv.is_swap
+        || !lv.holders.is_empty()
+        || lv.fs.as_ref().is_some_and(|fs| fs.mounted);
     let role = match (&lv.origin, is_origin) {
         _ if pool.is_some() => "private",
         (Some(_), _) => "public,snapshot,thicksnapshot",
@@ -445,8 +457,11 @@ fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
 }
 
 fn blkid(model: &Model, device: &str) -> Output {
-    let by_number = |lv: &&SimLv| device.strip_prefix("/dev/block/") == Some(lv.device().to_string().as_str());
-    let fs = model.lvs.iter().find(by_number).and_then(|lv| lv.fs.as_ref());
+    let is = |number: DeviceNumber| device.strip_prefix("/dev/block/") == Some(number.to_string().as_str());
+    if model.lvs.iter().any(|lv| lv.luks.as_ref().is_some_and(|luks| !luks.detached) && is(lv.device())) {
+        return succeeds("crypto_LUKS\n");
+    }
+    let fs = model.lvs.iter().find(|lv| is(lv.upper_device())).and_then(|lv| lv.fs.as_ref());
     match fs.map(|fs| fs.signature.as_ref().unwrap_or(&fs.kind)).filter(|signature| !signature.is_empty()) {
         Some(signature) => succeeds(format!("{signature}\n")),
         None => fails(2, ""),
@@ -454,9 +469,9 @@ fn blkid(model: &Model, device: &str) -> Output {
 }
 
 fn resize2fs(model: &mut Model, device: &str) -> Output {
-    let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == device);
+    let found = model.lvs.iter_mut().find(|lv| lv.upper_path().to_string_lossy() == device);
     let Some(lv) = found else { return fails(1, format!("open: No such file or directory while opening {device}")) };
-    let size = lv.size();
+    let size = lv.room();
     let Some(fs) = lv.fs.as_mut() else { return fails(1, "resize2fs: Bad magic number in super-block") };
     if !fs.is_ext() {
         return fails(1, "resize2fs: Bad magic number in super-block while trying to open the device");
@@ -480,7 +495,7 @@ fn resize2fs(model: &mut Model, device: &str) -> Output {
 }
 
 pub(super) fn e2fsck(model: &mut Model, device: &str) -> Output {
-    let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == device);
+    let found = model.lvs.iter_mut().find(|lv| lv.upper_path().to_string_lossy() == device);
     let Some(lv) = found else {
         return fails(8, format!("e2fsck: No such file or directory while trying to open {device}"));
     };
@@ -504,7 +519,7 @@ fn btrfs_resize(model: &mut Model, mount_point: &str) -> Output {
     let mounted =
         |lv: &&mut SimLv| lv.fs.as_ref().is_some_and(|fs| fs.mounted && fs.mount_point.as_str() == mount_point);
     let found = model.lvs.iter_mut().find(mounted);
-    let Some((size, fs)) = found.and_then(|lv| Some((lv.size(), lv.fs.as_mut().filter(|fs| fs.kind == "btrfs")?)))
+    let Some((size, fs)) = found.and_then(|lv| Some((lv.room(), lv.fs.as_mut().filter(|fs| fs.kind == "btrfs")?)))
     else {
         return fails(1, format!("ERROR: not a btrfs filesystem: {mount_point}"));
     };
@@ -521,7 +536,7 @@ fn xfs_growfs(model: &mut Model, mount_point: &str) -> Output {
     // The last one mounted there grows to the size of whatever has the name now by which the first was mounted.
     let found = model.lvs.iter().find_map(|lv| Some((lv, lv.fs.as_ref().filter(|fs| is_mounted(fs))?)));
     let source = found.map(|(lv, fs)| fs.mounted_as.as_ref().unwrap_or(&lv.name));
-    let size = source.and_then(|source| Some(model.lvs.iter().find(|lv| lv.name == *source)?.size()));
+    let size = source.and_then(|source| Some(model.lvs.iter().find(|lv| lv.name == *source)?.room()));
     let Some(size) = size else { return not_mounted() };
     match model.lvs.iter_mut().filter_map(|lv| lv.fs.as_mut()).rfind(|fs| is_mounted(fs)) {
         Some(fs) if fs.kind == "xfs" && fs.read_only => {

@@ -198,6 +198,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
         holders: vec![],
         is_swap: false,
         is_open: false,
+        luks: None,
         fs: lv.filesystem.map(|fs| filesystem(fs, size)),
         name,
     };

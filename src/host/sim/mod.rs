@@ -7,6 +7,7 @@
 mod commands;
 mod fault;
 mod file;
+mod luks;
 mod model;
 mod person;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Host, Output, RunError};
+use super::{Host, KeyFileFacts, Output, RunError};
 use crate::command::{Command, Tool};
 use crate::filesystem;
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage, mounts};
@@ -25,7 +26,7 @@ use crate::name::MountPoint;
 use crate::plan::Moment;
 pub use fault::{Crash, Fault, Harm};
 pub use file::{SimError, load, parse};
-pub use model::{Model, SimFs, SimLv, SimPool, SimPv, SimVg};
+pub use model::{Model, SimFs, SimKeyFile, SimLuks, SimLv, SimPool, SimPv, SimVg};
 
 /// Longer than a look after a command is repeated.
 const LEFT_BEHIND: u32 = 10;
@@ -160,7 +161,7 @@ impl Sim {
 
 /// The number of a mount.
 fn number(lv: &SimLv, fs: &SimFs) -> DeviceNumber {
-    let own = lv.device();
+    let own = lv.upper_device();
     if fs.kind == "btrfs" { DeviceNumber { major: 0, minor: 40 + own.minor } } else { own }
 }
 
@@ -249,7 +250,7 @@ impl Host for Sim {
                 let by = if fs.by_backup { ",sb=131072" } else { "" };
                 let point = mounts::escape(&fs.mount_point.to_string());
                 let device = number(lv, fs);
-                let source = fs.mounted_as.as_ref().unwrap_or(&lv.name).dm_path();
+                let source = fs.mounted_as.as_ref().map_or_else(|| lv.upper_path(), |name| name.dm_path());
                 let source = mounts::escape(&source.to_string_lossy());
                 text.push_str(&format!(
                     "{} 1 {device} / {point} {options} - {} {source} {options}{by}\n",
@@ -279,6 +280,9 @@ impl Host for Sim {
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.with(|model| {
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            if let Some(luks) = lv.luks.as_ref().filter(|_| device == lv.device()) {
+                return Ok(luks.head());
+            }
             Ok(lv.fs.as_ref().and_then(SimFs::superblock).map_or(vec![0; filesystem::LENGTH], |sb| sb.facts().render()))
         })
     }
@@ -312,7 +316,8 @@ impl Host for Sim {
         let node = |lv: &SimLv| DeviceNumber { minor: lv.stale_minor.unwrap_or(lv.minor), ..lv.device() };
         self.with(|model| {
             let volume = model.lvs.iter().find(|lv| lv.name.dm_path() == path).map(node);
-            volume.or_else(|| model.disk_number(path.to_str()?))
+            let mapped = model.lvs.iter().find(|lv| lv.mapping().is_some() && lv.upper_path() == path);
+            volume.or_else(|| mapped.map(SimLv::upper_device)).or_else(|| model.disk_number(path.to_str()?))
         })
     }
 
@@ -320,9 +325,25 @@ impl Host for Sim {
         self.with(|model| model.disk(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
     }
 
-    /// Here nothing lies on a volume but its file system.
-    fn below(&self, _: DeviceNumber) -> Vec<DeviceNumber> {
-        vec![]
+    /// Here nothing lies on a volume but its file system, or its mapping.
+    fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        let below = |lv: &SimLv| lv.mapping().filter(|_| device != lv.device()).map(|_| lv.device());
+        self.with(|model| model.lv_by_device(device).and_then(below).into_iter().collect())
+    }
+
+    fn holders(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        let above = |lv: &SimLv| lv.mapping().filter(|_| device == lv.device()).map(|_| lv.upper_device());
+        self.with(|model| model.lv_by_device(device).and_then(above).into_iter().collect())
+    }
+
+    fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts> {
+        self.with(|model| {
+            let found = model.key_files.get(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let on = model.mounted().find(|(lv, _)| Some(lv.name.to_string()) == found.on);
+            // The root of a host is on no volume here.
+            let mount = on.map_or(DeviceNumber { major: 0, minor: 1 }, |(lv, fs)| number(lv, fs));
+            Ok(KeyFileFacts { exposed: found.exposed.clone(), mount })
+        })
     }
 
     fn exclusive_operation(&self, _: &str) -> io::Result<String> {
@@ -349,8 +370,14 @@ impl Host for Sim {
         self.ask("mapped", |model| {
             let lv = model.lv_by_device(device).filter(|lv| lv.active);
             let lv = lv.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let (read_only, block_size) = (lv.read_only, lv.block_size);
+            if let Some(luks) = lv.mapping().filter(|_| device != lv.device()) {
+                let (name, uuid, size, suspended) = (luks.name.clone(), luks.uuid(), luks.size, luks.suspended);
+                return Ok(Mapped { name, uuid, size, suspended, read_only, block_size });
+            }
             let (uuid, size) = (commands::mapped_uuid(lv), lv.mapped.unwrap_or(lv.size()));
-            Ok(Mapped { uuid, size, suspended: lv.suspended, read_only: lv.read_only, block_size: lv.block_size })
+            let name = lv.name.dm_path().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            Ok(Mapped { name, uuid, size, suspended: lv.suspended, read_only, block_size })
         })
     }
 

@@ -24,6 +24,8 @@ pub struct Model {
     pub lvs: Vec<SimLv>,
     /// Files that commands wrote, and their sizes.
     pub files: BTreeMap<PathBuf, u64>,
+    /// Key files.
+    pub key_files: BTreeMap<PathBuf, SimKeyFile>,
     /// Its LVM system ID, empty: none.
     pub system_id: String,
     /// `activation/thin_pool_autoextend_threshold` of its lvm.conf.
@@ -148,7 +150,45 @@ pub struct SimLv {
     pub is_swap: bool,
     /// Somebody has it open who did not mount it.
     pub is_open: bool,
+    /// It is LUKS, and the file system is on the mapping.
+    pub luks: Option<SimLuks>,
     pub fs: Option<SimFs>,
+}
+
+/// LUKS on a volume.
+#[derive(Debug, Clone)]
+pub struct SimLuks {
+    /// The name of the mapping.
+    pub name: String,
+    /// `LUKS1`, `LUKS2`, `PLAIN`, ...
+    pub kind: String,
+    /// How large the mapping is.
+    pub size: Bytes,
+    /// Where the data begin.
+    pub offset: Bytes,
+    /// How many segments it has.
+    pub segments: u64,
+    /// It has integrity tags.
+    pub integrity: bool,
+    /// The volume key is in the keyring.
+    pub keyring: bool,
+    /// The key file that opens it.
+    pub opened_by: Option<PathBuf>,
+    /// Suspended, as after `cryptsetup luksSuspend`.
+    pub suspended: bool,
+    /// The header is not on the volume.
+    pub detached: bool,
+    /// Whether the mapping is there.
+    pub open: bool,
+}
+
+/// A key file.
+#[derive(Debug, Clone, Default)]
+pub struct SimKeyFile {
+    /// Who else can read it.
+    pub exposed: Option<String>,
+    /// The volume whose file system it is on.
+    pub on: Option<String>,
 }
 
 /// What is special to a thin pool.
@@ -237,6 +277,7 @@ impl Model {
             vgs: vec![],
             lvs: vec![],
             files: BTreeMap::new(),
+            key_files: BTreeMap::new(),
             system_id: String::new(),
             autoextend_threshold: 100,
             cling_tag_list: vec![],
@@ -258,7 +299,7 @@ impl Model {
     }
 
     pub(super) fn lv_by_device(&self, device: DeviceNumber) -> Option<&SimLv> {
-        self.lvs.iter().find(|lv| lv.active && lv.device() == device)
+        self.lvs.iter().find(|lv| lv.active && (lv.device() == device || lv.upper_device() == device))
     }
 
     /// Disks are numbered as they are listed.

@@ -1,6 +1,7 @@
 //! A person at the simulated host, who pastes the commands that are named to people into a root shell.
 
 use super::commands::{e2fsck, fails, on_volume, run, succeeds};
+use super::luks;
 use super::model::{Model, SimFs};
 use crate::command::{Command, Tool};
 use crate::host::Output;
@@ -22,7 +23,7 @@ pub(super) fn paste(model: &mut Model, line: &str) -> Output {
             succeeds("")
         }
         ["mount", device, point] => {
-            let found = model.lvs.iter_mut().find(|lv| lv.active && lv.name.dm_path().to_string_lossy() == *device);
+            let found = model.lvs.iter_mut().find(|lv| lv.active && lv.upper_path().to_string_lossy() == *device);
             match (found.and_then(|lv| lv.fs.as_mut()), point.parse()) {
                 (Some(fs), Ok(point)) => {
                     (fs.mounted, fs.mount_point, fs.checked, fs.mounted_as) = (true, point, false, None);
@@ -31,6 +32,9 @@ pub(super) fn paste(model: &mut Model, line: &str) -> Output {
                 _ => fails(32, format!("mount: {point}: {device} cannot be mounted")),
             }
         }
+        ["cryptsetup", "resize", "--", name] => luks::resize(model, name, None, true),
+        ["cryptsetup", "open", device, name] => luks::open(model, device, name),
+        ["cryptsetup", "close", name] => luks::close(model, name),
         ["fsfreeze", "-u", point] => {
             file_systems(model).filter(|fs| fs.mount_point.as_str() == *point).for_each(|fs| fs.frozen = false);
             succeeds("")
@@ -42,7 +46,7 @@ pub(super) fn paste(model: &mut Model, line: &str) -> Output {
         }
         // Without -p it mends all, and a person says yes.
         ["e2fsck", "-f", device] => {
-            let found = model.lvs.iter_mut().find(|lv| lv.name.dm_path().to_string_lossy() == *device);
+            let found = model.lvs.iter_mut().find(|lv| lv.upper_path().to_string_lossy() == *device);
             found.and_then(|lv| lv.fs.as_mut()).into_iter().for_each(|fs| fs.broken = false);
             e2fsck(model, device)
         }

@@ -1,6 +1,8 @@
 //! Whether the right file system is there, sound, and full enough.
 
-use super::subject::{Subject, Verdict, refuse_if, require};
+use std::path::Path;
+
+use super::subject::{Subject, Verdict, missing, refuse_if, require};
 use crate::command::{Tool, shell_word};
 use crate::config::{FilesystemCheck, Offline, What};
 use crate::filesystem::{FsKind, Unfit};
@@ -14,15 +16,26 @@ pub(super) fn not_mounted(s: &Subject<'_>) -> Verdict {
     if !mounted && allowed {
         return unmounted(s, point);
     }
-    refuse_if(!mounted, || format!("nothing is mounted at {point}: mount {} there, or correct mount_point", s.lv.name))
+    let what =
+        s.inventory.mapping_on(&s.lv.name).map_or_else(|| s.lv.name.to_string(), |mapping| shown(&mapping.path()));
+    refuse_if(!mounted, || format!("nothing is mounted at {point}: mount {what} there, or correct mount_point"))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// What is mounted nowhere may grow if nobody at all has it open, in no other mount namespace either.
 fn unmounted(s: &Subject<'_>, point: &MountPoint) -> Verdict {
     let (name, device) = (&s.lv.name, &s.lv.dm_path);
-    if let Some(elsewhere) = s.inventory.mounts.iter().find(|mount| Some(mount.device) == s.lv.device) {
+    let of_file_system = s.inventory.device_of_file_system(s.lv);
+    if let Some(elsewhere) = s.inventory.mounts.iter().find(|mount| Some(mount.device) == of_file_system) {
         let elsewhere = &elsewhere.mount_point;
         return Verdict::Refuse(format!("{name} is mounted at {elsewhere}, not at {point}: correct mount_point"));
+    }
+    if let Some(mapping) = s.inventory.mapping_on(name) {
+        let path = shown(&mapping.path());
+        return Verdict::Refuse(format!("what is in LUKS grows only while it is mounted: mount {path} at {point}"));
     }
     let Some(fs) = s.fs else {
         return Verdict::Refuse(format!(
@@ -50,7 +63,7 @@ fn unmounted(s: &Subject<'_>, point: &MountPoint) -> Verdict {
 pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
     let Some(point) = s.target.mount_point() else { return Verdict::NotAsked };
     let Some(mount) = s.inventory.mount_at(point) else { return stray_name(s).unwrap_or(Verdict::NotAsked) };
-    let Some(device) = s.lv.device else {
+    let Some(device) = s.inventory.device_of_file_system(s.lv) else {
         return Verdict::Refuse(format!("LVM did not say which device {} is: look at it with lvs", s.lv.name));
     };
     if mount.device != device {
@@ -129,18 +142,13 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
 /// `statvfs` tells of the limit of a project quota on the mount point, or of another device, and not of what lies on
 /// the volume.
 fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
-    let (shown, volume) = (fs.usage?.size, s.lv.size?);
+    let (shown, volume) = (fs.usage?.size, s.inventory.room_for_file_system(&s.lv.name)?);
     let own = fs.superblock.as_ref()?.facts().hidden_size(shown, volume)?;
     Some(format!(
         "df shows {shown} at {} where the {} has {own} on a volume of {volume}: a project quota or a realtime device counts \
          there, and neither grows with the volume, see repquota -P, xfs_quota and xfs_info",
         fs.mount.mount_point, fs.mount.fs_type
     ))
-}
-
-/// The first of the programs that was not found.
-fn missing(s: &Subject<'_>, needed: impl IntoIterator<Item = Tool>) -> Option<Tool> {
-    needed.into_iter().find(|tool| s.inventory.missing_tools.contains(tool))
 }
 
 pub(super) fn fs_read_only(s: &Subject<'_>) -> Verdict {
@@ -205,7 +213,7 @@ pub(super) fn fs_needs_check(s: &Subject<'_>) -> Verdict {
     let Some(fs) = s.fs.filter(|_| !s.is_offline()) else { return Verdict::NotAsked };
     let unfit = fs.superblock.as_ref().and_then(|superblock| Some((superblock.facts().unfit()?, superblock.kind())));
     let Some((Unfit::NeedsCheck(why), kind)) = unfit else { return Verdict::Pass };
-    let (point, device) = (&fs.mount.mount_point, s.lv.name.dm_path());
+    let (point, device) = (&fs.mount.mount_point, s.inventory.path_of_file_system(&s.lv.name));
     let check = kind.about().check.as_ref().map(|check| (check.command)(&device.to_string_lossy()));
     let (point, device) = (shell_word(point.as_str()), shell_word(&device.to_string_lossy()));
     let how = match (point.as_str(), check) {

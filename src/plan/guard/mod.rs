@@ -6,6 +6,7 @@
 
 mod filesystem;
 mod group;
+mod mapping;
 pub mod reference;
 mod refusal;
 mod request;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::command::Tool;
 use crate::config::{Config, Target};
 use crate::inventory::{FileSystem, Inventory, Lv, Vg};
 use crate::plan::history::History;
@@ -60,6 +61,11 @@ pub(super) fn require(value: Option<bool>, wanted: bool, what: &str, otherwise: 
         Some(_) => Verdict::Refuse(otherwise()),
         None => Verdict::Refuse(format!("LVM did not say whether {what}: look at it with lvs and vgs")),
     }
+}
+
+/// The first of the programs that was not found.
+pub(super) fn missing(s: &Subject<'_>, needed: impl IntoIterator<Item = Tool>) -> Option<Tool> {
+    needed.into_iter().find(|tool| s.inventory.missing_tools.contains(tool))
 }
 
 pub(super) fn refuse_if(refuse: bool, otherwise: impl FnOnce() -> String) -> Verdict {

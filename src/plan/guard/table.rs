@@ -9,6 +9,7 @@ use super::filesystem::{
 use super::group::{
     disk_shrunk, duplicate_pv, pv_unusable, vg_exported, vg_foreign, vg_partial, vg_read_only, vg_shared,
 };
+use super::mapping::{luks_key, luks_unsupported};
 use super::request::{
     breaker_open, budget_exhausted, cooldown, mode_off, operation_in_progress, outside_window, paused,
 };
@@ -128,9 +129,13 @@ guards! {
     SnapshotOrigin "snapshot_origin" Some(snapshot_origin),
         "it is not the origin of a snapshot (thin snapshots do not count)"
         "`lvremove` the snapshot when it is no longer needed";
+    LuksUnsupported "luks_unsupported" Some(luks_unsupported),
+        "if dm-crypt lies on it: it is LUKS1 or LUKS2 with its header on the volume and one segment, without \
+         integrity tags, not of a fixed size and not being encrypted anew; and cryptsetup and dmsetup are installed"
+        "grow it by hand: `cryptsetup status`, `cryptsetup luksDump`";
     LayeredDevice "layered_device" Some(layered_device),
-        "it is linear, striped, RAID or thin, it is certain where LVM would extend it, nothing lies between it and \
-         its file system, and no other program has it open"
+        "it is linear, striped, RAID or thin, it is certain where LVM would extend it, nothing but LUKS lies between \
+         it and its file system, and no other program has it open"
         "grow the layers by hand: `lsblk`, `fuser -v`";
     NotMounted "not_mounted" Some(not_mounted),
         "something is mounted at `mount_point`; or `offline: allow` is set, the volume has an ext4, and no program \
@@ -159,6 +164,10 @@ guards! {
          superblock, and is not frozen; a btrfs runs no exclusive operation and will have at least 256 MiB; and the \
          daemon has the capability for it"
         "wait until the freeze or the operation ends; otherwise grow it unmounted (`offline: allow`)";
+    LuksKey "luks_key" Some(luks_key),
+        "if LUKS lies between volume and file system and the kernel has the volume key in its keyring: \
+         `luks_key_file` is set, only root can read it, it is not on the file system of a target, and it opens the volume"
+        "`cryptsetup luksAddKey --pbkdf pbkdf2 DEVICE KEYFILE`, and set `luks_key_file`";
     BelowThreshold "below_threshold" Some(below_threshold),
         "usage as `df` shows it is above `threshold_percent`, or the used inodes of an ext4 are above \
          `inode_threshold_percent`; for a pool: its data is above `data_threshold_percent` or its metadata above \

@@ -13,9 +13,10 @@ pub(super) fn lv_inactive(s: &Subject<'_>) -> Verdict {
 }
 
 pub(super) fn lv_suspended(s: &Subject<'_>) -> Verdict {
-    require(s.lv.suspended, false, "the volume is suspended", || {
+    let own = require(s.lv.suspended, false, "the volume is suspended", || {
         format!("{} is suspended: find out who did it, then lvchange --refresh {}", s.lv.name, s.lv.name)
-    })
+    });
+    if own == Verdict::Pass { super::mapping::suspended(s) } else { own }
 }
 
 pub(super) fn lv_read_only(s: &Subject<'_>) -> Verdict {
@@ -142,7 +143,7 @@ fn not_extended(s: &Subject<'_>) -> Option<String> {
     room(s.inventory, s.vg, lv, None).err()
 }
 
-/// Volumes whose extension LVM carries through by itself, and nothing between them and their file system.
+/// Volumes whose extension LVM carries through by itself, and nothing but a mapping between them and their file system.
 pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
     let name = &s.lv.name;
     let layout = if s.lv.layout.is_empty() { "of an unknown kind".to_owned() } else { s.lv.layout.join(",") };
@@ -172,6 +173,10 @@ pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
             "{holder} lies on {name} and would have to grow too: grow both by hand, see lsblk {}",
             s.lv.dm_path
         ));
+    }
+    // It is the mapping that has the volume open; what is on it is asked about by the next guard.
+    if s.inventory.mapping_on(name).is_some() {
+        return Verdict::Pass;
     }
     // A btrfs is mounted under a number of its own; its source still says where it is from.
     let mounted = s
