@@ -4,6 +4,7 @@
 pub mod config;
 pub mod journal;
 pub mod labels;
+pub mod luks;
 pub mod lvm_report;
 pub mod matchers;
 pub mod mountinfo;
@@ -20,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("journal", journal::run),
     ("labels", labels::run),
+    ("luks", luks::run),
     ("lvm_report", lvm_report::run),
     ("matchers", matchers::run),
     ("mountinfo", mountinfo::run),

@@ -52,15 +52,15 @@ pub struct Inventory {
     /// What is known of the key file of the volume that was looked at; `None`: nothing, so it is not grown if it needs
     /// one.
     pub key_file: Option<KeyFile>,
-    /// File systems that are not mounted from a logical volume but from what else lies on one, as a partition does, with
-    /// that volume. Only shown: nothing here grows them. Asked only of everything.
+    /// File systems that are not mounted from a logical volume but from what else lies on one, as a partition does,
+    /// with that volume. Only shown: nothing here grows them. Asked only of everything.
     pub above: Vec<(LvRef, FileSystem)>,
     /// What is on the volume that was looked at, if it is mounted nowhere.
     pub unmounted: Option<Unmounted>,
     /// Programs that were not found.
     pub missing_tools: Vec<Tool>,
-    /// Who uses the volume that was looked at, or the mapping on it, beside file systems; `None` if that cannot be read,
-    /// or all were looked at.
+    /// Who uses the volume that was looked at, or the mapping on it, beside file systems; `None` if that cannot be
+    /// read, or all were looked at.
     pub users: Option<DeviceUsers>,
     /// What the kernel shows of the volume that was looked at; `None` where it has no device of its own, as a pool.
     pub mapped: Option<Mapped>,

@@ -10,7 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::selection::Selection;
 use super::{Column, Labels, column, family, flag};
-use crate::inventory::{Inventory, Lv, Pv, Vg};
+use crate::inventory::{Inventory, Lv, Mapping, Pv, Vg};
 use crate::units::{Bytes, Extents, Percent};
 
 fn bytes(value: Option<Bytes>) -> Option<f64> {
@@ -143,6 +143,13 @@ pub const HEALTH_PROBLEM: &[Column<Lv>] = &[column(
     |_| Some(1.0),
 )];
 
+/// Of mappings of LUKS between logical volumes and their file systems.
+pub const LUKS: &[Column<Mapping>] = &[column(
+    "lvm_lv_luks_info",
+    "LUKS between the logical volume and a mounted file system, always 1. If the kernel has the volume key in its keyring, growing takes a key.",
+    |_| Some(1.0),
+)];
+
 /// Of physical volumes.
 pub const PV: &[Column<Pv>] = &[
     column("lvm_pv_info", "A physical volume, always 1.", |_| Some(1.0)),
@@ -186,6 +193,11 @@ impl Collector for Lvm {
         let ill: Vec<(&Lv, Labels<'_>)> =
             ill.map(|lv| (lv, [names.lv(lv), vec![("problem", (&*lv.health).into())]].concat())).collect();
         HEALTH_PROBLEM.iter().try_for_each(|column| family(encoder, column, &ill))?;
+        let mapped = inventory.mappings.iter().filter_map(|mapping| Some((mapping, inventory.lv(&mapping.lv)?)));
+        let mapped = mapped.filter(|(mapping, lv)| mapping.version().is_some() && shows(selection, lv));
+        let mapped: Vec<(&Mapping, Labels<'_>)> =
+            mapped.map(|(mapping, lv)| (mapping, [names.lv(lv), luks_info(mapping)].concat())).collect();
+        LUKS.iter().try_for_each(|column| family(encoder, column, &mapped))?;
         table(encoder, selection, PV, pvs, |pv| names.pv(pv), |pv| vec![("pv_uuid", (&*pv.uuid).into())], pv_info)
     }
 }
@@ -275,6 +287,12 @@ fn lv_info(lv: &Lv) -> Labels<'_> {
         ("origin", lv.origin.as_deref().unwrap_or("").into()),
         ("tags", (&*lv.tags).into()),
     ]
+}
+
+fn luks_info(mapping: &Mapping) -> Labels<'_> {
+    let version = mapping.version().map_or(String::new(), |version| version.to_string());
+    let key_location = mapping.table.as_ref().map_or("", |table| table.key.as_str());
+    vec![("version", version.into()), ("key_location", key_location.into())]
 }
 
 fn pv_info(pv: &Pv) -> Labels<'_> {

@@ -5,7 +5,7 @@ use super::autoscaler::Metrics;
 use super::edge::Edge;
 use super::filesystem::FILESYSTEM;
 use super::health::{COLLECTOR, HEALTH};
-use super::lvm::{HEALTH_PROBLEM, LV, PV, VG};
+use super::lvm::{HEALTH_PROBLEM, LUKS, LV, PV, VG};
 use super::process::PROCESS;
 use super::target::{HELD_BACK, RESERVE, TARGET, UNMATCHED};
 
@@ -49,6 +49,12 @@ pub fn page() -> String {
         LV,
     );
     section(&mut page, "Logical volumes that are not healthy", "`vg`, `lv`, `problem`", HEALTH_PROBLEM);
+    section(
+        &mut page,
+        "LUKS on logical volumes",
+        "`vg`, `lv`, `version` (`1`, `2`), `key_location` (`keyring`, `dm-crypt`)",
+        LUKS,
+    );
     section(&mut page, "Physical volumes", "`vg`, `pv`; `lvm_pv_info` also `pv_name`, `pv_uuid`, `device`, `tags`", PV);
     section(&mut page, "File systems on logical volumes", "`vg`, `lv`, `mountpoint`, `fstype`, `device`", FILESYSTEM);
     section(&mut page, "Targets", "`vg`, `lv`, `mountpoint`", TARGET);

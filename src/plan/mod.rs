@@ -22,6 +22,8 @@ use serde::Serialize;
 use crate::config::{Config, FilesystemCheck, Offline, Target, What};
 pub use crate::filesystem::FsKind;
 use crate::inventory::Inventory;
+use crate::name::LvRef;
+use crate::units::Bytes;
 pub use decided::{Metadata, Plan, PlannedFs};
 pub use guard::{Code, Refusal};
 use guard::{Subject, Verdict};
@@ -213,7 +215,9 @@ fn steps(s: &Subject<'_>, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
         let (striping, pvs) = (size.striping, size.pvs.clone());
         steps.push(Step::ExtendLv { lv: lv.clone(), extents, extent_size, striping, pvs });
     }
-    steps.extend(resize_mapping(s, size));
+    if target.file_system().is_some() {
+        steps.extend(resize_mapping(s.inventory, &lv, Some(target), size.after.bytes(size.extent_size)));
+    }
     if let Some(PlannedFs { kind, mount_point, offline, mapping, device_id, .. }) = fs {
         let (kind, mount_point, mapping, device_id) = (*kind, mount_point.clone(), mapping.clone(), *device_id);
         if !offline {
@@ -224,11 +228,12 @@ fn steps(s: &Subject<'_>, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
     steps
 }
 
-/// Planned wherever there is a mapping, also where it is large enough: a version that does not know the step must not
-/// carry out the rest.
-fn resize_mapping(s: &Subject<'_>, size: &Size) -> Option<Step> {
-    let mapping = s.inventory.mapping_on(&s.lv.name)?;
-    let goal = mapping.room_on(size.after.bytes(size.extent_size));
-    let key_file = s.target.file_system()?.luks_key_file.clone().filter(|_| mapping.needs_key());
-    Some(Step::ResizeMapping { lv: s.lv.name.clone(), mapping: mapping.name.clone(), size: goal, key_file })
+/// The step that makes the mapping on a volume as large as that will be. It is planned wherever there is a mapping, also
+/// where it is large enough: a version that does not know the step must not carry out the rest.
+pub fn resize_mapping(inventory: &Inventory, lv: &LvRef, target: Option<&Target>, volume: Bytes) -> Option<Step> {
+    let mapping = inventory.mapping_on(lv)?;
+    let key_file = target.and_then(Target::file_system).and_then(|fs| fs.luks_key_file.clone());
+    let key_file = key_file.filter(|_| mapping.needs_key());
+    let (name, size) = (mapping.name.clone(), mapping.room_on(volume));
+    Some(Step::ResizeMapping { lv: lv.clone(), mapping: name, size, key_file })
 }

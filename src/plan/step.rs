@@ -211,7 +211,7 @@ impl Step {
             Step::ExtendPoolMetadata { lv, size } => {
                 inventory.lv(lv).and_then(|lv| lv.metadata_size).is_some_and(|now| now >= *size)
             }
-            // The mapping that a look finds need not have the planned name: one that was opened anew has the whole size.
+            // Of whatever name the mapping is now: one that was opened anew has the whole size.
             Step::ResizeMapping { lv, size, .. } => {
                 let goal = inventory.room_for_file_system(lv).map(|room| room.max(*size));
                 let now = inventory.mapping_on(lv).map(|mapping| mapping.size);

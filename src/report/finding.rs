@@ -13,7 +13,7 @@ use crate::command::shell_word;
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
 use crate::journal::Conclusion;
-use crate::plan::{Code, Outcome, Step};
+use crate::plan::{Code, Outcome, Step, resize_mapping};
 use crate::units::{Bytes, MIB};
 
 /// How soon.
@@ -548,13 +548,9 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
             }
             let kind = fs.kind()?;
             let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
-            let mapping = g.facts.inventory.mapping_on(&lv.name);
-            let below = mapping.filter(|mapping| mapping.size < size).map(|mapping| {
-                let target = g.facts.config.target(&name).and_then(|target| target.file_system());
-                let key_file = target.and_then(|fs| fs.luks_key_file.clone()).filter(|_| mapping.needs_key());
-                Step::ResizeMapping { lv: name.clone(), mapping: mapping.name.clone(), size, key_file }.command()
-            });
-            let mapping = mapping.map(|mapping| mapping.name.clone());
+            let resize = resize_mapping(g.facts.inventory, &name, g.facts.config.target(&name), lv.size?);
+            let resize = resize.filter(|step| !step.is_done(g.facts.inventory)).and_then(|step| step.command());
+            let mapping = g.facts.inventory.mapping_on(&name).map(|mapping| mapping.name.clone());
             let command = Step::GrowFilesystem { kind, lv: name, mount_point, mapping, device_id }.command();
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",
@@ -568,7 +564,7 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
                     sentence,
                     "Grow the file system; that is safe while it is mounted.",
                 )
-                .with(below.flatten().into_iter().chain(command).map(|command| command.to_string())),
+                .with(resize.into_iter().chain(command).map(|command| command.to_string())),
             )
         });
     found.collect()

@@ -9,16 +9,39 @@ use lvm_autoscaler::plan::Outcome;
 
 const TARGETS: [(&str, &str); 2] = [("vg/data", "resize2fs"), ("vg/media", "xfs_growfs")];
 
-/// Every moment at which the daemon can die while it grows a volume: a world each, in which it just did.
+/// A world in which LUKS lies between volume and file system, on one volume with the key in the keyring.
+fn encrypted() -> World {
+    let world = World::new(HOST, &with_key(CONFIG));
+    world.sim.with(|model| {
+        encrypt(model, "vg/data", luks2);
+        encrypt(model, "vg/media", luks1);
+    });
+    world
+}
+
+fn with_key(config: &str) -> String {
+    config.replace("defaults: {", &format!("defaults: {{ luks_key_file: {KEY_FILE},"))
+}
+
+/// Every moment at which the daemon can die while it grows a volume, and those around LUKS where that lies on it: a
+/// world each, in which it just did.
 fn crashes(name: &str, grower: &str) -> Vec<(String, World)> {
+    let commands = ["fullreport", "blkid", "mapped", "mountinfo", "vgcfgbackup", "lvextend", grower];
+    let mut found = crashes_at(World::usual, "", name, &commands);
+    found.extend(crashes_at(encrypted, "encrypted ", name, &["cryptsetup open", "cryptsetup"]));
+    assert!(found.len() > 20, "{}", found.len());
+    found
+}
+
+fn crashes_at(make: fn() -> World, kind: &str, name: &str, commands: &[&str]) -> Vec<(String, World)> {
     let mut found = Vec::new();
-    for command in ["fullreport", "blkid", "mapped", "mountinfo", "vgcfgbackup", "lvextend", grower] {
+    for command in commands {
         for harm in [Harm::CrashBefore, Harm::CrashAfter] {
             for after in 0.. {
-                let world = World::usual();
+                let world = make();
                 world.inject(command, after, harm);
                 match until_crash(|| world.daemon().alert(name)) {
-                    Err(_) => found.push((format!("{name}: {command} {after} {harm:?}"), world)),
+                    Err(_) => found.push((format!("{kind}{name}: {command} {after} {harm:?}"), world)),
                     Ok(ended) => {
                         assert!(ended_as(&ended, Outcome::Grown), "there were only {after} of {command}");
                         break;
@@ -27,7 +50,6 @@ fn crashes(name: &str, grower: &str) -> Vec<(String, World)> {
             }
         }
     }
-    assert!(found.len() > 20, "{}", found.len());
     found
 }
 
@@ -45,7 +67,9 @@ fn assert_grown(world: &World, name: &str, what: &str) {
 #[test]
 fn a_crash_at_any_command_is_recovered_from_at_the_next_start() {
     for (name, grower) in TARGETS {
-        for (what, world) in crashes(name, grower) {
+        let others = ["fullreport", "dmsetup", "blkid", "mapped", "mountinfo", "vgcfgbackup", "lvextend", grower];
+        let encrypted = crashes_at(encrypted, "encrypted ", name, &others);
+        for (what, world) in crashes(name, grower).into_iter().chain(encrypted) {
             let engine = engine::start(world.shared(false));
             let state = || engine.shared().state();
             eventually(&what, || state().last.len() == 1 && state().running.is_empty() && state().pending.is_empty());
@@ -58,7 +82,7 @@ fn a_crash_at_any_command_is_recovered_from_at_the_next_start() {
 #[test]
 fn a_second_crash_during_the_recovery_changes_nothing_about_that() {
     for (what, world) in crashes("vg/data", "resize2fs") {
-        for command in ["fullreport", "mapped", "vgcfgbackup", "lvextend", "resize2fs"] {
+        for command in ["fullreport", "mapped", "vgcfgbackup", "lvextend", "cryptsetup", "resize2fs"] {
             for harm in [Harm::CrashBefore, Harm::CrashAfter] {
                 let world = world.copy();
                 world.inject(command, 0, harm);
@@ -94,12 +118,13 @@ fn an_alert_that_comes_after_the_crash_and_before_the_recovery_does_no_harm() {
 #[test]
 fn a_command_that_outlives_the_daemon_is_waited_for() {
     for (name, grower) in TARGETS {
-        for command in ["vgcfgbackup", "lvextend", grower] {
+        for command in ["vgcfgbackup", "lvextend", "cryptsetup", grower] {
             for unwanted in [false, true] {
-                let world = World::usual();
+                let world = if command == "cryptsetup" { encrypted() } else { World::usual() };
                 world.inject(command, 0, Harm::CrashDuring);
                 assert!(until_crash(|| world.daemon().alert(name)).is_err());
-                let world = if unwanted { world.with_config(&CONFIG.replace("2GiB", "1GiB")) } else { world };
+                let world =
+                    if unwanted { world.with_config(&with_key(&CONFIG.replace("2GiB", "1GiB"))) } else { world };
                 world.daemon().recover().expect("the journal can be written");
                 let what = format!("{name}: {command}, unwanted: {unwanted}");
                 assert_eq!(world.sim.beside_itself(), [""; 0], "{what}");
@@ -138,8 +163,8 @@ fn losing_any_records_behind_the_plan_changes_nothing() {
 #[test]
 fn the_last_record_torn_at_any_byte_loses_only_itself() {
     for (name, grower) in TARGETS {
-        for command in ["vgcfgbackup", "lvextend", grower] {
-            let world = World::usual();
+        for command in ["vgcfgbackup", "lvextend", "cryptsetup", grower] {
+            let world = if command == "cryptsetup" { encrypted() } else { World::usual() };
             world.inject(command, 0, Harm::CrashBefore);
             assert!(until_crash(|| world.daemon().alert(name)).is_err());
             let all = records(&world);

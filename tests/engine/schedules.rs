@@ -29,7 +29,7 @@ volume_groups:
       - { name: other, size: 1GiB, filesystem: { type: ext4, mount_point: /other, used: 99% } }
 ";
 const CONFIG: &str = "
-defaults: { cooldown: 10m, increment: 1GiB, min_increment: 256MiB }
+defaults: { luks_key_file: /etc/lvm-autoscaler/data.key, cooldown: 10m, increment: 1GiB, min_increment: 256MiB }
 monitor:
   targets:
     - { lv_path: /dev/vg/data, mount_point: /data, max_size: 9GiB }
@@ -53,6 +53,13 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Run {
         let world = World::new(HOST, CONFIG);
+        // Every third host is encrypted.
+        if seed.is_multiple_of(3) {
+            world.sim.with(|model| {
+                encrypt(model, "vg/data", luks2);
+                encrypt(model, "vg/media", luks1);
+            });
+        }
         Run { seed, world, dice: Dice(seed), daemon: None, log: vec![] }
     }
 
@@ -77,7 +84,10 @@ impl Run {
 
     fn fault(&mut self) -> String {
         let of_lvm = ["fullreport", "vgcfgbackup", "lvextend"];
-        let commands = [&of_lvm[..], &["blkid", "mapped", "mountinfo", "resize2fs", "xfs_growfs", "xfs_io"]].concat();
+        let of_file_systems = ["blkid", "resize2fs", "xfs_growfs", "xfs_io"];
+        let of_luks: &[&str] =
+            if self.seed.is_multiple_of(3) { &["dmsetup", "cryptsetup open", "cryptsetup"] } else { &[] };
+        let commands = [&of_lvm[..], &["mapped", "mountinfo"], &of_file_systems, of_luks].concat();
         let harms = [
             Harm::Fails,
             Harm::FailsAfterwards,
@@ -101,10 +111,14 @@ impl Run {
 
     /// What people do at the machine, whether the daemon runs or not.
     fn person(&mut self, name: &str) -> String {
-        let (kind, extents) = (self.dice.roll(10), self.dice.one_of(&[1, 64, 256]));
+        let kinds = if self.seed.is_multiple_of(3) { 13 } else { 10 };
+        let (kind, extents) = (self.dice.roll(kinds), self.dice.one_of(&[1, 64, 256]));
         self.world.sim.with(|model| {
             let fs = |model: &mut Model, change: &dyn Fn(&mut lvm_autoscaler::host::sim::SimFs)| {
                 change(model.lv(name).and_then(|lv| lv.fs.as_mut()).expect("there"));
+            };
+            let luks = |model: &mut Model, change: &dyn Fn(&mut lvm_autoscaler::host::sim::SimLuks)| {
+                change(model.lv(name).and_then(|lv| lv.luks.as_mut()).expect("it is encrypted"));
             };
             match kind {
                 0 => {
@@ -125,6 +139,12 @@ impl Run {
                     let next = if fs.mount_point.as_str() == here { there } else { &here };
                     fs.mount_point = next.parse().expect("a path");
                 }),
+                10 => luks(model, &|luks| luks.suspended = !luks.suspended),
+                11 => luks(model, &|luks| luks.opened_by = luks.opened_by.is_none().then(|| KEY_FILE.into())),
+                12 => {
+                    let file = model.key_files.get_mut(std::path::Path::new(KEY_FILE)).expect("there");
+                    file.exposed = file.exposed.is_none().then(|| "others can read it".to_owned());
+                }
                 _ => {
                     let vg = model.vg("vg").expect("there");
                     vg.read_only = !vg.read_only;
@@ -228,7 +248,10 @@ impl Run {
                 let fs = model.lv(name).and_then(|lv| lv.fs.as_mut()).expect("there");
                 (fs.mounted, fs.read_only, fs.errors, fs.fill.0) = (true, false, 0, 0);
                 fs.mount_point = format!("/{}", &name[3..]).parse().expect("a path");
+                let luks = model.lv(name).and_then(|lv| lv.luks.as_mut());
+                luks.into_iter().for_each(|luks| (luks.suspended, luks.opened_by) = (false, Some(KEY_FILE.into())));
             }
+            model.key_files.values_mut().for_each(|file| file.exposed = None);
             model.clone()
         });
         // A new host with the same model: the faults that were not met are gone.

@@ -17,15 +17,15 @@ use crate::grow::{assert_grown_once, small};
 use crate::storage::{Group, Volume, path, sh, try_sh};
 
 /// A program that waits where it is called.
-struct Gate {
-    script: String,
+pub(crate) struct Gate {
+    pub(crate) script: String,
     pid: PathBuf,
     fifo: PathBuf,
 }
 
 impl Gate {
     /// Stands in for `program`; waits only if the first argument matches the shell pattern.
-    fn new(group: &Group, name: &str, pattern: &str, program: &str) -> Gate {
+    pub(crate) fn new(group: &Group, name: &str, pattern: &str, program: &str) -> Gate {
         let (pid, fifo) = (group.dir.join(format!("{name}.pid")), group.dir.join(format!("{name}.fifo")));
         mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
         let (p, f) = (path(&pid), path(&fifo));
@@ -37,7 +37,7 @@ impl Gate {
     }
 
     /// Waits until the script stands at the gate; its process number.
-    fn reached(&self, daemon: &Daemon) -> Pid {
+    pub(crate) fn reached(&self, daemon: &Daemon) -> Pid {
         daemon.wait_for("the command to be called", |_| {
             let pid = fs::read_to_string(&self.pid).ok()?;
             Some(Pid::from_raw(pid.trim().parse().ok()?))
@@ -49,7 +49,7 @@ impl Gate {
     }
 }
 
-fn end(pid: Pid) {
+pub(crate) fn end(pid: Pid) {
     kill(pid, Signal::SIGKILL).expect("it waits");
 }
 

@@ -30,6 +30,7 @@ mod grow;
 mod journal;
 mod kills;
 mod load;
+mod luks;
 mod matrix;
 mod record;
 mod refuse;

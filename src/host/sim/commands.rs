@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::answer::{fails, succeeds};
 use super::luks;
 use super::model::{FIRST_EXTENT, Model, SimFs, SimLv, SimPv, SimVg};
 use crate::command::{Command, Tool};
@@ -61,14 +62,6 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
         (Tool::Btrfs, ["filesystem", "resize", "--enqueue", "1:max", point]) => btrfs_resize(model, point),
         _ => fails(3, format!("  the simulated host does not know: {command}")),
     }
-}
-
-pub(super) fn fails(code: i32, message: impl Into<String>) -> Output {
-    Output { code: Some(code), stdout: vec![], stderr: message.into() }
-}
-
-pub(super) fn succeeds(text: impl Into<String>) -> Output {
-    Output { code: Some(0), stdout: text.into().into_bytes(), stderr: String::new() }
 }
 
 fn fullreport(model: &Model, arguments: &[&str]) -> Output {

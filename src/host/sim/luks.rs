@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::commands::{fails, succeeds};
+use super::answer::{fails, succeeds};
 use super::model::{Model, SimLuks, SimLv};
 use crate::host::Output;
 use crate::inventory::mapping::path_of;

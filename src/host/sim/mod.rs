@@ -4,6 +4,7 @@
 //! Shipped with the program (`serve --simulate=FILE`), so that anybody can see the metrics and the pipeline without
 //! LVM; and used by the tests for breadth, faults and crashes.
 
+mod answer;
 mod commands;
 mod fault;
 mod file;

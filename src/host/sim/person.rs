@@ -1,6 +1,7 @@
 //! A person at the simulated host, who pastes the commands that are named to people into a root shell.
 
-use super::commands::{e2fsck, fails, on_volume, run, succeeds};
+use super::answer::{fails, succeeds};
+use super::commands::{e2fsck, on_volume, run};
 use super::luks;
 use super::model::{Model, SimFs};
 use crate::command::{Command, Tool};

@@ -48,8 +48,9 @@ pub(super) fn luks_key(s: &Subject<'_>) -> Verdict {
             "luks_key_file {shown} is on the file system at {point}, which is a target itself: keep it on one that is none"
         )),
         Some(KeyFile::Wrong(said)) => Verdict::Refuse(format!(
-            "luks_key_file {shown} does not open {}, cryptsetup {said}: add it with cryptsetup luksAddKey {device} {}",
+            "luks_key_file {shown} does not open {}, cryptsetup {}: add it with cryptsetup luksAddKey {device} {}",
             s.lv.name,
+            said.trim_end_matches('.'),
             shell_word(&file.to_string_lossy())
         )),
         Some(KeyFile::Untested(why)) => Verdict::Refuse(format!(
