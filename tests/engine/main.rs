@@ -13,6 +13,7 @@ mod guards;
 mod history;
 mod journal;
 mod kinds;
+mod luks;
 mod outdated_copies;
 mod pipeline;
 mod pools;
