@@ -7,8 +7,11 @@ use super::{Host, Output, RunError, mapping};
 use crate::command::{Command, Tool};
 use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
-use crate::inventory::{DeviceNumber, FileSystem, Inventory, Lv, Mount, Pv, Unmounted, mounts};
-use crate::name::LvRef;
+use crate::inventory::{
+    DeviceNumber, DiskKind, FileSystem, Inventory, Lv, Mount, PartitionTable, Pv, Unmounted, mounts,
+};
+use crate::name::{LvRef, PvUuid};
+use crate::plan::{Plan, Step};
 use crate::units::Bytes;
 
 /// `EINVALID_CMD_LINE` of lvm(8).
@@ -25,7 +28,28 @@ pub enum Focus<'a> {
     Everything,
     /// One volume with its volume group, and what `blkid` finds on it.
     Volume(&'a LvRef),
+    /// The same, with the PVs that belong to no group, which cost a report of all groups, and what is found on them.
+    Supplied(&'a LvRef),
 }
+
+impl<'a> Focus<'a> {
+    /// What a look must show while a plan is carried out.
+    pub fn of(plan: &'a Plan) -> Focus<'a> {
+        let takes_spare = plan.steps.iter().any(|step| matches!(step, Step::ExtendGroup { .. }));
+        if takes_spare { Focus::Supplied(&plan.lv) } else { Focus::Volume(&plan.lv) }
+    }
+
+    /// The volume that it is about.
+    pub fn volume(self) -> Option<&'a LvRef> {
+        match self {
+            Focus::Everything => None,
+            Focus::Volume(lv) | Focus::Supplied(lv) => Some(lv),
+        }
+    }
+}
+
+/// So many PVs without a group are looked at; spares are a handful.
+const MOST_ORPHANS: usize = 64;
 
 /// The host could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +78,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
     if odd > 0 {
         inventory.oddities.push(format!("{odd} lines of mountinfo were not understood"));
     }
-    inventory.mappings = match focus {
-        Focus::Everything => mapping::below_mounts(host, &inventory, &all),
-        Focus::Volume(lv) => mapping::on_volume(host, &inventory, lv),
+    inventory.mappings = match focus.volume() {
+        None => mapping::below_mounts(host, &inventory, &all),
+        Some(lv) => mapping::on_volume(host, &inventory, lv),
     };
     inventory.mounts = on_devices(host, all, |device| inventory.lv_by_device(device).is_some());
     inventory.missing_tools = host.missing_tools();
@@ -65,7 +89,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             inventory.filesystems = filesystems(host, &inventory, None, |_| None);
             inventory.above = above(host, &inventory);
         }
-        Focus::Volume(lv) => {
+        Focus::Volume(lv) | Focus::Supplied(lv) => {
             // Whoever reads from a suspended device waits, and cannot even be killed.
             let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true))
                 || inventory.mapping_on(lv).is_some_and(|mapping| mapping.suspended);
@@ -88,6 +112,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             let outdated = whole.and_then(|fs| outdated_copies(host, fs));
             inventory.filesystems.iter_mut().for_each(|fs| fs.outdated_copies.clone_from(&outdated));
             around(host, &mut inventory, lv);
+            disks(host, &mut inventory, lv);
         }
     }
     inventory.taken_at = host.now();
@@ -179,6 +204,7 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed
             // apart.
             if output.succeeded() { output } else { ask(None, Columns::Needed)? }
         }
+        Focus::Supplied(_) => ask(None, Columns::Needed)?,
         // A version that lacks a column refuses the command line.
         Focus::Everything => match ask(None, Columns::All)? {
             output if output.code == Some(INVALID_COMMAND_LINE) => ask(None, Columns::Needed)?,
@@ -259,6 +285,37 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     inventory.cling_tags = if clings { cling_tags(host) } else { vec![] };
     inventory.system_id = has_owner.then(|| system_id(host)).flatten();
     inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();
+}
+
+/// What decides whether a disk can give its group more room.
+fn disks(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
+    let Some(extent_size) = inventory.vg(&name.vg).and_then(|vg| vg.extent_size) else { return };
+    for pv in inventory.pvs.iter_mut().filter(|pv| pv.vg.as_ref() == Some(&name.vg)) {
+        if pv.growable(extent_size) > Bytes::ZERO {
+            pv.table = table(host, pv);
+        }
+    }
+    let orphans = inventory.pvs.iter_mut().filter(|pv| pv.vg.is_none() && pv.duplicate != Some(true));
+    for pv in orphans.take(MOST_ORPHANS) {
+        let Some(device) = host.block_device(Path::new(&pv.name)) else { continue };
+        // Whoever reads from a suspended device waits.
+        if pv.disk.as_ref().is_none_or(|disk| disk.suspended) {
+            continue;
+        }
+        pv.table = table(host, pv);
+        pv.signature = signature(host.run(&blkid(host, device), &|| ()));
+        let uuid: Result<PvUuid, _> = pv.uuid.parse();
+        pv.is_linked = uuid.is_ok_and(|uuid| host.block_device(&uuid.path()) == Some(device));
+    }
+}
+
+/// The partition table on the disk that a PV is on, or on which its partition is.
+fn table(host: &dyn Host, pv: &Pv) -> Option<PartitionTable> {
+    let disk = match &pv.disk.as_ref()?.kind {
+        DiskKind::Partition(partition) => partition.disk.clone(),
+        _ => pv.name.clone(),
+    };
+    PartitionTable::parse(&host.superblock(host.block_device(Path::new(&disk))?).ok()?)
 }
 
 /// A pool has the block size of its data, and so has each of its volumes.

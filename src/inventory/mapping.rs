@@ -1,12 +1,12 @@
 //! What may lie between a volume and its file system: one mapping of dm-crypt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::luks::Header;
-use super::{DeviceNumber, Inventory, Lv};
+use super::{DeviceNumber, Inventory, Lv, only};
 use crate::command::{Command, Tool};
 use crate::name::{LvRef, MountPoint};
 use crate::units::Bytes;
@@ -81,6 +81,23 @@ pub enum KeyFile {
 }
 
 impl Inventory {
+    /// The logical volume behind a device number, or behind the mapping that has it.
+    pub fn lv_by_device(&self, device: DeviceNumber) -> Option<&Lv> {
+        let mapped = self.mappings.iter().find(|mapping| mapping.device == device);
+        mapped.map_or_else(|| only(self.lvs.iter().filter(|lv| lv.device == Some(device))), |found| self.lv(&found.lv))
+    }
+
+    /// The same for all devices at once, for who would ask hundreds of times on a host with thousands of volumes.
+    pub fn lvs_by_device(&self) -> HashMap<DeviceNumber, Option<&Lv>> {
+        let mut found = HashMap::new();
+        let volumes = self.lvs.iter().filter_map(|lv| Some((lv.device?, lv)));
+        let mapped = self.mappings.iter().filter_map(|mapping| Some((mapping.device, self.lv(&mapping.lv)?)));
+        for (device, lv) in volumes.chain(mapped) {
+            found.entry(device).and_modify(|lv| *lv = None).or_insert(Some(lv));
+        }
+        found
+    }
+
     /// The mapping between a volume and its file system, if there is one.
     pub fn mapping_on(&self, lv: &LvRef) -> Option<&Mapping> {
         self.mappings.iter().find(|mapping| &mapping.lv == lv)

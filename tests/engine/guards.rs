@@ -104,6 +104,15 @@ fn fs_target(case: &mut Case) -> &mut config::FileSystem {
     }
 }
 
+/// Next to nothing is free, and a disk that may be used became larger; its PV has so many copies of LVM's metadata.
+fn grown(case: &mut Case, copies: u64) {
+    case.config.volume_groups = read("volume_groups: [{ name: vg, grown_disks: resize }]").volume_groups;
+    let pvs = &mut case.vg().pvs;
+    pvs[0].allocatable = false;
+    pvs[1].allocated.0 += 400;
+    (pvs[1].device_exceeds, pvs[1].metadata_areas) = (5 << 30, copies);
+}
+
 /// So many extensions of 2 GiB, the oldest a day ago but for a second.
 fn extended(case: &mut Case, name: &str, times: u64) {
     let at = |number: u64| epoch() - SignedDuration::from_secs(86399 - number as i64 * 60);
@@ -367,6 +376,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),
     (Code::InsufficientSpace, |c| { cling(c); c.model.cling_tag_list = vec!["ssd".into()]; }, cling),
     (Code::InsufficientSpace, |_| (), |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 400; c.vg().pvs[1].device_exceeds = 5 << 30; }),
+    (Code::SupplyRefused, |c| grown(c, 1), |c| grown(c, 2)),
     (Code::PoolSpace, |c| promised(c, 3), |c| promised(c, 4)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5500 << 20), |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5900 << 20)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6710886), |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6720000)),

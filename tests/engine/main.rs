@@ -21,5 +21,6 @@ mod promises;
 mod recovery;
 mod report;
 mod schedules;
+mod supply;
 mod tell;
 mod unmounted;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::answer::{fails, succeeds};
 use super::model::{Model, SimLuks, SimLv};
+use super::output::{fails, succeeds};
 use crate::host::Output;
 use crate::inventory::mapping::path_of;
 use crate::inventory::{DeviceNumber, luks};

@@ -4,13 +4,14 @@
 //! Shipped with the program (`serve --simulate=FILE`), so that anybody can see the metrics and the pipeline without
 //! LVM; and used by the tests for breadth, faults and crashes.
 
-mod answer;
 mod commands;
 mod fault;
 mod file;
 mod luks;
 mod model;
+mod output;
 mod person;
+mod supply;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -280,6 +281,9 @@ impl Host for Sim {
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.with(|model| {
+            if let Some((_, pv)) = model.pv_on(device) {
+                return Ok(pv.head());
+            }
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             if let Some(luks) = lv.luks.as_ref().filter(|_| device == lv.device()) {
                 return Ok(luks.head());
@@ -324,6 +328,13 @@ impl Host for Sim {
 
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
         self.with(|model| model.disk(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    fn rescan(&self, device: DeviceNumber) -> io::Result<()> {
+        self.with(|model| {
+            model.pv_on_mut(device).into_iter().for_each(|pv| pv.device_exceeds += std::mem::take(&mut pv.unseen));
+            Ok(())
+        })
     }
 
     /// Here nothing lies on a volume but its file system, or its mapping.

@@ -1,4 +1,4 @@
-//! How the simulated programs end.
+//! How a simulated command ends.
 
 use crate::host::Output;
 
