@@ -77,7 +77,7 @@ impl Pipeline {
             self.clear_if_mended(lv, id, &inventory)?;
         }
         let mut evaluation = self.decide(wish, target, &inventory, &config);
-        if evaluation.lack.is_some() && group.is_some_and(|group| group.rescan == Rescan::On) {
+        if lacks(&evaluation) && group.is_some_and(|group| group.rescan == Rescan::On) {
             self.rescan(&inventory, &lv.vg);
             let Some(again) = self.look(focus(lv)) else { return Ok(Ended::Interrupted) };
             inventory = again;
@@ -281,6 +281,10 @@ impl Pipeline {
         shared.refresh();
         Ok(())
     }
+}
+
+fn lacks(evaluation: &Evaluation) -> bool {
+    evaluation.decision.as_ref().is_err_and(|refusal| refusal.lack.is_some())
 }
 
 /// A busy disk and a backup program that freezes a file system for a snapshot are over in a moment.

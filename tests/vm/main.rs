@@ -35,6 +35,7 @@ mod matrix;
 mod record;
 mod refuse;
 mod root;
+mod supply;
 mod surroundings;
 mod troubles;
 mod troubles_more;

@@ -29,7 +29,7 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
                 _ => fails(3, "  Invalid command line"),
             }
         }
-        (Tool::Lvm, ["pvresize", "-A", "n", "--config", _, "--", pv]) => supply::pvresize(model, pv),
+        (Tool::Lvm, ["pvresize", "--config", _, "--", pv]) => supply::pvresize(model, pv),
         (Tool::Lvm, ["vgextend", "-A", "n", "--config", _, "--", vg, path]) => supply::vgextend(model, vg, path),
         (Tool::Lvm, ["vgreduce", vg, pv]) => supply::vgreduce(model, vg, pv),
         (Tool::Growpart, [disk, number]) => supply::growpart(model, disk, number),
@@ -59,6 +59,7 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
             succeeds(format!("thin_pool_autoextend_threshold={}\n", model.autoextend_threshold))
         }
         (Tool::Lvm, ["lvs", .., "-o", "seg_monitor", "--", _]) => succeeds("  monitored\n"),
+        (Tool::Blkid, ["-p", "-n", _, .., device]) => others_than_pv(model, device),
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
@@ -468,13 +469,17 @@ fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
     succeeds(format!("  Logical volume {pool} successfully resized.\n"))
 }
 
+/// Anything else on the device of a PV.
+fn others_than_pv(model: &Model, device: &str) -> Output {
+    let disk = device.strip_prefix("/dev/block/").and_then(|number| number.parse().ok());
+    let other = disk.and_then(|disk| model.pv_on(disk)).and_then(|(_, pv)| pv.signature.clone());
+    other.map_or_else(|| fails(2, ""), |other| succeeds(format!("{other}\n")))
+}
+
 fn blkid(model: &Model, device: &str) -> Output {
     let disk = device.strip_prefix("/dev/block/").and_then(|number| number.parse().ok());
-    if let Some((_, pv)) = disk.and_then(|disk| model.pv_on(disk)) {
-        return match &pv.signature {
-            None => succeeds(format!("{PV_SIGNATURE}\n")),
-            Some(other) => succeeds(format!("{other}\n")),
-        };
+    if disk.and_then(|disk| model.pv_on(disk)).is_some() {
+        return succeeds(format!("{PV_SIGNATURE}\n"));
     }
     let is = |number: DeviceNumber| device.strip_prefix("/dev/block/") == Some(number.to_string().as_str());
     if model.lvs.iter().any(|lv| lv.luks.as_ref().is_some_and(|luks| !luks.detached) && is(lv.device())) {
