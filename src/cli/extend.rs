@@ -90,7 +90,9 @@ impl Extend {
     fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
         let host = app::open_host(config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
-        let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
+        let has_spares = config.volume_group(&target.lv.vg).is_some_and(|group| !group.spares.is_empty());
+        let focus = if has_spares { Focus::Supplied } else { Focus::Volume };
+        let inventory = look(host.as_ref(), focus(&target.lv))?;
         let evaluation = key::decide(host.as_ref(), target, config, &inventory, |inventory| {
             plan_for(Wish::Person { by: self.by }, target, inventory, config, &history, host.moment())
         });

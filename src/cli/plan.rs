@@ -13,10 +13,10 @@ use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, key, look};
+use crate::host::{Focus, Host, key, look};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
-use crate::plan::{Evaluation, Step, plan};
+use crate::plan::{Evaluation, History, Step, Wish, plan, plan_for};
 
 /// So many names help to find the one that was meant.
 const SHOWN: usize = 20;
@@ -46,12 +46,21 @@ impl Plan {
         let mut out = std::io::stdout().lock();
         let mut documents = Vec::new();
         for target in targets {
-            let inventory = look(host.as_ref(), Focus::Volume(&target.lv))?;
+            let has_spares = config.volume_group(&target.lv.vg).is_some_and(|group| !group.spares.is_empty());
+            let focus = if has_spares { Focus::Supplied } else { Focus::Volume };
+            let inventory = look(host.as_ref(), focus(&target.lv))?;
             let evaluation = key::decide(host.as_ref(), target, &config, &inventory, |inventory| {
                 plan(target, inventory, &config, &history, host.moment())
             });
+            let of_pool = of_pool(&evaluation, host.as_ref(), &config, &history)?;
             match self.format {
-                Format::Text => writeln!(out, "{}", render(target, &evaluation, false))?,
+                Format::Text => {
+                    writeln!(out, "{}", render(target, &evaluation, false))?;
+                    if let Some((pool, evaluation)) = of_pool {
+                        writeln!(out, "its pool would grow first, and then this is decided again:\n")?;
+                        writeln!(out, "{}", render(pool, &evaluation, false))?;
+                    }
+                }
                 Format::Json => documents.push(document(target, &evaluation)),
             }
         }
@@ -61,6 +70,20 @@ impl Plan {
         compare_config(&config)?;
         Ok(Exit::Done)
     }
+}
+
+/// What would be decided about the pool of a thin volume that only its pool keeps from growing, if the pool may grow.
+fn of_pool<'a>(
+    evaluation: &Evaluation,
+    host: &dyn Host,
+    config: &'a Config,
+    history: &History,
+) -> anyhow::Result<Option<(&'a Target, Evaluation)>> {
+    let Some((pool, by)) = &evaluation.pool else { return Ok(None) };
+    let Some(target) = config.target(pool).filter(|target| target.mode == Mode::Act) else { return Ok(None) };
+    let inventory = look(host, Focus::Volume(pool))?;
+    let evaluation = plan_for(Wish::Volume { by: *by }, target, &inventory, config, history, host.moment());
+    Ok(Some((target, evaluation)))
 }
 
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {

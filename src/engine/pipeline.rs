@@ -83,6 +83,21 @@ impl Pipeline {
             inventory = again;
             evaluation = self.decide(wish, target, &inventory, &config);
         }
+        if let Some((pool, by)) = evaluation.pool.clone().filter(|(pool, _)| pool_may_grow(&config, pool)) {
+            tracing::info!(%lv, %pool, %by, "its pool is to grow first");
+            let ended = self.decide_and_do(None, &pool, source, Wish::Volume { by })?;
+            if ended == Ended::Interrupted {
+                return Ok(Ended::Interrupted);
+            }
+            let Some(again) = self.look(focus(lv)) else { return Ok(Ended::Interrupted) };
+            inventory = again;
+            evaluation = self.decide(wish, target, &inventory, &config);
+            if let (Err(refusal), Ended::Refused(of_pool)) = (&mut evaluation.decision, ended) {
+                let sentence = format!("{}; {pool} is a target too, and refused: {of_pool}", refusal.sentence);
+                let lack = of_pool.lack.or(refusal.lack.take());
+                *refusal = Refusal { lack, ..Refusal::new(refusal.code, sentence) };
+            }
+        }
         let Evaluation { verdicts, decision, .. } = evaluation;
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
         match decision {
@@ -281,6 +296,11 @@ impl Pipeline {
         shared.refresh();
         Ok(())
     }
+}
+
+/// It is a target, and what is decided about it is carried out.
+fn pool_may_grow(config: &Config, pool: &LvRef) -> bool {
+    config.target(pool).is_some_and(|target| target.file_system().is_none() && target.mode == Mode::Act)
 }
 
 fn lacks(evaluation: &Evaluation) -> bool {

@@ -36,7 +36,8 @@ pub fn decide(
     };
     let with = |key_file| decide(&Inventory { key_file: Some(key_file), ..inventory.clone() });
     let presumed = with(KeyFile::Presumed);
-    if presumed.decision.is_err() {
+    // Nor may a pool grow for a volume that then cannot.
+    if presumed.decision.is_err() && presumed.pool.is_none() {
         return presumed;
     }
     with(tried(host, target, config, inventory, file))

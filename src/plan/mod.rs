@@ -42,6 +42,8 @@ pub struct Evaluation {
     pub verdicts: Vec<(Code, Verdict)>,
     /// The computation of the size, a line each; empty if a guard refused.
     pub size: Vec<String>,
+    /// Where only its pool keeps a thin volume from growing: the pool, and by how much its data must grow first.
+    pub pool: Option<(LvRef, Bytes)>,
     /// What is to be done, or why not.
     pub decision: Result<Plan, Refusal>,
 }
@@ -122,7 +124,7 @@ pub fn plan_for(
 ) -> Evaluation {
     let now = now.into();
     let target = &*wish.on(target);
-    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], decision: Err(refusal) };
+    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], pool: None, decision: Err(refusal) };
     let (Some(vg), Some(lv)) = (inventory.vg(&target.lv.vg), inventory.lv(&target.lv)) else {
         let sentence =
             format!("there is no volume {} on this host, or more than one: correct lv_path, see lvs", target.lv);
@@ -139,6 +141,8 @@ pub fn plan_for(
         return refused(verdicts, refusal);
     }
     let supply::Supplied { sized, steps: supply } = supply::with_supply(&subject, sized);
+    let of_pool = sized.as_ref().err().filter(|no| no.refusal.code == Code::PoolSpace);
+    let pool = of_pool.and_then(|no| pool::lacks(&subject, no.short_by));
     let sized = sized.map_err(|no| speaking_of_inodes(&subject, no.refusal));
     let refusal = sized.as_ref().err();
     for code in OF_SIZE {
@@ -152,7 +156,7 @@ pub fn plan_for(
     }
     let (size, planned_fs) = match sized {
         Ok(sized) => sized,
-        Err(refusal) => return refused(verdicts, refusal),
+        Err(refusal) => return Evaluation { pool, ..refused(verdicts, refusal) },
     };
     let (file, no_room) = backup::place(config, inventory, &target.lv.vg, &now);
     let steps = steps(&subject, file, planned_fs.as_ref(), &size, supply);
@@ -169,7 +173,7 @@ pub fn plan_for(
         steps,
         fs: planned_fs,
     };
-    Evaluation { verdicts, size: size.lines, decision: Ok(plan) }
+    Evaluation { verdicts, size: size.lines, pool: None, decision: Ok(plan) }
 }
 
 /// Where only the inodes are over their threshold a limit of the size reads as if it were about space.
@@ -205,6 +209,9 @@ fn sized(s: &Subject<'_>) -> Sized {
 
 fn reason(s: &Subject<'_>) -> String {
     let (target, threshold) = (s.target, s.target.threshold);
+    if let Wish::Volume { by } = s.wish {
+        return format!("a volume of {} needs {by} more of it", target.lv);
+    }
     if s.wish.is_a_persons() {
         let usage = s.fs.and_then(|fs| fs.usage).map(|usage| usage.percent()).or(s.lv.data_percent);
         let full = usage.map_or(String::new(), |usage| format!(", {} is {usage} full", target.usage_name()));

@@ -179,3 +179,32 @@ fn a_key_that_is_gone_after_a_crash_leaves_it_or_parks_it() {
         assert_eq!(world.extents("vg/data"), if command == "cryptsetup" { AFTER } else { BEFORE });
     }
 }
+
+/// A full pool grows first, for a volume that then grows.
+#[test]
+fn no_pool_grows_for_a_volume_whose_key_opens_nothing() {
+    const POOL_HOST: &str = "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 20GiB }]
+    logical_volumes:
+      - { name: pool, type: thin-pool, size: 4GiB, data_used: 70%, metadata_used: 10% }
+      - { name: data, size: 2GiB, pool: pool, filesystem: { type: ext4, mount_point: /data, used: 85% } }
+";
+    let config = format!(
+        "defaults: {{ increment: 4GiB, luks_key_file: {KEY_FILE} }}\nmonitor:\n  targets:\n    \
+         - {{ lv_path: /dev/vg/data, mount_point: /data }}\n    - {{ thin_pool: vg/pool }}\n"
+    );
+    let world = World::new(POOL_HOST, &config);
+    world.sim.with(|model| {
+        encrypt(model, "vg/data", luks2);
+        luks(model).opened_by = None;
+    });
+    assert!(refused(&world.daemon().alert("vg/data"), Code::LuksKey));
+    assert!(world.sim.changes().is_empty());
+    world.sim.with(|model| luks(model).opened_by = Some(KEY_FILE.into()));
+    let ended = world.daemon().alert("vg/data");
+    assert!(ended_as(&ended, Outcome::Grown), "{ended:?}");
+    assert_eq!(world.names_of_changes(), [&["vgcfgbackup", "lvextend"], &STEPS[..]].concat());
+}

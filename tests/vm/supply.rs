@@ -208,7 +208,7 @@ fn a_spare_that_is_not_what_it_should_be_is_refused_and_not_touched() {
     ];
     sh("truncate", &["-s", "200M", "/tmp/vmt_bad/btrfs.image"]);
     for (why, what, spoil) in cases {
-        let more = Group::without_vg("vmt_bad_other", &["500M"]);
+        let more = Group::without_vg("vmt_bad_other", &["64M"]);
         let disk = more.loops[0].clone();
         sh("pvcreate", &["-qq", &disk]);
         sh("udevadm", &["settle"]);
@@ -228,7 +228,7 @@ fn a_spare_that_is_not_what_it_should_be_is_refused_and_not_touched() {
         ("a logical block size of 4 KiB", "large sectors"),
     );
     try_sh("losetup", &["-d", &coarse]);
-    let twins = Group::without_vg("vmt_bad_twins", &["300M", "300M"]);
+    let twins = Group::without_vg("vmt_bad_twins", &["64M", "64M"]);
     sh("pvcreate", &["-qq", &twins.loops[0]]);
     let spares = format!("spares: [{}]", uuid_of(&twins.loops[0]));
     sh(
@@ -245,14 +245,14 @@ fn a_spare_that_is_not_what_it_should_be_is_refused_and_not_touched() {
     sh("udevadm", &["settle"]);
     untouched(&group, &volume, &spares, &[&twins.loops[0], &twins.loops[1]], ("is on /dev/", "one UUID on two disks"));
     drop(twins);
-    let lost = Group::without_vg("vmt_bad_lost", &["300M"]);
+    let lost = Group::without_vg("vmt_bad_lost", &["64M"]);
     sh("pvcreate", &["-qq", &lost.loops[0]]);
     let spares = format!("spares: [{}]", uuid_of(&lost.loops[0]));
     none(&lost.loops[0]);
     lost.lose_disk(0);
     untouched(&group, &volume, &spares, &[], ("is not on this host", "missing"));
     drop(lost);
-    let unlisted = Group::without_vg("vmt_bad_unlisted", &["300M", "300M"]);
+    let unlisted = Group::without_vg("vmt_bad_unlisted", &["64M", "64M"]);
     unlisted.loops.iter().for_each(|disk| drop(sh("pvcreate", &["-qq", disk])));
     let spares = format!("spares: [{}]", uuid_of(&unlisted.loops[0]));
     unlisted.lose_disk(0);
@@ -266,7 +266,7 @@ fn a_spare_that_is_not_what_it_should_be_is_refused_and_not_touched() {
 
 fn coarse_spare() -> String {
     let file = "/tmp/vmt_bad/coarse.spare";
-    sh("truncate", &["-s", "300M", file]);
+    sh("truncate", &["-s", "64M", file]);
     let disk = sh("losetup", &["-f", "--show", "--sector-size", "4096", file]);
     sh("pvcreate", &["-qq", &disk]);
     sh("udevadm", &["settle"]);
