@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::finding::{self, FindingFacts};
 use super::growth::{self, Since, Until};
 use super::snapshot;
+use super::stranded;
 use super::{
     Compared, Facts, FileSystemRow, FirstFull, LvRow, Operation, Point, PvRow, Refused, Report, Summary, Urgency, VgRow,
 };
@@ -31,7 +32,8 @@ impl Report {
         let lvs: Vec<LvRow> =
             facts.inventory.lvs.iter().filter(|lv| !lv.hidden).map(|lv| volume(facts, since, lv)).collect();
         let vgs: Vec<VgRow> = facts.inventory.vgs.iter().map(|vg| group(facts, since, &filesystems, vg)).collect();
-        let findings = finding::all(&FindingFacts { facts, since, filesystems: &filesystems, vgs: &vgs, lvs: &lvs });
+        let ground = FindingFacts { facts, since, filesystems: &filesystems, vgs: &vgs, lvs: &lvs };
+        let findings = finding::all(&ground, stranded::all(&ground));
         let mut report = Report {
             version: VERSION,
             program_version: env!("CARGO_PKG_VERSION"),

@@ -69,8 +69,8 @@ pub(super) struct FindingFacts<'a> {
     pub lvs: &'a [LvRow],
 }
 
-/// All findings, in order of urgency, and within one urgency as the kinds stand here.
-pub(super) fn all(ground: &FindingFacts<'_>) -> Vec<Finding> {
+/// All findings and those of other files, in order of urgency, and within one urgency as the kinds stand here.
+pub(super) fn all(ground: &FindingFacts<'_>, more: Vec<Finding>) -> Vec<Finding> {
     const KINDS: &[fn(&FindingFacts<'_>) -> Vec<Finding>] = &[
         missing_pvs,
         sick_filesystems,
@@ -87,18 +87,24 @@ pub(super) fn all(ground: &FindingFacts<'_>) -> Vec<Finding> {
         larger_than_filesystem,
         paused_and_recommended,
     ];
-    let mut found: Vec<Finding> = KINDS.iter().flat_map(|kind| kind(ground)).collect();
+    let mut found: Vec<Finding> = KINDS.iter().flat_map(|kind| kind(ground)).chain(more).collect();
     found.sort_by_key(|finding| finding.urgency);
     found
 }
 
-fn finding(urgency: Urgency, code: &'static str, subject: impl ToString, sentence: String, advice: &str) -> Finding {
+pub(super) fn finding(
+    urgency: Urgency,
+    code: &'static str,
+    subject: impl ToString,
+    sentence: String,
+    advice: &str,
+) -> Finding {
     let (subject, advice) = (subject.to_string(), advice.to_owned());
     Finding { urgency, code, subject, sentence, advice, commands: vec![] }
 }
 
 impl Finding {
-    fn with(mut self, commands: impl IntoIterator<Item = String>) -> Finding {
+    pub(super) fn with(mut self, commands: impl IntoIterator<Item = String>) -> Finding {
         self.commands.extend(commands);
         self
     }

@@ -10,6 +10,7 @@ pub mod growth;
 mod render;
 pub mod snapshot;
 pub mod store;
+mod stranded;
 
 use std::sync::Arc;
 

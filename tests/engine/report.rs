@@ -499,3 +499,20 @@ fn a_snapshot_is_read_back_as_it_was_written() {
     assert!(matches!(snapshot.at, Moment { boot: Some(_), .. }));
     assert!(snapshot.filesystems.iter().all(|fs| fs.used > Bytes::ZERO));
 }
+
+#[test]
+fn space_that_nobody_uses_is_worth_a_note() {
+    let world = World::usual();
+    let facts = |world: &World| -> Vec<(String, Vec<String>)> {
+        let (report, _) = report(world, &world.state(), &[], None);
+        let notes =
+            report.findings.iter().filter(|finding| ["disk_larger_than_pv", "group_unused"].contains(&finding.code));
+        notes.map(|finding| (finding.subject.clone(), finding.commands.clone())).collect()
+    };
+    assert_eq!(facts(&world), []);
+    world.sim.with(|model| model.vg("vg").expect("there").pvs[0].device_exceeds = 3 << 30);
+    assert_eq!(facts(&world), [("/dev/sdb".to_owned(), vec!["pvresize /dev/sdb".to_owned()])]);
+    let only_logs = world.with_config(&CONFIG.replace("    - { lv_path: /dev/vg-2/logs, mount_point: /logs }\n", ""));
+    let found = facts(&only_logs);
+    assert_eq!(found.iter().map(|(subject, _)| subject.as_str()).collect::<Vec<_>>(), ["/dev/sdb", "vg-2"]);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Daemon, config, labels};
+use crate::daemon::{Daemon, config, labels, script};
 use crate::decisions::answer;
 use crate::part;
 use crate::refuse::refused_by;
@@ -283,6 +283,67 @@ fn untouched(group: &Group, volume: &Volume, spares: &str, disks: &[&str], (why,
     let after: Vec<String> = disks.iter().map(|disk| contents(disk)).collect();
     assert_eq!(before, after, "{what}");
     group.forget();
+}
+
+/// `kill -9` at the moment at which the command of a step begins, or has just ended; the command itself goes on.
+#[test]
+#[ignore = "runs in the virtual machine: make vm-test"]
+fn killed_while_a_group_gets_room_the_next_start_goes_on_and_does_nothing_twice() {
+    for (kind, step) in [("disk", "pvresize"), ("part", "growpart"), ("spare", "vgextend")] {
+        for moment in ["before", "after"] {
+            killed(kind, step, moment);
+        }
+    }
+}
+
+fn killed(kind: &str, step: &str, moment: &str) {
+    let name = format!("vmt_killed_{kind}_{moment}");
+    let group = if kind == "part" { partitioned(&name).0 } else { Group::new(&name, &["1G"]) };
+    let more = Group::without_vg(&format!("{name}_more"), &["500M"]);
+    let volume = full(&group, "ext4");
+    let files = volume.files();
+    let before = volume.extents();
+    let keys = if kind == "spare" {
+        sh("pvcreate", &["-qq", &more.loops[0]]);
+        sh("udevadm", &["settle"]);
+        format!("spares: [{}]", uuid_of(&more.loops[0]))
+    } else {
+        enlarge(&group, 0, "2G");
+        "grown_disks: resize, partitions: growpart".to_owned()
+    };
+    // Once it kills the daemon that started it, and each run of the step is counted.
+    let kill = format!("[ -e {0}/killed ] || {{ touch {0}/killed; kill -9 $PPID; }}", path(&group.dir));
+    let count = format!("echo run >>{}/runs", path(&group.dir));
+    let (first, then) = if moment == "before" { (kill.as_str(), ":") } else { (":", kill.as_str()) };
+    let wrapper = |program: &str, pattern: &str| {
+        let real = sh("sh", &["-c", &format!("command -v {program}")]);
+        let text = format!(
+            "case \"$1 $*\" in\n{pattern}) {count}; {first}; {real} \"$@\"; code=$?; {then}; exit $code ;;\n*) exec {real} \"$@\" ;;\nesac\n"
+        );
+        script(&group.dir, program, &text)
+    };
+    let tool = match step {
+        "growpart" => format!("growpart: {}", wrapper("growpart", "*")),
+        command => format!("lvm: {}", wrapper("lvm", &format!("{command}\\ *"))),
+    };
+    let config = format!("{}\ntools: {{ {tool} }}\n", with(&group, &volume, &keys));
+    let mut daemon = Daemon::start(&group, &config);
+    daemon.alert(&labels(&volume));
+    let begun = Instant::now();
+    while daemon.ended().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it was not killed: {}", daemon.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(daemon);
+    let next = Daemon::start(&group, &config);
+    next.wait_for_outcome(&volume, "grown");
+    drop(next);
+    let runs = fs::read_to_string(group.dir.join("runs")).expect("it ran").lines().count();
+    assert_eq!(runs, 1, "{kind} {moment}: {step} ran {runs} times");
+    assert!(volume.extents() > before);
+    is_sound(&group, &volume, "ext4", &files);
+    drop(group);
+    try_sh("wipefs", &["-q", "-a", &more.loops[0]]);
 }
 
 /// A virtual SCSI disk says how large it is only when it is asked.
