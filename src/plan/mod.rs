@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
 pub use crate::filesystem::FsKind;
-use crate::inventory::{Inventory, Vg};
+use crate::inventory::{FileSystem, Inventory, Lv, Vg};
 use crate::name::LvRef;
 use crate::units::Bytes;
 pub use decided::{Metadata, Plan, PlannedFs};
@@ -275,10 +275,21 @@ fn steps(s: &Subject<'_>, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size, 
 
 /// The step that makes the mapping on a volume as large as that will be. It is planned wherever there is a mapping,
 /// also where it is large enough: a version that does not know the step must not carry out the rest.
-pub fn resize_mapping(inventory: &Inventory, lv: &LvRef, target: Option<&Target>, volume: Bytes) -> Option<Step> {
+fn resize_mapping(inventory: &Inventory, lv: &LvRef, target: Option<&Target>, volume: Bytes) -> Option<Step> {
     let mapping = inventory.mapping_on(lv)?;
     let key_file = target.and_then(Target::file_system).and_then(|fs| fs.luks_key_file.clone());
     let key_file = key_file.filter(|_| mapping.needs_key());
     let (name, size) = (mapping.name.clone(), mapping.room_on(volume));
     Some(Step::ResizeMapping { lv: lv.clone(), mapping: name, size, key_file })
+}
+
+/// The commands that make what lies on a volume as large as it is: the mapping, if that is smaller, and its file system.
+pub fn fill(inventory: &Inventory, lv: &Lv, fs: &FileSystem, target: Option<&Target>) -> Option<Vec<String>> {
+    let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
+    let resize = resize_mapping(inventory, &name, target, lv.size?).filter(|step| !step.is_done(inventory));
+    let mapping = inventory.mapping_on(&name).map(|mapping| mapping.name.clone());
+    let grow = Step::GrowFilesystem { kind: fs.kind()?, lv: name, mount_point, mapping, device_id };
+    Some(
+        resize.into_iter().chain([grow]).filter_map(|step| step.command()).map(|command| command.to_string()).collect(),
+    )
 }

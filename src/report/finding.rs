@@ -13,7 +13,7 @@ use crate::command::shell_word;
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
 use crate::journal::Conclusion;
-use crate::plan::{Code, Outcome, Step, resize_mapping};
+use crate::plan::{Code, Outcome, fill};
 use crate::units::{Bytes, MIB};
 
 /// How soon.
@@ -552,12 +552,7 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
             if fs.fills(size) != Some(false) {
                 return None;
             }
-            let kind = fs.kind()?;
-            let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
-            let resize = resize_mapping(g.facts.inventory, &name, g.facts.config.target(&name), lv.size?);
-            let resize = resize.filter(|step| !step.is_done(g.facts.inventory)).and_then(|step| step.command());
-            let mapping = g.facts.inventory.mapping_on(&name).map(|mapping| mapping.name.clone());
-            let command = Step::GrowFilesystem { kind, lv: name, mount_point, mapping, device_id }.command();
+            let commands = fill(g.facts.inventory, lv, fs, g.facts.config.target(&lv.name))?;
             let sentence = format!(
                 "{} is {rest} larger than the {} on it: it was extended and the file system was not grown.",
                 lv.name, fs.mount.fs_type
@@ -570,7 +565,7 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
                     sentence,
                     "Grow the file system; that is safe while it is mounted.",
                 )
-                .with(resize.into_iter().chain(command).map(|command| command.to_string())),
+                .with(commands),
             )
         });
     found.collect()
