@@ -283,7 +283,8 @@ fn resize_mapping(inventory: &Inventory, lv: &LvRef, target: Option<&Target>, vo
     Some(Step::ResizeMapping { lv: lv.clone(), mapping: name, size, key_file })
 }
 
-/// The commands that make what lies on a volume as large as it is: the mapping, if that is smaller, and its file system.
+/// The commands that make what lies on a volume as large as it is: the mapping, if that is smaller, and its file
+/// system.
 pub fn fill(inventory: &Inventory, lv: &Lv, fs: &FileSystem, target: Option<&Target>) -> Option<Vec<String>> {
     let (name, mount_point, device_id) = (lv.name.clone(), fs.mount.mount_point.clone(), fs.device_id());
     let resize = resize_mapping(inventory, &name, target, lv.size?).filter(|step| !step.is_done(inventory));
