@@ -1,7 +1,7 @@
 //! `check-config`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
@@ -16,7 +16,7 @@ use crate::{app, audit, config, notify};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
 pub(super) struct CheckConfig {
-    /// The file.
+    /// The file; - reads standard input.
     #[arg(default_value = app::DEFAULT_CONFIG)]
     file: PathBuf,
     /// Also check this web config, with the certificates that it names and together with the config.
@@ -35,7 +35,13 @@ impl CheckConfig {
         // As a daemon would: it is root. For another user, who cannot own the files as root does, it is only reported.
         let strict = nix::unistd::geteuid().is_root() && !self.ignore_ownership;
         let trust = if strict { Trust::Required } else { Trust::Advised };
-        let config = config::load(&self.file, trust).map_err(|error| match error {
+        let is_stdin = self.file.as_os_str() == "-";
+        let file = if is_stdin { Path::new("<stdin>") } else { self.file.as_path() };
+        let loaded = match is_stdin {
+            true => config::load_from(std::io::stdin().lock(), file, trust),
+            false => config::load(file, trust),
+        };
+        let config = loaded.map_err(|error| match error {
             ConfigError::Untrusted(doubt) => {
                 UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership")).into()
             }
@@ -49,7 +55,7 @@ impl CheckConfig {
             Access::load(Some(web), vec![], &config)?;
         }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}: valid, {}", self.file.display(), config.counted())?;
+        writeln!(out, "{}: valid, {}", file.display(), config.counted())?;
         for target in &config.targets {
             let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
             let lv = match target.mount_point() {
@@ -57,14 +63,15 @@ impl CheckConfig {
                 None => format!("thin pool {}", target.lv),
             };
             let mode = target.mode.as_str();
-            writeln!(out, "  {lv} ({mode}): above {} by {}, {limit}", target.threshold, target.increment)?;
+            let (threshold, increment) = (target.threshold, target.increment);
+            writeln!(out, "  {} ({mode}): above {threshold} by {increment}, {limit}", crate::plain(&lv))?;
         }
         // The file may be for another host, so this is no error.
         let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
         for tool in missing {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }
-        let named = [Some(self.file.as_path()), self.web_config_file.as_deref()].into_iter().flatten();
+        let named = [(!is_stdin).then_some(file), self.web_config_file.as_deref()].into_iter().flatten();
         for doubt in named.chain(config.files()).filter_map(files::doubt) {
             writeln!(out, "  on this host a daemon would refuse a file: {doubt}")?;
         }

@@ -13,13 +13,16 @@ mod limits;
 mod load;
 mod locate;
 mod matcher;
+pub(crate) mod near;
 pub mod notify;
 mod raw;
 pub mod reference;
 mod report;
 mod secret;
 mod section;
+mod syntax;
 mod tools;
+mod tree;
 pub mod web;
 mod webhook;
 
@@ -39,10 +42,11 @@ pub use file::ConfigError;
 pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
 pub use limits::{Budget, FilesystemCheck, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, PoolLimits, Window};
-pub use load::{load, parse};
+pub use load::{load, load_from, parse};
 pub use matcher::Matcher;
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
+pub use tree::Problem;
 pub use webhook::{LabelNames, WebhookSettings};
 
 /// The whole configuration.

@@ -122,7 +122,12 @@ impl<'de> serde::Deserialize<'de> for Day {
         const EXPECTED: &str = "a day: mon, tue, wed, thu, fri, sat or sun";
         let scalar = Scalar {
             expected: EXPECTED,
-            text: |t| limits::day(t).map(Day).ok_or_else(|| format!("{t:?} is not {EXPECTED}")),
+            text: |t| {
+                limits::day(t).map(Day).ok_or_else(|| match t.get(..3).filter(|short| limits::day(short).is_some()) {
+                    Some(short) => format!("{t:?} is not a day, write {short}"),
+                    None => format!("{t:?} is not {EXPECTED}"),
+                })
+            },
             number: |n| Err(not_a(n, EXPECTED)),
         };
         deserializer.deserialize_any(scalar)
@@ -134,7 +139,7 @@ impl<'de> serde::Deserialize<'de> for Day {
 pub(super) struct VolumeGroup {
     #[serde(deserialize_with = "vg_name")]
     pub name: VgName,
-    #[serde(default, deserialize_with = "optional_amount")]
+    #[serde(default, deserialize_with = "optional_reserve")]
     pub reserve: Option<Amount>,
     #[serde(default)]
     pub budget: Option<Budget>,
@@ -341,15 +346,27 @@ fn optional_lv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRe
 
 fn optional_mount_point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MountPoint>, D::Error> {
     const EXPECTED: &str = "an absolute path such as /data";
-    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
+    // Of a name between two slashes, on Linux.
+    const LONGEST_NAME: usize = 255;
+    fn checked(text: &str) -> Result<MountPoint, String> {
+        if text.split('/').any(|part| part == "." || part == "..") {
+            return Err(format!("{text:?} has . or .. in it, expected the path that `findmnt` shows, such as /data"));
+        }
+        match text.split('/').map(str::len).find(|length| *length > LONGEST_NAME) {
+            Some(length) => Err(format!("has a name of {length} bytes in it, a file name has at most {LONGEST_NAME}")),
+            None => text.parse().map_err(shown),
+        }
+    }
+    let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };
     deserializer.deserialize_any(scalar).map(Some)
 }
 
 fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
-    const EXPECTED: &str = "a number above 0 and below 100";
+    const EXPECTED: &str = "a percentage from 1 to below 100";
     fn checked(percent: Percent) -> Result<Percent, String> {
-        let inside = percent.value() > 0.0 && percent.value() < 100.0;
-        inside.then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
+        let value = percent.value();
+        not_a_ratio(value)?;
+        (1.0..100.0).contains(&value).then_some(percent).ok_or_else(|| not_a(value, EXPECTED))
     }
     let scalar = Scalar {
         expected: EXPECTED,
@@ -362,6 +379,17 @@ fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 fn optional_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
     const EXPECTED: &str = "a size such as 2GiB or a percentage such as 10%";
     let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(no_unit(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+/// Of a group nothing may be held back, which needs no unit.
+fn optional_reserve<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+    const EXPECTED: &str = "a size such as 50GiB, a percentage such as 10%, or 0";
+    let scalar = Scalar {
+        expected: EXPECTED,
+        text: |t| if t == "0" { Ok(Amount::Size(Bytes::ZERO)) } else { t.parse() },
+        number: |n| if n == 0.0 { Ok(Amount::Size(Bytes::ZERO)) } else { Err(no_unit(n, EXPECTED)) },
+    };
     deserializer.deserialize_any(scalar).map(Some)
 }
 
@@ -386,7 +414,12 @@ fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     const EXPECTED: &str = "a whole number of seconds from 1 to 86400";
     let scalar = Scalar {
         expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
+        text: |t| match duration::parse(t) {
+            Ok(time) if time.subsec_nanos() == 0 => {
+                Err(format!("{t:?} has a unit, and this key takes seconds: write {}", time.as_secs()))
+            }
+            _ => Err(format!("{t:?} is not {EXPECTED}")),
+        },
         number: |n| {
             let fits = (1.0..=86400.0).contains(&n) && n.fract() == 0.0;
             fits.then(|| Duration::from_secs(n as u64)).ok_or_else(|| not_a(n, EXPECTED))
@@ -437,6 +470,7 @@ fn optional_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f
 fn optional_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
     const EXPECTED: &str = "a percentage from 0% to 99%";
     fn checked(percent: Percent) -> Result<Percent, String> {
+        not_a_ratio(percent.value())?;
         (percent.value() <= 99.0).then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
     }
     let scalar = Scalar {
@@ -495,6 +529,14 @@ fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Er
 
 fn shown(error: impl fmt::Display) -> String {
     error.to_string()
+}
+
+/// 0.8 where 80 is meant would hand out a whole group.
+fn not_a_ratio(value: f64) -> Result<(), String> {
+    let is_ratio = value > 0.0 && value < 1.0;
+    // To four digits, so that 0.07 is 7 and not 7.000000000000001.
+    let meant = (value * 1e6).round() / 1e4;
+    if is_ratio { Err(format!("{value} means {value} %; write {meant}")) } else { Ok(()) }
 }
 
 fn not_a(number: f64, expected: &str) -> String {

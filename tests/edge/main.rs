@@ -6,6 +6,7 @@ mod common;
 mod edge;
 
 mod access;
+mod check_config;
 mod cli;
 mod commands;
 mod fuzz_seeds;
