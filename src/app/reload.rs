@@ -99,7 +99,6 @@ impl Daemon {
             tellers.audit.reopen(&new);
         }
         let (added, removed) = (without(&new, &old), without(&old, &new));
-        added.iter().for_each(|lv| self.metrics.expect_target(lv));
         removed.iter().for_each(|lv| self.metrics.forget_target(lv));
         if let Some(engine) = self.engine.get() {
             engine.watch();

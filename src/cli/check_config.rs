@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::exit::Exit;
+use super::live::Live;
 use crate::app::UsageError;
 use crate::config::{Config, ConfigError};
 use crate::files::{self, Trust};
@@ -14,7 +15,9 @@ use crate::server::Access;
 use crate::{app, audit, config, notify};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
+#[command(
+    after_help = "Example: lvm-autoscaler check-config configs/config.yaml\n         lvm-autoscaler check-config --live"
+)]
 pub(super) struct CheckConfig {
     /// The file; - reads standard input.
     #[arg(default_value = app::DEFAULT_CONFIG)]
@@ -25,6 +28,12 @@ pub(super) struct CheckConfig {
     /// Only report files that others could change, for a config that is not in its final place or on its host yet.
     #[arg(long)]
     ignore_ownership: bool,
+    /// Also compare it with this host: names that it does not have, limits that cannot bind, thresholds exceeded now.
+    #[arg(long)]
+    live: bool,
+    /// Compare with the simulated host described in this file instead.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
     /// Also send a test to each receiver of notifications, and print the results.
     #[arg(long)]
     send_test: bool,
@@ -39,9 +48,9 @@ impl CheckConfig {
         let file = if is_stdin { Path::new("<stdin>") } else { self.file.as_path() };
         let loaded = match is_stdin {
             true => config::load_from(std::io::stdin().lock(), file, trust),
-            false => config::load(file, trust),
+            false => config::load_with_places(file, trust),
         };
-        let config = loaded.map_err(|error| match error {
+        let (config, places) = loaded.map_err(|error| match error {
             ConfigError::Untrusted(doubt) => {
                 UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership")).into()
             }
@@ -53,6 +62,15 @@ impl CheckConfig {
         if let Some(web) = &self.web_config_file {
             // Where the daemon will listen is not known here.
             Access::load(Some(web), vec![], &config)?;
+        }
+        let live = match self.live || self.simulate.is_some() {
+            true => Some(Live::compare(&config, &places, app::open_host(&config, self.simulate.as_deref())?.as_ref())?),
+            false => None,
+        };
+        if let Some(Live { wrong, .. }) = &live
+            && !wrong.is_empty()
+        {
+            return Err(ConfigError::Invalid(wrong.clone()).into());
         }
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}: valid, {}", file.display(), config.counted())?;
@@ -84,6 +102,9 @@ impl CheckConfig {
         }
         if let Some(web) = &self.web_config_file {
             writeln!(out, "{}: valid", web.display())?;
+        }
+        for note in live.iter().flat_map(|live| &live.notes) {
+            writeln!(out, "  on this host {}", crate::plain(note))?;
         }
         if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }

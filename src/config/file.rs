@@ -98,11 +98,11 @@ pub(super) fn read_yaml<R: DeserializeOwned, T>(
     validate: impl Fn(R) -> Result<T, Wrong>,
 ) -> Result<T, ConfigError> {
     let (tree, problems) = tree(yaml, file, form)?;
-    check(tree, problems, form, validate)
+    check(tree, problems, form, validate).map(|(valid, _)| valid)
 }
 
 /// A text as a tree, and what is wrong with its keys.
-fn tree(yaml: &str, file: &Path, form: Form) -> Result<(Tree, Vec<Problem>), ConfigError> {
+pub(super) fn tree(yaml: &str, file: &Path, form: Form) -> Result<(Tree, Vec<Problem>), ConfigError> {
     if yaml.len() as u64 > MAX_FILE {
         return Err(ConfigError::TooLarge { file: file.to_owned(), size: yaml.len() as u64 });
     }
@@ -120,12 +120,12 @@ fn invalid(file: &Path, place: Option<Place>, message: &str) -> ConfigError {
 }
 
 /// Reads the tree again and again, each time without what was wrong before, until nothing is.
-fn check<R: DeserializeOwned, T>(
+pub(super) fn check<R: DeserializeOwned, T>(
     mut tree: Tree,
     mut problems: Vec<Problem>,
     form: Form,
     validate: impl Fn(R) -> Result<T, Wrong>,
-) -> Result<T, ConfigError> {
+) -> Result<(T, Tree), ConfigError> {
     let known = form.known.map(|known| known()).unwrap_or_default();
     while problems.len() < MOST_PROBLEMS {
         let read = R::deserialize(tree.root());
@@ -133,7 +133,7 @@ fn check<R: DeserializeOwned, T>(
             validate(raw).map_err(|wrong| tree.fault(&wrong.path, wrong.missing, wrong.first.as_deref(), wrong.message))
         });
         let fault = match valid {
-            Ok(valid) if problems.is_empty() => return Ok(valid),
+            Ok(valid) if problems.is_empty() => return Ok((valid, tree)),
             Ok(_) => break,
             Err(fault) => fault,
         };

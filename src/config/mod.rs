@@ -15,6 +15,7 @@ mod locate;
 mod matcher;
 pub(crate) mod near;
 pub mod notify;
+mod places;
 mod raw;
 pub mod reference;
 mod report;
@@ -42,8 +43,9 @@ pub use file::ConfigError;
 pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
 pub use limits::{Budget, FilesystemCheck, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, PoolLimits, Window};
-pub use load::{load, load_from, parse};
+pub use load::{load, load_from, load_with_places, parse};
 pub use matcher::Matcher;
+pub use places::Places;
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
 pub use tree::Problem;
@@ -291,6 +293,16 @@ impl Config {
     /// What of a volume group of that size is never handed out.
     pub fn reserve(&self, vg: &VgName, size: Bytes) -> Bytes {
         self.volume_group(vg).map_or(Bytes::ZERO, |settings| settings.reserve.resolve(size))
+    }
+
+    /// The groups of `volume_groups` whose names differ from that of a group without settings by a slip: perhaps it was
+    /// meant.
+    pub fn near_misses(&self, vg: &VgName) -> Vec<&VgName> {
+        if self.volume_group(vg).is_some() {
+            return vec![];
+        }
+        let names = self.volume_groups.iter().map(|group| &group.name);
+        names.filter(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty()).collect()
     }
 
     /// The settings of a volume group, if it has any.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Shared, execute};
 use crate::command::Tool;
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, look};
+use crate::host::{Focus, look, look_to_decide};
 use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId};
@@ -204,7 +204,7 @@ impl Pipeline {
         let shared = &self.0;
         let mut silent = 0;
         while !shared.is_stopping() {
-            match look(shared.host.as_ref(), Focus::Volume(lv)) {
+            match look_to_decide(shared.host.as_ref(), lv, &shared.config()) {
                 Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(is_not_itself) => {
                     silent += 1;
                     tracing::warn!(%lv, "its file system does not answer or is frozen, looking again");

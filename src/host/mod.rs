@@ -23,7 +23,7 @@ use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usag
 use crate::name::MountPoint;
 use crate::plan::Moment;
 pub use linux::own_names;
-pub use look::{Focus, LookError, glance, look};
+pub use look::{Focus, LookError, glance, look, look_to_decide};
 pub use sampler::{Hold, Sampler};
 
 /// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.

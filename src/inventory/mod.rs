@@ -34,6 +34,8 @@ pub struct Inventory {
     pub taken_at: Timestamp,
     /// Volume groups, by name.
     pub vgs: Vec<Vg>,
+    /// The names of other groups, where only one was looked at and the config names one of nearly that name.
+    pub other_groups: Vec<VgName>,
     /// Logical volumes, hidden ones (`[pool0_tdata]`) too.
     pub lvs: Vec<Lv>,
     /// Physical volumes, orphans and missing ones too.
@@ -286,6 +288,7 @@ impl Inventory {
         Inventory {
             taken_at,
             vgs: vec![],
+            other_groups: vec![],
             lvs: vec![],
             pvs: vec![],
             mounts: vec![],
@@ -328,6 +331,11 @@ impl Inventory {
     /// returned, because LVM itself would pick one of them by chance.
     pub fn vg(&self, name: &VgName) -> Option<&Vg> {
         only(self.vgs.iter().filter(|vg| &vg.name == name))
+    }
+
+    /// Whether there is a group of that name, or several.
+    pub fn has_group(&self, name: &VgName) -> bool {
+        self.vgs.iter().map(|vg| &vg.name).chain(&self.other_groups).any(|known| known == name)
     }
 
     /// The logical volume of that name; none if the name is not unique.

@@ -10,7 +10,7 @@ use super::{Column, Labels, column, family, flag};
 use crate::config::{Config, Mode, Target, What};
 use crate::inventory::{FileSystem, Inventory, Sample};
 use crate::name::LvRef;
-use crate::plan::{self, Code, History, Moment, Outcome, headroom};
+use crate::plan::{self, Code, History, Moment, Outcome, Unmatched, headroom};
 
 /// One target.
 #[derive(Debug)]
@@ -167,9 +167,10 @@ impl Targets {
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
         let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
-        let targets = config.targets.iter().filter(|target| !is_there(target)).count();
-        let groups = config.volume_groups.iter().filter(|group| inventory.vg(&group.name).is_none()).count();
-        let reserves = config.volume_groups.iter().map(|group| Reserve {
+        let unmatched = Unmatched::of(config, inventory);
+        let (targets, groups) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());
+        let groups_here = config.volume_groups.iter().filter(|group| inventory.has_group(&group.name));
+        let reserves = groups_here.map(|group| Reserve {
             vg: group.name.to_string(),
             reserve: inventory.vg(&group.name).and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
         });

@@ -12,6 +12,7 @@ mod pool;
 mod rest;
 pub mod size;
 pub mod step;
+mod unmatched;
 mod wish;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ use size::Size;
 pub use size::headroom;
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
+pub use unmatched::Unmatched;
+pub(crate) use unmatched::suspicion;
 pub use wish::Wish;
 
 /// A decision with everything that led to it.

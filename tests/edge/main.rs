@@ -18,3 +18,4 @@ mod report_command;
 mod report_schedule;
 mod requests;
 mod storm;
+mod unmatched;

@@ -13,6 +13,7 @@ use super::check::{at_least_a_second, check_absolute};
 use super::file::{self, ConfigError, Form, Wrong, twice, wrong};
 use super::limits::{Budget, MOST_EXTENSIONS};
 use super::locate::PathPart;
+use super::places::Places;
 use super::reference::sections;
 use super::tools::Tools;
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
@@ -31,14 +32,23 @@ fn known() -> Vec<String> {
 
 /// Reads and checks a file.
 pub fn load(file: &Path, trust: Trust) -> Result<Config, ConfigError> {
-    let config = file::read(file, trust, FORM, validate)?;
-    Ok(Config { trust, ..config })
+    load_with_places(file, trust).map(|(config, _)| config)
+}
+
+/// The same, with the places of what it says.
+pub fn load_with_places(file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    read(&file::text(file, trust)?, file, trust)
 }
 
 /// The same for standard input; `file` only names it in errors.
-pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<Config, ConfigError> {
-    let config = parse(&file::bounded(input, 0, file)?, file)?;
-    Ok(Config { trust, ..config })
+pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    read(&file::bounded(input, 0, file)?, file, trust)
+}
+
+fn read(yaml: &str, file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    let (tree, problems) = file::tree(yaml, file, FORM)?;
+    let (config, tree) = file::check(tree, problems, FORM, validate)?;
+    Ok((Config { trust, ..config }, Places(tree)))
 }
 
 /// Checks a text; `file` only names it in errors.
