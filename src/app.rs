@@ -52,6 +52,20 @@ pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc
     })
 }
 
+/// The same for a command that only looks: beside a daemon that simulates a host, that one.
+pub fn open_host_of_daemon(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
+    if simulate.is_some() {
+        let mut answer = String::new();
+        let asked = control::client::call(&config.control_socket(), "/-/simulation", String::new(), &mut |line| {
+            answer.push_str(line);
+        });
+        if let (Ok(Some(())), Ok(sim)) = (asked, Sim::of_daemon(&answer)) {
+            return Ok(Arc::new(sim));
+        }
+    }
+    open_host(config, simulate)
+}
+
 /// What a missing program means, and what to do about it.
 pub fn missing(tool: Tool) -> String {
     let (name, without) = (tool.as_str(), tool.disables());
@@ -182,10 +196,11 @@ fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Resul
             return Ok(());
         }
     };
-    let (reloading, make) = (Arc::clone(daemon), reporter.maker());
+    let (reloading, make, simulated) = (Arc::clone(daemon), reporter.maker(), Arc::clone(&daemon.host));
     let control = Control {
         engine: Arc::clone(&daemon.engine),
         in_force: Arc::clone(&daemon.in_force),
+        simulation: Box::new(move || simulated.simulation()),
         reload: Box::new(move || reloading.reload().map_err(|error| format!("{error:#}"))),
         report: make,
     };

@@ -104,7 +104,7 @@ impl CheckConfig {
             writeln!(out, "{}: valid", web.display())?;
         }
         for note in live.iter().flat_map(|live| &live.notes) {
-            writeln!(out, "  on this host {}", crate::plain(note))?;
+            writeln!(out, "  note: {}", crate::plain(note))?;
         }
         if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }

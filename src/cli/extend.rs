@@ -88,7 +88,7 @@ impl Extend {
 
     /// What would be done, from the same function.
     fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
-        let host = app::open_host(config, self.simulate.as_deref())?;
+        let host = app::open_host_of_daemon(config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
         let inventory = look_to_decide(host.as_ref(), &target.lv, config)?;
         let evaluation = plan_for(Wish::Person { by: self.by }, target, &inventory, config, &history, host.moment());

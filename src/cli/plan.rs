@@ -43,7 +43,7 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = self.selected(&config)?;
-        let host = app::open_host(&config, self.simulate.as_deref())?;
+        let host = app::open_host_of_daemon(&config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
         let everything = look(host.as_ref(), Focus::Everything)?;
         let unmatched = Unmatched::of(&config, &everything);

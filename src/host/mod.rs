@@ -40,6 +40,11 @@ pub trait Host: Send + Sync {
     /// The names and addresses of this host, for the label `instance`.
     fn own_names(&self) -> Vec<String>;
 
+    /// The host itself, if it is only a simulated one, for commands beside the daemon that simulates it.
+    fn simulation(&self) -> Option<String> {
+        None
+    }
+
     /// The command as it will be run: settings of LVM that are in force anyway are left out.
     fn resolved(&self, command: &Command) -> Command {
         command.clone()

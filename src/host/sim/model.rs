@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Tool;
 use crate::filesystem::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
@@ -12,7 +13,7 @@ use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, MIB};
 
 /// A host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
     /// Its names and addresses.
     pub names: Vec<String>,
@@ -41,7 +42,7 @@ pub struct Model {
 }
 
 /// A volume group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimVg {
     pub name: VgName,
@@ -57,7 +58,7 @@ pub struct SimVg {
 }
 
 /// A physical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPv {
     pub name: String,
@@ -111,7 +112,7 @@ pub(super) const DISKS: u32 = 8;
 pub(super) const FIRST_EXTENT: Bytes = Bytes(MIB);
 
 /// A logical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimLv {
     pub name: LvRef,
@@ -152,7 +153,7 @@ pub struct SimLv {
 }
 
 /// What is special to a thin pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPool {
     pub metadata: Extents,
@@ -161,7 +162,7 @@ pub struct SimPool {
 }
 
 /// A file system on a volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimFs {
     /// The kernel's name of its type.
     pub kind: String,
