@@ -74,6 +74,8 @@ tools! {
     E2fsck "e2fsck" "e2fsprogs" 30 "no ext4 can grow while it is mounted nowhere",
     /// btrfs(8).
     Btrfs "btrfs" "btrfs-progs" 1 "no btrfs can grow",
+    /// growpart(1).
+    Growpart "growpart" "cloud-guest-utils" 5 "no partition can grow with its disk",
     /// xfs_io(8).
     XfsIo "xfs_io" "xfsprogs" 1 "an XFS that lost power while it grew cannot be repaired",
     /// rmdir(1), which is asked to remove what cannot be there: see [`Command::asks_whether_frozen`].

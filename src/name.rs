@@ -28,6 +28,11 @@ pub enum NameError {
     /// The kernel's number of a device, which another volume may have after the next boot.
     #[error("{0:?} is a number of the kernel's that can change, expected /dev/VG/LV: `lsblk {0}` shows the name")]
     Number(String),
+    /// Not in the form in which LVM writes the UUID of a physical volume.
+    #[error(
+        "{0:?} is not the UUID of a physical volume, expected 32 letters and digits with hyphens, as pvs -o+pv_uuid shows it"
+    )]
+    PvUuid(String),
     /// Not an absolute path.
     #[error("{0:?} is not a mount point, expected an absolute path such as /data")]
     MountPoint(String),
@@ -100,6 +105,55 @@ fn check_lvm_name(text: &str) -> Result<(), NameError> {
         return Ok(());
     };
     Err(NameError::Lvm { text: text.to_owned(), reason })
+}
+
+/// The UUID of a physical volume, as LVM writes it: 32 letters and digits in groups. It can stand in a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PvUuid(String);
+
+impl PvUuid {
+    /// As LVM writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that udev gives the device with this PV.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev/disk/by-id").join(format!("lvm-pv-uuid-{}", self.0))
+    }
+}
+
+impl FromStr for PvUuid {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<PvUuid, NameError> {
+        let groups: Vec<usize> = text.split('-').map(str::len).collect();
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if is_plain && groups == [6, 4, 4, 4, 4, 4, 6] {
+            return Ok(PvUuid(text.to_owned()));
+        }
+        Err(NameError::PvUuid(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for PvUuid {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<PvUuid> for String {
+    fn from(uuid: PvUuid) -> String {
+        uuid.0
+    }
+}
+
+impl fmt::Display for PvUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A logical volume by its two names, `vg/lv`.

@@ -16,7 +16,7 @@ use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::control::Extend as Wanted;
 use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
-use crate::host::look_to_decide;
+use crate::host::{Focus, look_to_decide};
 use crate::journal::Journal;
 use crate::plan::{Outcome, Wish, plan_for};
 use crate::units::Bytes;
@@ -90,7 +90,7 @@ impl Extend {
     fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
         let host = app::open_host_of_daemon(config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
-        let inventory = look_to_decide(host.as_ref(), &target.lv, config)?;
+        let inventory = look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, config), config)?;
         let evaluation = plan_for(Wish::Person { by: self.by }, target, &inventory, config, &history, host.moment());
         let mut out = std::io::stdout().lock();
         match self.format {

@@ -57,7 +57,7 @@ impl Plan {
             }
             let inventory = match is_absent {
                 true => everything.clone(),
-                false => look_to_decide(host.as_ref(), &target.lv, &config)?,
+                false => look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, &config), &config)?,
             };
             let evaluation = plan(target, &inventory, &config, &history, host.moment());
             refused += usize::from(evaluation.decision.is_err());

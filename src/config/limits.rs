@@ -22,6 +22,41 @@ pub enum Mode {
     Off,
 }
 
+/// What is done with a disk that became larger than its PV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrownDisks {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A growth that needs its room is written down and counted, and a person carries it out.
+    Recommend,
+    /// A growth that needs its room makes the PV as large as the disk.
+    Resize,
+}
+
+/// What is done with the partition that such a PV is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Partitions {
+    /// Nothing: only PVs on whole disks can grow.
+    #[default]
+    Off,
+    /// `growpart` makes it larger first.
+    Growpart,
+}
+
+/// Whether SCSI disks are asked for their size before a growth is refused for lack of space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rescan {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are.
+    On,
+}
+
 /// What is done about a file system that is mounted nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

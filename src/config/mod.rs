@@ -36,13 +36,16 @@ use serde::Serialize;
 
 use crate::command::Tool;
 use crate::files::Trust;
-use crate::name::{LvRef, MountPoint, VgName};
+use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
 pub use file::ConfigError;
 pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
-pub use limits::{Budget, FilesystemCheck, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, PoolLimits, Window};
+pub use limits::{
+    Budget, FilesystemCheck, GrownDisks, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, Partitions, PoolLimits,
+    Rescan, Window,
+};
 pub use load::{load, load_from, load_with_places, parse};
 pub use matcher::Matcher;
 pub use places::Places;
@@ -164,6 +167,14 @@ pub struct VolumeGroup {
     pub reserve: Amount,
     /// How much all its targets together may grow in a span of time; `None`: each has only its own.
     pub budget: Option<Budget>,
+    /// What is done with a disk that became larger than its PV.
+    pub grown_disks: GrownDisks,
+    /// What is done with the partition that such a PV is in.
+    pub partitions: Partitions,
+    /// Whether SCSI disks are asked for their size.
+    pub rescan: Rescan,
+    /// PVs of no group that may be added to this one, in this order.
+    pub spares: Vec<PvUuid>,
 }
 
 /// Absolute paths that override the search.

@@ -11,14 +11,14 @@ use serde::de::{self, Deserializer, Visitor};
 
 use jiff::civil::{Time, Weekday};
 
-use super::limits::{self, FilesystemCheck, Mode, Offline};
+use super::limits::{self, FilesystemCheck, GrownDisks, Mode, Offline, Partitions, Rescan};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
 use super::section::Section;
 use super::tools::Tools;
 use crate::duration;
-use crate::name::{LvRef, MountPoint, VgName};
+use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Amount, Bytes, Percent};
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -143,6 +143,14 @@ pub(super) struct VolumeGroup {
     pub reserve: Option<Amount>,
     #[serde(default)]
     pub budget: Option<Budget>,
+    #[serde(default)]
+    pub grown_disks: GrownDisks,
+    #[serde(default)]
+    pub partitions: Partitions,
+    #[serde(default)]
+    pub rescan: Rescan,
+    #[serde(default)]
+    pub spares: Vec<PvUuid>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

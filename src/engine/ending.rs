@@ -1,6 +1,7 @@
 //! What an operation came to, as the journal keeps it, with the commands that are left for a person.
 
 use super::Shared;
+use crate::command::shell_word;
 use crate::host::{Focus, look};
 use crate::inventory::{FileSystem, Inventory, Lv};
 use crate::journal::{Account, Next};
@@ -31,7 +32,7 @@ pub(super) fn dry_run(id: OperationId, plan: &Plan) -> Account {
 
 /// If the volume was extended already, what is left is a person's; if not, nothing was changed.
 pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sentence: &str) -> (Outcome, Account) {
-    let seen = look(shared.host.as_ref(), Focus::Volume(&plan.lv)).ok();
+    let seen = look(shared.host.as_ref(), Focus::of(plan)).ok();
     let volume = seen.as_ref().and_then(|inventory| inventory.lv(&plan.lv)).and_then(|lv| Some((lv, lv.size?)));
     let before = plan.before.bytes(plan.extent_size);
     let same_metadata = |lv: &Lv| plan.metadata.is_none_or(|metadata| lv.metadata_size == Some(metadata.before));
@@ -40,7 +41,7 @@ pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sent
     let unknown = match volume {
         Some((lv, _)) if lv.uuid != plan.lv_uuid => return failed("nothing was changed on it"),
         Some((lv, size)) if size <= before && extends && same_metadata(lv) && !is_half_checked(shared, id) => {
-            return failed("nothing was changed");
+            return failed(&unchanged(shared, id, plan));
         }
         Some(_) => String::new(),
         None if !may_have_changed(shared, id) => return failed("nothing was changed"),
@@ -60,6 +61,29 @@ pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sent
     let then = seen.as_ref().filter(|_| left.is_empty()).and_then(|inventory| plan.after_it_is_back(inventory));
     let account = Account::of(format!("{sentence}{unknown}")).with(next, left);
     (Outcome::NeedsAttention, account.noting(then).noting(backup_in_memory(shared, plan)))
+}
+
+/// Of an operation that extended nothing. Disks that gave their room to the group keep it there: that harms nothing,
+/// and the next growth finds it.
+pub(super) fn unchanged(shared: &Shared, id: OperationId, plan: &Plan) -> String {
+    let state = shared.state();
+    let done = state.running.get(&id).map_or(&[][..], |running| &running.done);
+    let done = done.iter().filter_map(|number| plan.steps.get(*number)).filter(|step| step.is_supply());
+    let done: Vec<String> = done.map(|step| format!("{step}{}", undo(step))).collect();
+    if done.is_empty() {
+        return "nothing was changed".to_owned();
+    }
+    format!("no volume was changed, and {} keeps the room that it was given: {}", plan.lv.vg, done.join("; "))
+}
+
+/// How a person takes a spare back.
+fn undo(step: &Step) -> String {
+    match step {
+        Step::ExtendGroup { vg, pv, .. } => {
+            format!(" (while nothing lies on it, it is taken back with: vgreduce {vg} {})", shell_word(pv))
+        }
+        _ => String::new(),
+    }
 }
 
 /// The state in which a step left the volume, where that tells why its commands differ from what was planned.
@@ -108,8 +132,13 @@ fn is_half_checked(shared: &Shared, id: OperationId) -> bool {
 fn may_have_changed(shared: &Shared, id: OperationId) -> bool {
     let state = shared.state();
     let Some(running) = state.running.get(&id) else { return true };
-    let is_backup = |number: &usize| matches!(running.plan.steps.get(*number), Some(Step::BackupMetadata { .. }));
-    !running.started.iter().all(is_backup)
+    let changes_none =
+        |number: &usize| running.plan.steps.get(*number).is_some_and(|step| step.is_supply() || is_backup(step));
+    !running.started.iter().all(changes_none)
+}
+
+fn is_backup(step: &Step) -> bool {
+    matches!(step, Step::BackupMetadata { .. })
 }
 
 /// What a person must know of a backup that could not be where it should be.
@@ -131,6 +160,13 @@ pub(super) fn grown(shared: &Shared, plan: &Plan, inventory: &Inventory) -> Acco
     if let Some(metadata) = plan.metadata {
         let now = lv.and_then(|lv| lv.metadata_size).unwrap_or(metadata.after);
         sentence.push_str(&format!(", its metadata from {} to {now}", metadata.before));
+    }
+    for step in plan.supply() {
+        sentence.push_str(&match step {
+            Step::ExtendGroup { vg, pv, .. } => format!(", with the spare {pv}, which is part of {vg} now"),
+            Step::ResizePv { pv, .. } => format!(", with the room by which the disk under {pv} had become larger"),
+            _ => String::new(),
+        });
     }
     if let Some(fs) = &plan.fs {
         let seen = inventory.filesystem_of(&plan.lv, &fs.mount_point);

@@ -84,7 +84,8 @@ pub(super) fn execute(
 
 /// Ends an operation that was interrupted before it changed anything and is not wanted any more.
 pub(super) fn abandon(shared: &Shared, id: OperationId, plan: &Plan, why: &str) -> Result<(), JournalError> {
-    let sentence = format!("interrupted, and not gone on with: {why}; nothing was changed");
+    let unchanged = ending::unchanged(shared, id, plan);
+    let sentence = format!("interrupted, and not gone on with: {why}; {unchanged}");
     finish(shared, id, plan, Outcome::Failed, Account::of(sentence))
 }
 
@@ -145,17 +146,22 @@ fn each_step(
         }
         // A glance may confirm what our own command said it did, but nobody else's work. A check is no work: what it
         // looks at is the kernel's, and a glance reads it anew.
-        if !is_whole && step.command().is_some() && step.is_done(&inventory) {
+        // Nor does it show what became of a disk.
+        if !is_whole && (step.is_supply() || step.command().is_some() && step.is_done(&inventory)) {
             (inventory, is_whole) = (fresh(shared, plan)?, true);
         }
         still_applies(plan, &inventory)?;
         // A backup made after the extension would overwrite the one from before it.
-        let too_late = matches!(step, Step::BackupMetadata { .. }) && !plan.has_not_begun(&inventory);
+        let has_begun = !plan.has_not_begun(&inventory) || plan.supply().any(|step| step.is_done(&inventory));
+        let too_late = matches!(step, Step::BackupMetadata { .. }) && has_begun;
         if too_late || step.is_done(&inventory) {
             flush_copies(shared, step, &inventory);
             shared.journal().append(shared.host.moment(), vec![Event::Done { id, step: number }])?;
             tracing::info!(operation = %id, step = step.as_str(), "already done: {step}");
             continue;
+        }
+        if let Some(why) = step.obstacle(&inventory) {
+            return Err(Stop::Obstacle(format!("the step to {step} is not begun, {why}")));
         }
         if matches!(step, Step::GrowFilesystem { .. }) {
             flush_metadata(shared, plan, &inventory)?;
@@ -348,7 +354,7 @@ fn settle(shared: &Shared) -> Result<(), Stop> {
 fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
     let (mut tries, mut silent) = (1, 0);
     loop {
-        match look(shared.host.as_ref(), Focus::Volume(&plan.lv)) {
+        match look(shared.host.as_ref(), Focus::of(plan)) {
             Ok(inventory) if silent < USAGE_LOOKS && is_silent(plan, &inventory) => {
                 if shared.is_stopping() {
                     return Err(Stop::Interrupted);

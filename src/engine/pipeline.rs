@@ -1,15 +1,16 @@
 //! One request from the queue to its end: look, decide, write down, do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, execute};
 use crate::command::Tool;
-use crate::config::{Config, Mode, Target};
+use crate::config::{Config, GrownDisks, Mode, Rescan, Target};
 use crate::host::{Focus, look, look_to_decide};
 use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
-use crate::name::{LvRef, OperationId};
+use crate::name::{LvRef, OperationId, VgName};
 use crate::plan::guard::Verdicts;
 use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Wish, plan_for};
 use crate::units::Bytes;
@@ -69,16 +70,28 @@ impl Pipeline {
             return self.refuse(request, lv, source, None, Refusal::new(Code::FsUnsupported, sentence));
         }
         let parked = shared.state().parked.get(lv).map(|parked| parked.id);
-        let Some(inventory) = self.look(lv) else { return Ok(Ended::Interrupted) };
+        let group = config.volume_group(&lv.vg);
+        let focus = Focus::to_decide(lv, &config);
+        let Some(mut inventory) = self.look(focus) else { return Ok(Ended::Interrupted) };
         if let Some(id) = parked {
             self.clear_if_mended(lv, id, &inventory)?;
         }
-        let Evaluation { verdicts, decision, .. } = self.decide(wish, target, &inventory, &config);
+        let mut evaluation = self.decide(wish, target, &inventory, &config);
+        if evaluation.lack.is_some() && group.is_some_and(|group| group.rescan == Rescan::On) {
+            self.rescan(&inventory, &lv.vg);
+            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
+            inventory = again;
+            evaluation = self.decide(wish, target, &inventory, &config);
+        }
+        let Evaluation { verdicts, decision, .. } = evaluation;
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
         match decision {
             Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
             Ok(plan) => {
-                let recommend = target.mode == Mode::Recommend && wish == Wish::Usage;
+                let waits = group.is_some_and(|group| group.grown_disks == GrownDisks::Recommend);
+                let grows_disk = |step: &Step| matches!(step, Step::GrowPartition { .. } | Step::ResizePv { .. });
+                let waits = waits && plan.supply().any(grows_disk);
+                let recommend = (target.mode == Mode::Recommend || waits) && wish == Wish::Usage;
                 self.carry_out(request, checked, plan, recommend, inventory)
             }
         }
@@ -102,7 +115,7 @@ impl Pipeline {
         }
         let done = running.all_done();
         let plan = running.plan;
-        let Some(inventory) = self.look(&plan.lv) else { return Ok(()) };
+        let Some(inventory) = self.look(Focus::of(&plan)) else { return Ok(()) };
         if !done
             && plan.has_not_begun(&inventory)
             && let Err(why) = self.still_wanted(&plan, &inventory)
@@ -200,11 +213,12 @@ impl Pipeline {
 
     /// Looks at the volume, however often it takes: a request that was accepted is not lost because LVM did not answer
     /// once.
-    fn look(&self, lv: &LvRef) -> Option<Inventory> {
+    fn look(&self, focus: Focus<'_>) -> Option<Inventory> {
         let shared = &self.0;
+        let lv = focus.volume().map_or(String::new(), ToString::to_string);
         let mut silent = 0;
         while !shared.is_stopping() {
-            match look_to_decide(shared.host.as_ref(), lv, &shared.config()) {
+            match look_to_decide(shared.host.as_ref(), focus, &shared.config()) {
                 Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(is_not_itself) => {
                     silent += 1;
                     tracing::warn!(%lv, "its file system does not answer or is frozen, looking again");
@@ -219,6 +233,18 @@ impl Pipeline {
             shared.pause(LOOK_AGAIN);
         }
         None
+    }
+
+    /// Has the SCSI disks of a group asked how large they are: that a hypervisor or an array has enlarged one it does
+    /// not say by itself.
+    fn rescan(&self, inventory: &Inventory, vg: &VgName) {
+        let host = &self.0.host;
+        for pv in inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)) {
+            let asked = host.block_device(Path::new(&pv.name)).map(|device| host.rescan(device));
+            if let Some(Err(error)) = asked {
+                tracing::warn!(%vg, pv = pv.name, "this disk cannot be asked for its size: {error}");
+            }
+        }
     }
 
     /// Looks at all that needs attention, so that what a person finished by hand does not need another alert to be

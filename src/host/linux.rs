@@ -18,6 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
 
 use super::bounded::Bounded;
+use super::disk::{self, logical_block_size, sectors};
 use super::exec::{self, LeftBehind, MAX_OUTPUT, RunEnd};
 use super::settings::{self, Settings};
 use super::{Host, Output, RunError};
@@ -232,27 +233,19 @@ impl Host for Linux {
     }
 
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
-        let folder = PathBuf::from(format!("/sys/dev/block/{device}"));
-        let read = |file: &str| std::fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned());
-        let uuid = read("dm/uuid").unwrap_or_default();
-        let paths = if uuid.starts_with("mpath-") { slaves(&folder)? } else { vec![] };
-        // A path whose array does not answer on it now shows no size, and takes no I/O either.
-        let sizes: Vec<Bytes> = paths.iter().map(|path| sectors(path)).collect::<io::Result<_>>()?;
-        let shortest = sizes.into_iter().filter(|size| *size > Bytes::ZERO).min();
-        let own = sectors(&folder)?;
-        Ok(Disk {
-            size: shortest.map_or(own, |path| path.min(own)),
-            block_size: logical_block_size(device)?,
-            read_only: read("ro")? != "0",
-            suspended: read("dm/suspended").is_ok_and(|text| text != "0"),
-            volume: uuid.starts_with("LVM-").then(|| read("dm/name")).transpose()?,
-        })
+        disk::disk(device)
+    }
+
+    fn rescan(&self, device: DeviceNumber) -> io::Result<()> {
+        for file in disk::rescans(device) {
+            // The disk answers before this returns, and one that does not answer must not be waited for.
+            self.patient.call(&file.display().to_string(), move || disk::rescan(&file))?;
+        }
+        Ok(())
     }
 
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
-        let slaves = slaves(&PathBuf::from(format!("/sys/dev/block/{device}"))).unwrap_or_default();
-        let number = |slave: PathBuf| std::fs::read_to_string(slave.join("dev")).ok()?.trim().parse().ok();
-        slaves.into_iter().filter_map(number).collect()
+        disk::below(device)
     }
 
     fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
@@ -319,25 +312,6 @@ pub fn own_names() -> Vec<String> {
 /// udev's name for a device, which is not there without udev.
 fn by_number(device: DeviceNumber) -> PathBuf {
     PathBuf::from(format!("/dev/block/{device}"))
-}
-
-/// In sectors of 512 bytes whatever the device's own are.
-fn sectors(folder: &Path) -> io::Result<Bytes> {
-    let text = std::fs::read_to_string(folder.join("size"))?;
-    let sectors: u64 = text.trim().parse().map_err(io::Error::other)?;
-    Ok(Bytes(sectors.saturating_mul(512)))
-}
-
-/// A partition has the queue of its disk, whose folder it lies in.
-fn logical_block_size(device: DeviceNumber) -> io::Result<Bytes> {
-    let read = |queue: &str| std::fs::read_to_string(format!("/sys/dev/block/{device}/{queue}/logical_block_size"));
-    let text = read("queue").or_else(|_| read("../queue"))?;
-    text.trim().parse().map(Bytes).map_err(io::Error::other)
-}
-
-/// The folders of the devices that one is made of.
-fn slaves(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    std::fs::read_dir(folder.join("slaves"))?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// From `/proc/self/status` and `/proc/self/uid_map`. The kernel asks for these in the first user namespace, where all

@@ -8,8 +8,11 @@ use crate::command::{Command, Tool};
 use crate::config::Config;
 use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
-use crate::inventory::{DeviceNumber, FileSystem, Inventory, Lv, Mount, Pv, Unmounted, mounts};
-use crate::name::LvRef;
+use crate::inventory::{
+    DeviceNumber, DiskKind, FileSystem, Inventory, Lv, Mount, PartitionTable, Pv, Unmounted, mounts,
+};
+use crate::name::{LvRef, PvUuid};
+use crate::plan::{Plan, Step};
 use crate::units::Bytes;
 
 /// `EINVALID_CMD_LINE` of lvm(8).
@@ -26,7 +29,34 @@ pub enum Focus<'a> {
     Everything,
     /// One volume with its volume group, and what `blkid` finds on it.
     Volume(&'a LvRef),
+    /// The same, with the PVs that belong to no group, which cost a report of all groups, and what is found on them.
+    Supplied(&'a LvRef),
 }
+
+impl<'a> Focus<'a> {
+    /// What a look must show to decide about a target.
+    pub fn to_decide(lv: &'a LvRef, config: &Config) -> Focus<'a> {
+        let has_spares = config.volume_group(&lv.vg).is_some_and(|group| !group.spares.is_empty());
+        if has_spares { Focus::Supplied(lv) } else { Focus::Volume(lv) }
+    }
+
+    /// What a look must show while a plan is carried out.
+    pub fn of(plan: &'a Plan) -> Focus<'a> {
+        let takes_spare = plan.steps.iter().any(|step| matches!(step, Step::ExtendGroup { .. }));
+        if takes_spare { Focus::Supplied(&plan.lv) } else { Focus::Volume(&plan.lv) }
+    }
+
+    /// The volume that it is about.
+    pub fn volume(self) -> Option<&'a LvRef> {
+        match self {
+            Focus::Everything => None,
+            Focus::Volume(lv) | Focus::Supplied(lv) => Some(lv),
+        }
+    }
+}
+
+/// So many PVs without a group are looked at; spares are a handful.
+const MOST_ORPHANS: usize = 64;
 
 /// The host could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +92,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             inventory.filesystems = filesystems(host, &inventory, None, |_| None);
             inventory.above = above(host, &inventory);
         }
-        Focus::Volume(lv) => {
+        Focus::Volume(lv) | Focus::Supplied(lv) => {
             // Whoever reads from a suspended device waits, and cannot even be killed.
             let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true));
             // What was probed is of the very device that LVM says is the volume's, or it is probed now.
@@ -84,6 +114,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             let outdated = whole.and_then(|fs| outdated_copies(host, fs));
             inventory.filesystems.iter_mut().for_each(|fs| fs.outdated_copies.clone_from(&outdated));
             around(host, &mut inventory, lv);
+            disks(host, &mut inventory, lv);
         }
     }
     inventory.taken_at = host.now();
@@ -92,9 +123,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
 
 /// Looks at one volume to decide about it. Whether a group exists that the config names, and that differs from the
 /// volume's by a slip, only a report of all groups tells; nearly no config has such a name.
-pub fn look_to_decide(host: &dyn Host, lv: &LvRef, config: &Config) -> Result<Inventory, LookError> {
-    let mut inventory = look(host, Focus::Volume(lv))?;
-    if !config.near_misses(&lv.vg).is_empty() {
+pub fn look_to_decide(host: &dyn Host, focus: Focus<'_>, config: &Config) -> Result<Inventory, LookError> {
+    let mut inventory = look(host, focus)?;
+    if focus.volume().is_some_and(|lv| !config.near_misses(&lv.vg).is_empty()) {
         let all = host.run(&Command::report(Tool::Lvm, lvm::report_arguments(None, Columns::Needed)), &|| ());
         // Without an answer the guard takes the name for misspelt.
         let all = all.ok().filter(Output::succeeded).and_then(|output| lvm::parse(&output.stdout, host.now()).ok());
@@ -181,6 +212,7 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed
             // apart.
             if output.succeeded() { output } else { ask(None, Columns::Needed)? }
         }
+        Focus::Supplied(_) => ask(None, Columns::Needed)?,
         // A version that lacks a column refuses the command line.
         Focus::Everything => match ask(None, Columns::All)? {
             output if output.code == Some(INVALID_COMMAND_LINE) => ask(None, Columns::Needed)?,
@@ -261,6 +293,37 @@ fn around(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
     inventory.cling_tags = if clings { cling_tags(host) } else { vec![] };
     inventory.system_id = has_owner.then(|| system_id(host)).flatten();
     inventory.autoextends = is_pool.then(|| autoextends(host, name)).flatten();
+}
+
+/// What decides whether a disk can give its group more room.
+fn disks(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
+    let Some(extent_size) = inventory.vg(&name.vg).and_then(|vg| vg.extent_size) else { return };
+    for pv in inventory.pvs.iter_mut().filter(|pv| pv.vg.as_ref() == Some(&name.vg)) {
+        if pv.growable(extent_size) > Bytes::ZERO {
+            pv.table = table(host, pv);
+        }
+    }
+    let orphans = inventory.pvs.iter_mut().filter(|pv| pv.vg.is_none() && pv.duplicate != Some(true));
+    for pv in orphans.take(MOST_ORPHANS) {
+        let Some(device) = host.block_device(Path::new(&pv.name)) else { continue };
+        // Whoever reads from a suspended device waits.
+        if pv.disk.as_ref().is_none_or(|disk| disk.suspended) {
+            continue;
+        }
+        pv.table = table(host, pv);
+        pv.signature = signature(host.run(&blkid(host, device), &|| ()));
+        let uuid: Result<PvUuid, _> = pv.uuid.parse();
+        pv.is_linked = uuid.is_ok_and(|uuid| host.block_device(&uuid.path()) == Some(device));
+    }
+}
+
+/// The partition table on the disk that a PV is on, or on which its partition is.
+fn table(host: &dyn Host, pv: &Pv) -> Option<PartitionTable> {
+    let disk = match &pv.disk.as_ref()?.kind {
+        DiskKind::Partition(partition) => partition.disk.clone(),
+        _ => pv.name.clone(),
+    };
+    PartitionTable::parse(&host.superblock(host.block_device(Path::new(&disk))?).ok()?)
 }
 
 /// A pool has the block size of its data, and so has each of its volumes.

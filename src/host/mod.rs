@@ -2,6 +2,7 @@
 //! simulated one that is shipped with the program ([`sim`]), and cannot tell them apart.
 
 mod bounded;
+mod disk;
 mod exec;
 pub mod linux;
 pub mod look;
@@ -104,6 +105,9 @@ pub trait Host: Send + Sync {
 
     /// What the kernel shows of a block device. Nothing is read from the device itself, so this never hangs.
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk>;
+
+    /// Has a SCSI disk, or all paths to one, asked how large it is; of any other nothing is asked.
+    fn rescan(&self, device: DeviceNumber) -> io::Result<()>;
 
     /// The devices that a device-mapper device lies on; none for any other.
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber>;

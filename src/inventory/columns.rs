@@ -18,7 +18,8 @@ const NEEDED: [(&str, &str); 5] = [
     ),
     (
         "pv",
-        "pv_uuid,pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing,dev_size,pe_start,pv_tags",
+        "pv_uuid,pv_name,pv_size,pv_free,pv_pe_count,pv_pe_alloc_count,pv_allocatable,pv_missing,dev_size,pe_start,pv_tags,\
+         pv_mda_count,pv_in_use",
     ),
     ("seg", "lv_uuid,segtype,stripes,stripe_size,seg_start_pe,seg_size_pe,seg_pe_ranges"),
     // Not read, but `fullreport` has the section in any case, and this is its cheapest column.

@@ -355,6 +355,11 @@ impl Reader {
             tags: row.text("pv_tags").to_owned(),
             first_extent_at: self.number(row, "pe_start").map(Bytes),
             disk: None,
+            metadata_areas: self.number(row, "pv_mda_count"),
+            in_use: self.flag(row, "pv_in_use"),
+            table: None,
+            signature: None,
+            is_linked: false,
         }
     }
 

@@ -22,10 +22,13 @@ use crate::command::Tool;
 pub use crate::filesystem::{Capability, FsKind, Superblock, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, Percent};
-pub use disk::Disk;
+pub use disk::{Disk, DiskKind, Partition, PartitionTable};
 pub use latest::{Latest, Sample};
 pub use mounts::Mount;
 pub use process::ProcessUsage;
+
+/// What `blkid` calls a PV.
+pub const PV_SIGNATURE: &str = "LVM2_member";
 
 /// One look at the host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -203,6 +206,17 @@ pub struct Pv {
     pub first_extent_at: Option<Bytes>,
     /// The device it is on, as the kernel shows it; `None` if that cannot be read.
     pub disk: Option<Disk>,
+    /// How many copies of LVM's metadata it has room for: with two, one is at its end.
+    pub metadata_areas: Option<u64>,
+    /// Its label says that it belongs to a group; one of which the metadata are missing is in no group all the same.
+    pub in_use: Option<bool>,
+    /// The partition table on its device, or on the disk that its partition is of. Asked only where its device is
+    /// larger than it, and of a PV without a group.
+    pub table: Option<PartitionTable>,
+    /// The type `blkid` found on its device. Asked only of a PV without a group.
+    pub signature: Option<String>,
+    /// The name that udev gives a PV by its UUID leads to its device. Asked only of a PV without a group.
+    pub is_linked: bool,
 }
 
 /// A file system mounted from a logical volume.
@@ -317,6 +331,11 @@ impl Inventory {
         for fs in &mut inventory.filesystems {
             fs.signature = Some(fs.mount.fs_type.clone());
             (fs.frozen, fs.exclusive_operation) = (Some(false), Some("none".to_owned()));
+        }
+        for pv in &mut inventory.pvs {
+            let kind = pv.disk.as_ref().map(|disk| &disk.kind);
+            pv.table = matches!(kind, Some(DiskKind::Partition(_))).then_some(PartitionTable::Gpt);
+            (pv.signature, pv.is_linked) = (Some(PV_SIGNATURE.to_owned()), true);
         }
         inventory
     }
@@ -479,6 +498,28 @@ impl Pv {
         // LVM's own view counts as well: it is of the device that LVM uses, should the name lead to another one.
         let size = self.device_size.map_or(disk, |device| device.min(disk));
         Some(end.saturating_sub(size)).filter(|lacks| lacks.0 > 0)
+    }
+
+    /// Nothing is on its device but the PV, as far as `blkid` and the kernel see.
+    pub fn has_only_its_label(&self) -> bool {
+        let has_partitions = |disk: &Disk| disk.kind == DiskKind::Whole { has_partitions: true };
+        let is_partition = |disk: &Disk| matches!(disk.kind, DiskKind::Partition(_));
+        let is_alone = |disk: &Disk| !has_partitions(disk) && (is_partition(disk) || self.table.is_none());
+        self.signature.as_deref() == Some(PV_SIGNATURE) && self.disk.as_ref().is_some_and(is_alone)
+    }
+
+    /// By how much its device is larger than it.
+    pub fn exceeded_by(&self) -> Bytes {
+        let Some((end, disk)) = self.end().zip(self.disk.as_ref()) else { return Bytes::ZERO };
+        disk.size.saturating_sub(end)
+    }
+
+    /// What its device, and the disk that its partition is of, have that it does not; nothing if that is less than an
+    /// extent.
+    pub fn growable(&self, extent_size: Bytes) -> Bytes {
+        let behind = self.disk.as_ref().map_or(Bytes::ZERO, Disk::unused_behind);
+        let room = Bytes(self.exceeded_by().0.saturating_add(behind.0));
+        if room < extent_size { Bytes::ZERO } else { room }
     }
 
     /// Where its last extent ends; `None` if LVM did not say.

@@ -155,7 +155,7 @@ impl Targets {
                 What::FileSystem(_) => None,
             },
             held_back: held(target, config, sample.presumed(), known),
-            headroom: headroom(target, inventory, config).map(|bytes| bytes.0 as f64),
+            headroom: headroom(target, sample.presumed(), config).map(|bytes| bytes.0 as f64),
             cooldown_until: history.last_of(target).and_then(|last| {
                 let until = last.at.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
                 Some(until.as_millisecond() as f64 / 1000.0)

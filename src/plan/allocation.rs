@@ -112,7 +112,7 @@ struct Ways {
 }
 
 /// LVM reads what is behind a colon in the name of a PV as extents.
-fn is_plain_name(pv: &str) -> bool {
+pub(super) fn is_plain_name(pv: &str) -> bool {
     pv.starts_with('/') && pv.chars().all(|c| c.is_ascii_alphanumeric() || "/_.+-".contains(c))
 }
 
@@ -439,7 +439,8 @@ mod tests {
         );
         for (pv, block_size) in inventory.pvs.iter_mut().zip([512, 4096, 512]) {
             let (size, block_size, read_only, suspended, volume) = (Bytes(0), Bytes(block_size), false, false, None);
-            pv.disk = Some(crate::inventory::Disk { size, block_size, read_only, suspended, volume });
+            let kind = crate::inventory::DiskKind::Whole { has_partitions: false };
+            pv.disk = Some(crate::inventory::Disk { size, block_size, read_only, suspended, volume, kind });
         }
         let room = |bears| room(&inventory, &inventory.vgs[0], &inventory.lvs[0], bears).expect("certain");
         let fine = room(Some(Bytes(4096)));

@@ -70,6 +70,11 @@ impl Plan {
         Bytes(data.0.saturating_add(metadata.0))
     }
 
+    /// The steps that give the group more room.
+    pub fn supply(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.is_supply())
+    }
+
     /// Whether it is seen that nothing was extended, so that the operation can still be left without a trace.
     pub fn has_not_begun(&self, inventory: &Inventory) -> bool {
         let Some(lv) = inventory.lv(&self.lv) else { return false };

@@ -52,6 +52,8 @@ pub(super) struct Limits {
     pub all: Vec<Limit>,
     /// The volume grows in multiples of so many extents.
     pub multiple: u64,
+    /// For each multiple LVM takes so many extents of the group.
+    pub cost: u64,
     /// Where the new part comes to lie.
     pub place: Place,
     /// How it must be said to be striped.
@@ -65,7 +67,7 @@ pub(super) fn limits(facts: &LimitFacts<'_>, wanted: Extents) -> Option<Limits> 
     // A thin volume takes nothing from the group, only promises from its pool.
     if facts.lv.is_layout("thin") {
         all.push(to_pool(facts));
-        return Some(Limits { all, multiple: 1, place: Place::default(), striping: None });
+        return Some(Limits { all, multiple: 1, cost: 1, place: Place::default(), striping: None });
     }
     let room = match allocation::room(facts.inventory, facts.vg, facts.lv, facts.inventory.bears(facts.lv)) {
         Ok(room) => room,
@@ -73,14 +75,14 @@ pub(super) fn limits(facts: &LimitFacts<'_>, wanted: Extents) -> Option<Limits> 
             // The guard `layered_device` has refused this. Only what is merely shown comes here.
             let (code, advice) = (Code::LayeredDevice, "see lvs -a -o+devices".to_owned());
             all.push(Limit { code, what: why, room: Extents(0), advice });
-            return Some(Limits { all, multiple: 1, place: Place::default(), striping: None });
+            return Some(Limits { all, multiple: 1, cost: 1, place: Place::default(), striping: None });
         }
     };
     let place = room.place(Extents(wanted.0.checked_next_multiple_of(room.multiple).unwrap_or(wanted.0)));
     all.push(to_reserve(facts, room.multiple, room.cost)?);
     all.extend(to_fine_disks(facts, &room, &place));
     all.push(to_allocatable(facts, &place));
-    Some(Limits { all, multiple: room.multiple, place, striping: room.striping })
+    Some(Limits { all, multiple: room.multiple, cost: room.cost, place, striping: room.striping })
 }
 
 /// What the budgets in bytes leave, of the target and of its group.

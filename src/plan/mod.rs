@@ -12,6 +12,7 @@ mod pool;
 mod rest;
 pub mod size;
 pub mod step;
+mod supply;
 mod unmatched;
 mod wish;
 
@@ -23,15 +24,16 @@ use serde::Serialize;
 use crate::config::{Config, FilesystemCheck, Offline, Target, What};
 pub use crate::filesystem::FsKind;
 use crate::inventory::Inventory;
+use crate::units::Bytes;
 pub use decided::{Metadata, Plan, PlannedFs};
 pub use guard::{Code, Refusal};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
-use size::Size;
-pub use size::headroom;
+use size::{Size, Sized};
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
+pub use supply::{Lack, Unusable};
 pub use unmatched::Unmatched;
 pub(crate) use unmatched::suspicion;
 pub use wish::Wish;
@@ -43,13 +45,22 @@ pub struct Evaluation {
     pub verdicts: Vec<(Code, Verdict)>,
     /// The computation of the size, a line each; empty if a guard refused.
     pub size: Vec<String>,
+    /// What the group lacks, if it is refused for that.
+    pub lack: Option<Lack>,
     /// What is to be done, or why not.
     pub decision: Result<Plan, Refusal>,
 }
 
 /// The codes that the computation of the size decides, in order.
-const OF_SIZE: [Code; 6] =
-    [Code::AtMaxSize, Code::FsLimit, Code::VgReserve, Code::BlockSize, Code::InsufficientSpace, Code::PoolSpace];
+const OF_SIZE: [Code; 7] = [
+    Code::AtMaxSize,
+    Code::FsLimit,
+    Code::VgReserve,
+    Code::BlockSize,
+    Code::InsufficientSpace,
+    Code::SupplyRefused,
+    Code::PoolSpace,
+];
 
 /// Decides about one target because of its usage.
 pub fn plan(
@@ -76,6 +87,13 @@ pub fn held_back(
     plan_for(wish, &target, inventory, config, history, now).decision.err().map(|refusal| refusal.code)
 }
 
+/// By how much a target may still grow, whatever its usage, with all that may supply its group; `None` if the host does
+/// not show enough to tell.
+pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
+    let vg = inventory.vg(&target.lv.vg)?;
+    size::headroom(target, &supply::with_all(config.volume_group(&vg.name), inventory, vg), config)
+}
+
 /// Decides about one target.
 pub fn plan_for(
     wish: Wish,
@@ -87,7 +105,7 @@ pub fn plan_for(
 ) -> Evaluation {
     let now = now.into();
     let target = &*wish.on(target);
-    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], decision: Err(refusal) };
+    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], lack: None, decision: Err(refusal) };
     let (Some(vg), Some(lv)) = (inventory.vg(&target.lv.vg), inventory.lv(&target.lv)) else {
         let sentence =
             format!("there is no volume {} on this host, or more than one: correct lv_path, see lvs", target.lv);
@@ -103,7 +121,8 @@ pub fn plan_for(
     if let Some(refusal) = guard::first_refusal(&verdicts) {
         return refused(verdicts, refusal);
     }
-    let sized = sized(&subject).map_err(|refusal| speaking_of_inodes(&subject, refusal));
+    let supply::Supplied { sized, steps: supply, lack } = supply::with_supply(&subject, sized);
+    let sized = sized.map_err(|no| speaking_of_inodes(&subject, no.refusal));
     let refusal = sized.as_ref().err();
     for code in OF_SIZE {
         verdicts.push((code, if refusal.is_some_and(|no| no.code < code) { Verdict::NotAsked } else { Verdict::Pass }));
@@ -116,10 +135,10 @@ pub fn plan_for(
     }
     let (size, planned_fs) = match sized {
         Ok(sized) => sized,
-        Err(refusal) => return refused(verdicts, refusal),
+        Err(refusal) => return Evaluation { lack, ..refused(verdicts, refusal) },
     };
     let (file, no_room) = backup::place(config, inventory, &target.lv.vg, &now);
-    let steps = steps(target, file, planned_fs.as_ref(), &size);
+    let steps = steps(target, file, planned_fs.as_ref(), &size, supply);
     let is_backed_up = steps.iter().any(|step| matches!(step, Step::BackupMetadata { .. }));
     let plan = Plan {
         lv: target.lv.clone(),
@@ -133,7 +152,7 @@ pub fn plan_for(
         steps,
         fs: planned_fs,
     };
-    Evaluation { verdicts, size: size.lines, decision: Ok(plan) }
+    Evaluation { verdicts, size: size.lines, lack: None, decision: Ok(plan) }
 }
 
 /// Where only the inodes are over their threshold a limit of the size reads as if it were about space.
@@ -152,14 +171,14 @@ fn speaking_of_inodes(s: &Subject<'_>, refusal: Refusal) -> Refusal {
     }
 }
 
-fn sized(s: &Subject<'_>) -> Result<(Size, Option<PlannedFs>), Refusal> {
+fn sized(s: &Subject<'_>) -> Sized {
     let point = match &s.target.what {
         What::ThinPool { metadata_threshold } => return Ok((pool::size(s, *metadata_threshold)?, None)),
         What::FileSystem(fs) => &fs.mount_point,
     };
     let Some((fs, usage, kind)) = s.fs.and_then(|fs| Some((fs, fs.usage?, fs.kind()?))) else {
         // The guards let nothing through that lacks these; should one be changed so that it does, nothing is done.
-        return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")));
+        return Err(Refusal::new(Code::NotMounted, format!("the file system at {point} cannot be read")).into());
     };
     let (mount_point, offline, device_id) = (point.clone(), s.is_offline(), fs.device_id());
     let planned = PlannedFs { mount_point, kind, usable_before: usage.size, offline, device_id };
@@ -196,7 +215,7 @@ fn reason(s: &Subject<'_>) -> String {
     }
 }
 
-fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) -> Vec<Step> {
+fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size, supply: Vec<Step>) -> Vec<Step> {
     let lv = target.lv.clone();
     let mut steps = Vec::new();
     if size.after > size.before || size.metadata.is_some() {
@@ -207,6 +226,7 @@ fn steps(target: &Target, backup: PathBuf, fs: Option<&PlannedFs>, size: &Size) 
         let (kind, mount_point, always) = (*kind, mount_point.clone(), settings.check == FilesystemCheck::Always);
         steps.push(Step::CheckUnmounted { kind, lv: lv.clone(), mount_point, always });
     }
+    steps.extend(supply);
     if let Some(metadata) = size.metadata {
         steps.push(Step::ExtendPoolMetadata { lv: lv.clone(), size: metadata.after });
     }

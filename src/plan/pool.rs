@@ -4,7 +4,7 @@
 use super::decided::Metadata;
 use super::guard::{Code, Refusal, Subject};
 use super::limit::{self, Limit, LimitFacts, MOST_POOL_METADATA};
-use super::size::{Size, Taken, ground, missing_to, step, unknown};
+use super::size::{Size, Taken, TooLittle, ground, missing_to, step, unknown};
 use super::wish::Wish;
 use crate::config::Target;
 use crate::inventory::Lv;
@@ -13,22 +13,36 @@ use crate::units::{Bytes, Extents, Percent};
 /// Metadata fill in leaps, when many blocks are written for the first time: a step adds at least this share of them.
 const METADATA_STEP: f64 = 20.0;
 
+/// So full metadata, in percent, are near their end: the data do not grow before them.
+const METADATA_FULL: f64 = 90.0;
+
 /// Computes the size of the next step of a pool, or says which limit leaves no room for it.
-pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size, Refusal> {
+pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size, TooLittle> {
     let (Some(data_used), Some(metadata_used)) = (s.lv.data_percent, s.lv.metadata_percent) else {
-        return Err(unknown("how full the pool is"));
+        return Err(unknown("how full the pool is").into());
     };
     let ground = LimitFacts { lv: hidden(s, s.inventory.pool_data(s.lv), "data")?, ..ground(s)? };
     let LimitFacts { extent_size, before, .. } = ground;
     let volume = before.bytes(extent_size);
     let mut lines = vec![format!("{} is {volume}, {before} of {extent_size}", s.lv.name)];
-    let (mut metadata, mut taken) = (None, Extents(0));
+    let (mut metadata, mut taken, mut warnings) = (None, Extents(0), vec![]);
+    let (mut after, mut pvs, mut striping, mut limited_by) = (before, vec![], None, None);
     if metadata_used.value() > metadata_threshold.value() {
-        let (grown, cost) = self::metadata(s, &ground, metadata_used, metadata_threshold, &mut lines)?;
-        (metadata, taken) = (Some(grown), cost);
+        let are_wanted = s.wish.is_a_persons() || data_used.value() > s.target.threshold.value();
+        match self::metadata(s, &ground, metadata_used, metadata_threshold, &mut lines) {
+            Ok((grown, cost)) => (metadata, taken) = (Some(grown), cost),
+            // More data fill the metadata further; but a pool without data stops at once.
+            Err(no) if are_wanted && metadata_used.value() < METADATA_FULL => {
+                limited_by = Some(no.refusal.code);
+                warnings.push(format!("only the data grow, the metadata cannot: {}", no.refusal.sentence));
+            }
+            Err(no) => return Err(no),
+        }
     }
-    let (mut after, mut pvs, mut striping) = (before, vec![], None);
-    let mut take = |taken: Taken| (after, pvs, striping) = (taken.after, taken.pvs, taken.striping);
+    let mut take = |taken: Taken| {
+        (after, pvs, striping) = (taken.after, taken.pvs, taken.striping);
+        limited_by = limited_by.or(taken.limited_by);
+    };
     if let Wish::Person { by: Some(by) } = s.wish {
         lines.push(format!("{by} more were asked for"));
         take(step(s, &ground, by, taken, &mut lines)?);
@@ -40,11 +54,14 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
         match step(s, &ground, missing, taken, &mut lines) {
             Ok(taken) => take(taken),
             // The metadata are the more urgent of the two.
-            Err(refusal) if metadata.is_some() => lines.push(format!("the data cannot grow, {refusal}")),
+            Err(no) if metadata.is_some() => {
+                limited_by = Some(no.refusal.code);
+                lines.push(format!("the data cannot grow, {}", no.refusal));
+            }
             Err(refusal) => return Err(refusal),
         }
     }
-    Ok(Size { before, after, metadata, extent_size, pvs, striping, lines, warnings: vec![] })
+    Ok(Size { before, after, metadata, extent_size, pvs, striping, lines, warnings, limited_by })
 }
 
 fn hidden<'a>(s: &Subject<'_>, lv: Option<&'a Lv>, what: &str) -> Result<&'a Lv, Refusal> {
@@ -58,7 +75,7 @@ fn metadata(
     used: Percent,
     threshold: Percent,
     lines: &mut Vec<String>,
-) -> Result<(Metadata, Extents), Refusal> {
+) -> Result<(Metadata, Extents), TooLittle> {
     let lv = hidden(s, s.inventory.pool_metadata(s.lv), "metadata")?;
     let (size, extent_size) = (lv.size.ok_or_else(|| unknown("the size of the metadata"))?, ground.extent_size);
     let filled = used.share_of(size);
@@ -93,7 +110,8 @@ fn metadata(
         },
     );
     if let Some(limit) = limits.iter().find(|limit| limit.room < wanted) {
-        return Err(limit.refusal(extent_size, wanted));
+        let short = Extents(wanted.0.saturating_sub(limit.room.0).saturating_mul(copies)).bytes(extent_size);
+        return Err(TooLittle { refusal: limit.refusal(extent_size, wanted), short_by: short });
     }
     let after = Extents(before.0 + wanted.0).bytes(extent_size);
     lines.push(format!("metadata {size} + {} = {after}", wanted.bytes(extent_size)));

@@ -1,7 +1,7 @@
 //! How much: from the usage and the limits to an absolute number of extents, with every line of the computation kept
 //! for people to read.
 
-use super::decided::Metadata;
+use super::decided::{Metadata, PlannedFs};
 use super::guard::{Code, Refusal, Subject};
 use super::limit::{self, Limit, LimitFacts};
 use super::step::Striping;
@@ -29,6 +29,26 @@ pub struct Size {
     pub lines: Vec<String>,
     /// What a person should know although it is done.
     pub warnings: Vec<String>,
+    /// What keeps it smaller than it should be.
+    pub limited_by: Option<Code>,
+}
+
+/// A step that does not fit.
+#[derive(Debug)]
+pub struct TooLittle {
+    /// Which limit leaves too little, and how much.
+    pub refusal: Refusal,
+    /// By how much the group would have to have more free; zero where that would not help.
+    pub short_by: Bytes,
+}
+
+/// A size with the file system that it is for, or which limit leaves too little.
+pub(super) type Sized = Result<(Size, Option<PlannedFs>), TooLittle>;
+
+impl From<Refusal> for TooLittle {
+    fn from(refusal: Refusal) -> TooLittle {
+        TooLittle { refusal, short_by: Bytes::ZERO }
+    }
 }
 
 pub(super) fn unknown(what: &str) -> Refusal {
@@ -44,7 +64,7 @@ pub(super) fn ground<'a>(s: &Subject<'a>) -> Result<LimitFacts<'a>, Refusal> {
 }
 
 /// Computes the size of the next step of a file system, or says which limit leaves no room for it.
-pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refusal> {
+pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, TooLittle> {
     let ground = ground(s)?;
     let LimitFacts { extent_size, before, .. } = ground;
     let volume = before.bytes(extent_size);
@@ -61,20 +81,21 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, Refu
     let growable = fs.size().map_or(Bytes::ZERO, |size| volume.saturating_sub(size));
     if growable > fs.slack() && growable >= missing {
         if let Some(refusal) = limit::past_end_of_file_system(&ground, fs) {
-            return Err(refusal);
+            return Err(refusal.into());
         }
         lines.push(format!("the volume is {growable} larger than its file system: growing that is enough"));
         let warnings = slow_at(fs, volume).into_iter().collect();
         let (pvs, striping) = (vec![], None);
         too_small(s, fs, volume)?;
-        return Ok(Size { before, after: before, metadata: None, extent_size, pvs, striping, lines, warnings });
+        let (metadata, limited_by) = (None, None);
+        return Ok(Size { before, after: before, metadata, extent_size, pvs, striping, lines, warnings, limited_by });
     }
 
-    let Taken { after, pvs, striping } = step(s, &ground, missing, Extents(0), &mut lines)?;
+    let Taken { after, pvs, striping, limited_by } = step(s, &ground, missing, Extents(0), &mut lines)?;
     too_small(s, fs, after.bytes(extent_size))?;
     let warnings = slow_at(fs, after.bytes(extent_size)).into_iter().collect::<Vec<_>>();
     lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
-    Ok(Size { before, after, metadata: None, extent_size, pvs, striping, lines, warnings })
+    Ok(Size { before, after, metadata: None, extent_size, pvs, striping, lines, warnings, limited_by })
 }
 
 /// The kernel would not resize it to so little.
@@ -102,6 +123,8 @@ pub(super) struct Taken {
     /// The PVs that LVM is told to take; empty: it may choose.
     pub pvs: Vec<String>,
     pub striping: Option<Striping>,
+    /// What keeps it smaller than it should be.
+    pub limited_by: Option<Code>,
 }
 
 /// As many increments as cover what is missing, within all limits; `taken` extents of the group are spoken for.
@@ -111,14 +134,14 @@ pub(super) fn step(
     missing: Bytes,
     taken: Extents,
     lines: &mut Vec<String>,
-) -> Result<Taken, Refusal> {
+) -> Result<Taken, TooLittle> {
     let LimitFacts { extent_size, before, .. } = *ground;
     let volume = before.bytes(extent_size);
     let (step, least) = (s.target.step(volume), s.target.least_step(volume).to_extents_up(extent_size));
     let times = missing.0.div_ceil(step.0.max(1)).max(1);
     let wanted = Bytes(step.0.saturating_mul(times)).to_extents_up(extent_size);
     let found = limit::limits(ground, wanted).ok_or_else(|| unknown("how much is free"))?;
-    let (mut limits, multiple) = (found.all, found.multiple);
+    let (mut limits, multiple, cost) = (found.all, found.multiple, found.cost);
     limits.splice(0..0, limit::budgets(s.target, s.config, s.history, &s.now, extent_size));
     // Taken from whichever PV has least, it costs every stripe one.
     for limit in limits.iter_mut().filter(|limit| limit.code != Code::AtMaxSize && limit.room.0 < u64::MAX) {
@@ -126,13 +149,17 @@ pub(super) fn step(
     }
     let wanted = Extents(wanted.0.next_multiple_of(multiple));
     lines.push(format!("{times} x {step}: {wanted} ({})", wanted.bytes(extent_size)));
-    let taken = fit(&limits, wanted, least, multiple, extent_size, lines)?;
+    let (taken, limited_by) = fit(&limits, wanted, least, multiple, extent_size, lines).map_err(|refusal| {
+        let room = limits.iter().map(|limit| limit.room).min().unwrap_or(Extents(0));
+        let short = wanted.0.saturating_sub(room.0).div_ceil(multiple).saturating_mul(cost);
+        TooLittle { refusal, short_by: Extents(short).bytes(extent_size) }
+    })?;
     let after = Extents(before.0 + taken.0);
     if !found.place.pvs.is_empty() {
         lines.push(format!("on {}", found.place.pvs.join(", ")));
     }
     lines.push(format!("{before} + {taken} = {after} ({})", after.bytes(extent_size)));
-    Ok(Taken { after, pvs: found.place.pvs, striping: found.striping })
+    Ok(Taken { after, pvs: found.place.pvs, striping: found.striping, limited_by })
 }
 
 /// What of the wanted fits into all limits, if it is not too little.
@@ -143,13 +170,13 @@ fn fit(
     multiple: u64,
     extent_size: Bytes,
     lines: &mut Vec<String>,
-) -> Result<Extents, Refusal> {
+) -> Result<(Extents, Option<Code>), Refusal> {
     let whole = |extents: Extents| Extents(extents.0 / multiple * multiple);
-    let mut taken = wanted;
+    let (mut taken, mut limited_by) = (wanted, None);
     for limit in limits.iter() {
         if limit.room < taken {
             lines.push(format!("{}: {} ({}) left", limit.what, limit.room, limit.room.bytes(extent_size)));
-            taken = limit.room;
+            (taken, limited_by) = (limit.room, Some(limit.code));
         }
     }
     let taken = whole(taken);
@@ -162,11 +189,11 @@ fn fit(
     if taken < wanted {
         lines.push(format!("takes what fits: {taken} ({})", taken.bytes(extent_size)));
     }
-    Ok(taken)
+    Ok((taken, limited_by))
 }
 
 /// By how much a target may still grow, whatever its usage; `None` if the host does not show enough to tell.
-pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
+pub(super) fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
     let (vg, lv) = (inventory.vg(&target.lv.vg)?, inventory.lv(&target.lv)?);
     let extent_size = vg.extent_size.filter(|size| size.0 > 0)?;
     let before = lv.size?.to_extents_down(extent_size);

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Tool};
 use crate::filesystem::{AtRest, FsKind, Place};
-use crate::inventory::{FileSystem, Inventory};
-use crate::name::{LvRef, MountPoint, VgName};
+use crate::inventory::{DiskKind, FileSystem, Inventory, Pv};
+use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Bytes, Extents};
 
 /// How extents are laid out side by side.
@@ -33,6 +33,41 @@ pub enum Step {
         vg: VgName,
         /// The file.
         file: PathBuf,
+    },
+    /// Make a partition at least this large.
+    GrowPartition {
+        /// Its PV.
+        pv: String,
+        /// The disk, `/dev/sda`.
+        disk: String,
+        /// Its number on that.
+        number: u32,
+        /// Where it begins, by which it is known to be the one that was meant.
+        start: Bytes,
+        /// Its size afterwards.
+        size: Bytes,
+    },
+    /// Make a PV at least this many extents large.
+    ResizePv {
+        /// Its group.
+        vg: VgName,
+        /// Its device.
+        pv: String,
+        /// Its UUID.
+        uuid: String,
+        /// Its size afterwards.
+        extents: Extents,
+        /// How large its device must be for that.
+        device: Bytes,
+    },
+    /// Add a PV that belongs to no group to this one.
+    ExtendGroup {
+        /// The group.
+        vg: VgName,
+        /// The PV's device.
+        pv: String,
+        /// Its UUID.
+        uuid: PvUuid,
     },
     /// Make the volume this many extents large.
     ExtendLv {
@@ -91,8 +126,11 @@ pub enum Step {
 
 impl Step {
     /// All labels that [`Step::as_str`] gives.
-    pub const LABELS: [&str; 6] = [
+    pub const LABELS: [&str; 9] = [
         "backup_metadata",
+        "grow_partition",
+        "resize_pv",
+        "extend_group",
         "extend_lv",
         "extend_pool_metadata",
         "check_filesystem",
@@ -104,6 +142,9 @@ impl Step {
     pub fn as_str(&self) -> &'static str {
         match self {
             Step::BackupMetadata { .. } => "backup_metadata",
+            Step::GrowPartition { .. } => "grow_partition",
+            Step::ResizePv { .. } => "resize_pv",
+            Step::ExtendGroup { .. } => "extend_group",
             Step::ExtendLv { .. } => "extend_lv",
             Step::ExtendPoolMetadata { .. } => "extend_pool_metadata",
             Step::CheckFilesystem { .. } => "check_filesystem",
@@ -118,6 +159,19 @@ impl Step {
             Step::BackupMetadata { vg, file } => {
                 let file = file.to_string_lossy();
                 Some(Command::mutating(Tool::Lvm, ["vgcfgbackup", "--config", WAIT, "-f", &file, "--", vg.as_str()]))
+            }
+            Step::GrowPartition { disk, number, .. } => {
+                Some(Command::mutating(Tool::Growpart, [disk.clone(), number.to_string()]))
+            }
+            // To the end of its device, whatever that is: a size of its own would be asked about.
+            Step::ResizePv { pv, .. } => {
+                Some(Command::mutating(Tool::Lvm, ["pvresize", "-A", "n", "--config", WAIT, "--", pv]))
+            }
+            Step::ExtendGroup { vg, uuid, .. } => {
+                let path = uuid.path();
+                let names = [vg.as_str(), &path.to_string_lossy()];
+                let always = ["vgextend", "-A", "n", "--config", WAIT, "--"];
+                Some(Command::mutating(Tool::Lvm, always.into_iter().chain(names)))
             }
             Step::ExtendLv { lv, extents, striping, pvs, .. } => {
                 let mut goal = striping.map_or(vec![], |striping| {
@@ -174,11 +228,58 @@ impl Step {
         self.rewrites_copies().map(|(_, _, mount_point)| mount_point)
     }
 
+    /// It gives the group more room, and changes no volume.
+    pub fn is_supply(&self) -> bool {
+        matches!(self, Step::GrowPartition { .. } | Step::ResizePv { .. } | Step::ExtendGroup { .. })
+    }
+
+    /// Why its command must not be run on what this look shows, although that was planned: a disk that is smaller again
+    /// would take its PV with it, a partition may be another one, and what has lost its PV would be made one.
+    pub fn obstacle(&self, inventory: &Inventory) -> Option<String> {
+        match self {
+            Step::GrowPartition { pv, disk, number, start, size } => {
+                let kind = pv_named(inventory, pv).and_then(|pv| pv.disk.as_ref()).map(|disk| &disk.kind);
+                let Some(DiskKind::Partition(now)) = kind else {
+                    return Some(format!("{pv} is no partition any more"));
+                };
+                if (&now.disk, &now.number, &now.start, now.followed_until) != (disk, number, start, None) {
+                    return Some(format!("{pv} is another partition now, or is followed by one"));
+                }
+                let end = start.0.saturating_add(size.0);
+                (now.disk_size.0 < end).then(|| format!("{disk} has {} now", now.disk_size))
+            }
+            Step::ResizePv { pv, uuid, device, .. } => {
+                let found = inventory.pvs.iter().find(|now| &now.name == pv && &now.uuid == uuid);
+                let Some(disk) = found.and_then(|pv| pv.disk.as_ref()) else {
+                    return Some(format!("the PV {uuid} is not on {pv} any more"));
+                };
+                (disk.size < *device).then(|| format!("{pv} has {} now where {device} were planned for", disk.size))
+            }
+            Step::ExtendGroup { pv, uuid, .. } => {
+                let found = inventory.pvs.iter().find(|now| &now.name == pv && now.uuid == uuid.as_str());
+                let is_spare = found.is_some_and(|pv| pv.vg.is_none() && pv.is_linked && pv.has_only_its_label());
+                (!is_spare).then(|| format!("the PV {uuid} is not on {pv} any more, or not alone there, or in a group"))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the host already is as the step would make it. A backup is not visible in an inventory: it is simply
     /// made again.
     pub fn is_done(&self, inventory: &Inventory) -> bool {
         match self {
             Step::BackupMetadata { .. } => false,
+            Step::GrowPartition { pv, size, .. } => {
+                let disk = pv_named(inventory, pv).and_then(|pv| pv.disk.as_ref());
+                disk.is_some_and(|disk| disk.size >= *size)
+            }
+            Step::ResizePv { uuid, extents, .. } => {
+                let pv = inventory.pvs.iter().find(|pv| &pv.uuid == uuid && pv.duplicate != Some(true));
+                pv.and_then(|pv| pv.extent_count).is_some_and(|count| count >= *extents)
+            }
+            Step::ExtendGroup { vg, uuid, .. } => {
+                inventory.pvs.iter().any(|pv| pv.uuid == uuid.as_str() && pv.vg.as_ref() == Some(vg))
+            }
             Step::ExtendLv { lv, extents, extent_size, .. } => {
                 let goal = extents.bytes(*extent_size);
                 // LVM commits a new size before the kernel takes it, and the kernel may refuse it.
@@ -221,6 +322,10 @@ impl Step {
     }
 }
 
+fn pv_named<'a>(inventory: &'a Inventory, name: &str) -> Option<&'a Pv> {
+    inventory.pvs.iter().find(|pv| pv.name == name && pv.duplicate != Some(true))
+}
+
 fn ext() -> FsKind {
     FsKind::Ext
 }
@@ -249,6 +354,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::BackupMetadata { vg, file } => write!(f, "back up the metadata of {vg} to {}", file.display()),
+            Step::GrowPartition { disk, number, size, .. } => write!(f, "grow partition {number} of {disk} to {size}"),
+            Step::ResizePv { pv, extents, .. } => write!(f, "make the PV {pv} as large as its device ({extents})"),
+            Step::ExtendGroup { vg, pv, uuid } => write!(f, "add the spare PV {pv} ({uuid}) to {vg}"),
             Step::ExtendLv { lv, extents, extent_size, pvs, .. } => {
                 write!(f, "extend {lv} to {extents} ({})", extents.bytes(*extent_size))?;
                 if pvs.is_empty() { Ok(()) } else { write!(f, " on {}", pvs.join(", ")) }

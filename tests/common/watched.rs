@@ -77,6 +77,10 @@ impl Host for Watched {
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
         self.sim.disk(device)
     }
+    fn rescan(&self, device: DeviceNumber) -> io::Result<()> {
+        self.sim.rescan(device)
+    }
+
     fn below(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
         self.sim.below(device)
     }

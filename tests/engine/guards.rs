@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
-use lvm_autoscaler::host::look_to_decide;
 use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimLv, SimPool, SimVg};
+use lvm_autoscaler::host::{Focus, look_to_decide};
 use lvm_autoscaler::inventory::{Capability, Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
 use lvm_autoscaler::plan::history::{Extension, Last, Open};
@@ -69,7 +69,8 @@ impl Case {
 
     fn decide(self) -> Result<Plan, Refusal> {
         let host = Sim::stepped(self.model, epoch());
-        let mut inventory = look_to_decide(&host, &lv("vg/data"), &self.config).expect("LVM answers");
+        let mut inventory =
+            look_to_decide(&host, Focus::to_decide(&lv("vg/data"), &self.config), &self.config).expect("LVM answers");
         (self.report)(&mut inventory);
         let named = resolve(&self.labels, &self.config, &OwnNames::new(["db1"]), &inventory)?;
         let target = self.config.target(&named).expect("resolve gives only targets");
@@ -80,6 +81,15 @@ impl Case {
 fn read(config: &str) -> Config {
     let config = config::parse(config, Path::new("config.yaml")).expect("a config");
     Config { time_zone: jiff::tz::TimeZone::UTC, ..config }
+}
+
+/// Next to nothing is free, and a disk that may be used became larger; its PV has so many copies of LVM's metadata.
+fn grown(case: &mut Case, copies: u64) {
+    case.config.volume_groups = read("volume_groups: [{ name: vg, grown_disks: resize }]").volume_groups;
+    let pvs = &mut case.vg().pvs;
+    pvs[0].allocatable = false;
+    pvs[1].allocated.0 += 400;
+    (pvs[1].device_exceeds, pvs[1].metadata_areas) = (5 << 30, copies);
 }
 
 /// So many extensions of 2 GiB, the oldest a day ago but for a second.
@@ -336,6 +346,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::InsufficientSpace, |c| c.lv().stripes = 2, |c| { c.lv().stripes = 2; c.vg().pvs[1].allocated.0 += 400; }),
     (Code::InsufficientSpace, |c| { cling(c); c.model.cling_tag_list = vec!["ssd".into()]; }, cling),
     (Code::InsufficientSpace, |_| (), |c| { c.vg().pvs[0].allocatable = false; c.vg().pvs[1].allocated.0 += 400; c.vg().pvs[1].device_exceeds = 5 << 30; }),
+    (Code::SupplyRefused, |c| grown(c, 1), |c| grown(c, 2)),
     (Code::PoolSpace, |c| promised(c, 3), |c| promised(c, 4)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5500 << 20), |c| thin(c).thin_pool.as_mut().expect("a pool").data_used = Bytes(5900 << 20)),
     (Code::PoolSpace, |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6710886), |c| thin(c).thin_pool.as_mut().expect("a pool").metadata_used = Bytes(6720000)),

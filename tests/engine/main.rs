@@ -20,5 +20,6 @@ mod promises;
 mod recovery;
 mod report;
 mod schedules;
+mod supply;
 mod tell;
 mod unmounted;

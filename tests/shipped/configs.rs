@@ -134,6 +134,10 @@ fn changed(path: &str, value: Option<&str>) -> Value {
     if path.starts_with("webhook.basic_auth") {
         file["webhook"].as_mapping_mut().expect("a mapping").remove("authorization");
     }
+    // One that has no meaning without another.
+    if path == "volume_groups[].grown_disks" {
+        file["volume_groups"][0].as_mapping_mut().expect("a mapping").remove("partitions");
+    }
     for above in ["webhook.basic_auth", "webhook.client_certificate"] {
         if path.starts_with(&format!("{above}.")) {
             let key = all().into_iter().find(|key| key.path == above).expect("a row");

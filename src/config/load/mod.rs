@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use super::check::{at_least_a_second, check_absolute};
 use super::file::{self, ConfigError, Form, Wrong, twice, wrong};
-use super::limits::{Budget, MOST_EXTENSIONS};
+use super::limits::{Budget, GrownDisks, MOST_EXTENSIONS, Partitions};
 use super::locate::PathPart;
 use super::places::Places;
 use super::reference::sections;
 use super::tools::Tools;
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
+use crate::name::PvUuid;
 use crate::units::{Amount, Bytes};
 use target::{budget, check_defaults, target};
 
@@ -94,7 +95,21 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
             group.into_iter().chain(key.split('.').map(PathPart::Key)).collect()
         };
         let budget = raw.budget.map(|own| budget(own, unset, place)).transpose()?;
-        volume_groups.push(VolumeGroup { name: raw.name, reserve, budget });
+        let raw::VolumeGroup { grown_disks, partitions, rescan, spares, .. } = raw;
+        let is_others = |spare: &PvUuid| volume_groups.iter().any(|other| other.spares.contains(spare));
+        let mut numbered = spares.iter().enumerate();
+        if let Some((n, spare)) = numbered.find(|(n, spare)| spares[..*n].contains(spare) || is_others(spare)) {
+            let at =
+                [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key("spares"), PathPart::Item(n)];
+            return wrong(at, format!("{spare} is named twice"));
+        }
+        if partitions == Partitions::Growpart && grown_disks == GrownDisks::Off {
+            return wrong(
+                at("partitions"),
+                "has no effect while grown_disks is off: set grown_disks to resize or recommend",
+            );
+        }
+        volume_groups.push(VolumeGroup { name: raw.name, reserve, budget, grown_disks, partitions, rescan, spares });
     }
     let state_directory = file.state.directory.unwrap_or(unset.state_directory);
     check_absolute(&state_directory, &[PathPart::Key("state"), PathPart::Key("directory")])?;

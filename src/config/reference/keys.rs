@@ -181,6 +181,15 @@ keys! {
             "the sum of their sizes";
         "volume_groups[].budget.per" "a duration, 1s to 31days" Is("24h") "7d"
             "the length of the period";
+        "volume_groups[].grown_disks" "`off`, `recommend` or `resize`" Is("off") "resize"
+            "what is done with a disk that became larger than its PV, when a growth needs the room: nothing, recommend it, or \
+             `pvresize`";
+        "volume_groups[].partitions" "`off` or `growpart`" Is("off") "growpart"
+            "whether the partition that such a PV is in grows first";
+        "volume_groups[].rescan" "`off` or `on`" Is("off") "on"
+            "whether SCSI disks are asked for their size before a growth is refused for lack of space";
+        "volume_groups[].spares" "a list of UUIDs" Is("[]") "[9lkjCV-1rfo-wzCF-Bdo5-2zHR-0Sn7-fWeJpf]"
+            "PVs of no group, made by a person with `pvcreate`, that may be added to this group with `vgextend`, in this order";
     }
 
     WEBHOOK {

@@ -3,9 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::model::{FIRST_EXTENT, Model, SimFs, SimLv, SimPv, SimVg};
+use super::model::{FIRST_EXTENT, Model, ORPHANS_EXTENT, SimFs, SimLv, SimPv, SimVg};
+use super::output::{fails, succeeds};
+use super::supply;
 use crate::command::{Command, Tool};
 use crate::host::Output;
+use crate::inventory::PV_SIGNATURE;
 use crate::units::{Bytes, Extents};
 
 /// Runs a command on the model.
@@ -25,6 +28,10 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
                 _ => fails(3, "  Invalid command line"),
             }
         }
+        (Tool::Lvm, ["pvresize", "-A", "n", "--config", _, "--", pv]) => supply::pvresize(model, pv),
+        (Tool::Lvm, ["vgextend", "-A", "n", "--config", _, "--", vg, path]) => supply::vgextend(model, vg, path),
+        (Tool::Lvm, ["vgreduce", vg, pv]) => supply::vgreduce(model, vg, pv),
+        (Tool::Growpart, [disk, number]) => supply::growpart(model, disk, number),
         (Tool::Lvm, ["lvreduce", "-y", "-l", extents, "--", lv]) => lvreduce(model, extents, lv),
         (Tool::Lvm, ["lvchange", "--refresh", lv]) => refresh(model, lv),
         (Tool::Lvm, ["lvchange", "-ay", lv]) => on_volume(model, lv, |lv| lv.active = true),
@@ -55,14 +62,6 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
     }
 }
 
-pub(super) fn fails(code: i32, message: impl Into<String>) -> Output {
-    Output { code: Some(code), stdout: vec![], stderr: message.into() }
-}
-
-pub(super) fn succeeds(text: impl Into<String>) -> Output {
-    Output { code: Some(0), stdout: text.into().into_bytes(), stderr: String::new() }
-}
-
 fn fullreport(model: &Model, arguments: &[&str]) -> Output {
     let only = arguments.iter().position(|argument| *argument == "--").and_then(|at| arguments.get(at + 1));
     if let Some(name) = only
@@ -71,21 +70,24 @@ fn fullreport(model: &Model, arguments: &[&str]) -> Output {
         return fails(5, format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}"));
     }
     let wanted = model.vgs.iter().filter(|vg| only.is_none_or(|only| vg.name.as_str() == *only));
-    let sections: Vec<Value> = wanted.map(|vg| section(model, vg)).collect();
+    let mut sections: Vec<Value> = wanted.map(|vg| section(model, vg)).collect();
+    if only.is_none() && !model.orphans.is_empty() {
+        let rows: Vec<Value> = model.orphans.iter().map(|pv| pv_row(pv, ORPHANS_EXTENT, false)).collect();
+        sections.push(json!({ "vg": [], "pv": rows, "lv": [], "pvseg": [], "seg": [] }));
+    }
     let warnings: String = twins(model)
-        .map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", uuid(&pv.name)))
+        .map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", pv_uuid(pv)))
         .collect();
     Output { stderr: warnings, ..succeeds(json!({ "report": sections }).to_string()) }
 }
 
 /// PVs that are there twice, with their second device.
 fn twins(model: &Model) -> impl Iterator<Item = (&SimPv, &String)> {
-    model.vgs.iter().flat_map(|vg| &vg.pvs).filter_map(|pv| Some((pv, pv.duplicate.as_ref()?)))
+    model.pvs().filter_map(|(_, pv)| Some((pv, pv.duplicate.as_ref()?)))
 }
 
 fn duplicates(model: &Model) -> Output {
-    let row =
-        |(pv, other): (&SimPv, &String)| json!({ "pv_name": other, "pv_uuid": uuid(&pv.name), "pv_duplicate": "1" });
+    let row = |(pv, other): (&SimPv, &String)| json!({ "pv_name": other, "pv_uuid": pv_uuid(pv), "pv_duplicate": "1" });
     succeeds(json!({ "report": [{ "pv": twins(model).map(row).collect::<Vec<_>>() }] }).to_string())
 }
 
@@ -147,6 +149,23 @@ fn lvreduce(model: &mut Model, extents: &str, name: &str) -> Output {
     })
 }
 
+fn pv_row(pv: &SimPv, extent_size: Bytes, missing: bool) -> Value {
+    let flag = |value: bool| if value { "1" } else { "0" };
+    let bytes = |extents: Extents| extents.bytes(extent_size).0.to_string();
+    json!({
+        "pv_uuid": pv_uuid(pv), "pv_name": pv.name, "pv_size": bytes(pv.extents),
+        "pv_free": bytes(Extents(pv.extents.0 - pv.allocated.0)), "pv_pe_count": pv.extents.0.to_string(),
+        "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
+        "pv_missing": flag(missing), "pv_tags": pv.tags, "pe_start": FIRST_EXTENT.0.to_string(),
+        "dev_size": pv.device_size(extent_size).to_string(), "pv_mda_count": pv.metadata_areas.to_string(),
+        "pv_in_use": flag(pv.in_use),
+    })
+}
+
+fn pv_uuid(pv: &SimPv) -> String {
+    pv.uuid.as_ref().map_or_else(|| uuid(&pv.name), ToString::to_string)
+}
+
 fn section(model: &Model, vg: &SimVg) -> Value {
     let lvs: Vec<&SimLv> = model.lvs.iter().filter(|lv| lv.name.vg == vg.name).collect();
     let flag = |value: bool| if value { "1" } else { "0" };
@@ -164,13 +183,7 @@ fn section(model: &Model, vg: &SimVg) -> Value {
             "vg_missing_pv_count": flag(vg.partial), "lv_count": lvs.len().to_string(), "snap_count": snapshots.to_string(),
             "vg_mda_free": "520192", "vg_mda_size": "1044480",
         }],
-        "pv": vg.pvs.iter().enumerate().map(|(index, pv)| json!({
-            "pv_uuid": uuid(&pv.name), "pv_name": pv.name, "pv_size": bytes(pv.extents),
-            "pv_free": bytes(Extents(pv.extents.0 - pv.allocated.0)), "pv_pe_count": pv.extents.0.to_string(),
-            "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
-            "pv_missing": flag(vg.partial && index == 0), "pv_tags": pv.tags, "pe_start": FIRST_EXTENT.0.to_string(),
-            "dev_size": pv.device_size(vg.extent_size).to_string(),
-        })).collect::<Vec<_>>(),
+        "pv": vg.pvs.iter().enumerate().map(|(index, pv)| pv_row(pv, vg.extent_size, vg.partial && index == 0)).collect::<Vec<_>>(),
         "lv": lvs.iter().map(|lv| lv_row(lv, &lvs)).chain(hidden.iter().map(hidden_row)).collect::<Vec<_>>(),
         "pvseg": [],
         "seg": segments,
@@ -446,6 +459,13 @@ fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
 
 fn blkid(model: &Model, device: &str) -> Output {
     let by_number = |lv: &&SimLv| device.strip_prefix("/dev/block/") == Some(lv.device().to_string().as_str());
+    let disk = device.strip_prefix("/dev/block/").and_then(|number| number.parse().ok());
+    if let Some((_, pv)) = disk.and_then(|disk| model.pv_on(disk)) {
+        return match &pv.signature {
+            None => succeeds(format!("{PV_SIGNATURE}\n")),
+            Some(other) => succeeds(format!("{other}\n")),
+        };
+    }
     let fs = model.lvs.iter().find(by_number).and_then(|lv| lv.fs.as_ref());
     match fs.map(|fs| fs.signature.as_ref().unwrap_or(&fs.kind)).filter(|signature| !signature.is_empty()) {
         Some(signature) => succeeds(format!("{signature}\n")),

@@ -98,7 +98,7 @@ pub(super) fn failure(command: &Command) -> Output {
         "xfs_growfs" => (1, "xfs_growfs: XFS_IOC_FSGROWFSDATA xfsctl failed: Input/output error".to_owned()),
         name => (5, format!("  {name}: Input/output error")),
     };
-    super::commands::fails(code, said)
+    super::output::fails(code, said)
 }
 
 pub(super) fn garbage() -> Output {

@@ -8,7 +8,9 @@ mod commands;
 mod fault;
 mod file;
 mod model;
+mod output;
 mod person;
+mod supply;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -301,6 +303,9 @@ impl Host for Sim {
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.with(|model| {
+            if let Some((_, pv)) = model.pv_on(device) {
+                return Ok(pv.head());
+            }
             let lv = model.lv_by_device(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             Ok(lv.fs.as_ref().and_then(SimFs::superblock).map_or(vec![0; filesystem::LENGTH], |sb| sb.facts().render()))
         })
@@ -341,6 +346,13 @@ impl Host for Sim {
 
     fn disk(&self, device: DeviceNumber) -> io::Result<Disk> {
         self.with(|model| model.disk(device).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+    }
+
+    fn rescan(&self, device: DeviceNumber) -> io::Result<()> {
+        self.with(|model| {
+            model.pv_on_mut(device).into_iter().for_each(|pv| pv.device_exceeds += std::mem::take(&mut pv.unseen));
+            Ok(())
+        })
     }
 
     /// Here nothing lies on a volume but its file system.

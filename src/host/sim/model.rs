@@ -1,15 +1,15 @@
 //! What the simulated host consists of.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Tool;
 use crate::filesystem::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
-use crate::inventory::{Capability, DeviceNumber, Disk, FsKind, Usage};
-use crate::name::{LvRef, MountPoint, VgName};
+use crate::inventory::{Capability, DeviceNumber, Disk, DiskKind, FsKind, PartitionTable, Usage};
+use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Bytes, Extents, MIB};
 
 /// A host.
@@ -21,6 +21,8 @@ pub struct Model {
     pub speed: f64,
     /// Its volume groups.
     pub vgs: Vec<SimVg>,
+    /// PVs that belong to no group; of a size in extents of 4 MiB.
+    pub orphans: Vec<SimPv>,
     /// Its logical volumes.
     pub lvs: Vec<SimLv>,
     /// Files that commands wrote, and their sizes.
@@ -76,6 +78,20 @@ pub struct SimPv {
     /// Another device on which LVM finds it.
     pub duplicate: Option<String>,
     pub tags: String,
+    /// Its UUID, if that is not made of its name.
+    pub uuid: Option<PvUuid>,
+    /// What its device is.
+    pub disk: DiskKind,
+    /// How many copies of LVM's metadata it has room for.
+    pub metadata_areas: u64,
+    /// What blkid finds on it, if that is not a PV alone.
+    pub signature: Option<String>,
+    /// A partition table on it, or on the disk of its partition.
+    pub table: Option<PartitionTable>,
+    /// It belongs to a group of which the metadata are missing.
+    pub in_use: bool,
+    /// By how much the disk grew without that the kernel has noticed.
+    pub unseen: i64,
     /// The next so many flushes of its cache fail.
     pub flushes_that_fail: u32,
 }
@@ -95,12 +111,33 @@ impl SimPv {
             volume: None,
             duplicate: None,
             tags: String::new(),
+            uuid: None,
+            disk: DiskKind::Whole { has_partitions: false },
+            metadata_areas: 1,
+            signature: None,
+            table: None,
+            in_use: false,
+            unseen: 0,
             flushes_that_fail: 0,
         }
     }
 }
 
 impl SimPv {
+    /// The first bytes of its disk, as far as they tell of a partition table.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = vec![0; 8192];
+        match self.table {
+            None => {}
+            Some(PartitionTable::Gpt) => head[512..520].copy_from_slice(b"EFI PART"),
+            Some(PartitionTable::Mbr) => {
+                head[450] = 0x8e;
+                head[510..512].copy_from_slice(&[0x55, 0xaa]);
+            }
+        }
+        head
+    }
+
     pub(super) fn device_size(&self, extent_size: Bytes) -> u64 {
         (FIRST_EXTENT.0 + self.extents.bytes(extent_size).0).saturating_add_signed(self.device_exceeds)
     }
@@ -110,6 +147,8 @@ impl SimPv {
 pub(super) const DISKS: u32 = 8;
 /// Where the first extent of a PV begins.
 pub(super) const FIRST_EXTENT: Bytes = Bytes(MIB);
+/// In which the size of a PV without a group is counted here.
+pub(super) const ORPHANS_EXTENT: Bytes = Bytes(4 * MIB);
 
 /// A logical volume.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -236,6 +275,7 @@ impl Model {
             names: vec![name.to_owned()],
             speed: 1.0,
             vgs: vec![],
+            orphans: vec![],
             lvs: vec![],
             files: BTreeMap::new(),
             system_id: String::new(),
@@ -264,15 +304,34 @@ impl Model {
 
     /// Disks are numbered as they are listed.
     pub(super) fn disk_number(&self, path: &str) -> Option<DeviceNumber> {
-        let minor = self.vgs.iter().flat_map(|vg| &vg.pvs).position(|pv| pv.name == path)?;
+        let by_uuid = |pv: &SimPv| pv.uuid.as_ref().is_some_and(|uuid| uuid.path() == Path::new(path));
+        // A disk has the number of its partition: no more is asked of it than what partition table it has.
+        let is_parent = |pv: &SimPv| matches!(&pv.disk, DiskKind::Partition(partition) if partition.disk == path);
+        let minor = self.pvs().position(|(_, pv)| pv.name == path || by_uuid(pv) || is_parent(pv))?;
         Some(DeviceNumber { major: DISKS, minor: u32::try_from(minor).ok()? })
     }
 
+    /// All PVs with the extent size that counts for them, in the order of their disks' numbers.
+    pub(super) fn pvs(&self) -> impl Iterator<Item = (Bytes, &SimPv)> {
+        let in_groups = self.vgs.iter().flat_map(|vg| vg.pvs.iter().map(move |pv| (vg.extent_size, pv)));
+        in_groups.chain(self.orphans.iter().map(|pv| (ORPHANS_EXTENT, pv)))
+    }
+
+    /// The PV on the disk of that number.
+    pub(super) fn pv_on(&self, device: DeviceNumber) -> Option<(Bytes, &SimPv)> {
+        self.pvs().nth(device.minor as usize).filter(|_| device.major == DISKS)
+    }
+
+    pub(super) fn pv_on_mut(&mut self, device: DeviceNumber) -> Option<&mut SimPv> {
+        let all = self.vgs.iter_mut().flat_map(|vg| &mut vg.pvs).chain(&mut self.orphans);
+        all.into_iter().nth(device.minor as usize).filter(|_| device.major == DISKS)
+    }
+
     pub(super) fn disk(&self, device: DeviceNumber) -> Option<Disk> {
-        let pvs = self.vgs.iter().flat_map(|vg| vg.pvs.iter().map(move |pv| (vg, pv)));
-        let (vg, pv) = pvs.into_iter().nth(device.minor as usize).filter(|_| device.major == DISKS)?;
+        let (extent_size, pv) = self.pv_on(device)?;
         Some(Disk {
-            size: Bytes(pv.device_size(vg.extent_size)),
+            kind: pv.disk.clone(),
+            size: Bytes(pv.device_size(extent_size)),
             block_size: pv.block_size,
             read_only: pv.read_only,
             suspended: pv.suspended,

@@ -1,7 +1,8 @@
 //! A person at the simulated host, who pastes the commands that are named to people into a root shell.
 
-use super::commands::{e2fsck, fails, on_volume, run, succeeds};
+use super::commands::{e2fsck, on_volume, run};
 use super::model::{Model, SimFs};
+use super::output::{fails, succeeds};
 use crate::command::{Command, Tool};
 use crate::host::Output;
 

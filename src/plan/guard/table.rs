@@ -187,6 +187,10 @@ guards! {
         "LVM can certainly allocate a step: on PVs that are present and allocatable, with stripes and legs on \
          different PVs, and as the policy (`contiguous`, `cling`) requires"
         "`vgextend`, or free some space";
+    SupplyRefused "supply_refused" None,
+        "where the free space is not enough, a disk that became larger or a spare supplies it, if `grown_disks` or `spares` of \
+         the group allow that"
+        "what the sentence says; otherwise `vgextend`";
     PoolSpace "pool_space" None,
         "the thin pool has room for a step: `max_overprovision`, `min_pool_free_data`, `min_pool_free_metadata`"
         "extend the pool, or make it a target";

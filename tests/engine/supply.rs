@@ -1,0 +1,399 @@
+//! A group that is full and gets more room: from disks that became larger, and from spare PVs.
+
+use crate::common::*;
+use lvm_autoscaler::engine::Ended;
+use lvm_autoscaler::host::Host as _;
+use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
+use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::inventory::{DiskKind, Partition, PartitionTable};
+use lvm_autoscaler::name::PvUuid;
+use lvm_autoscaler::plan::{Code, Evaluation, Outcome, plan};
+use lvm_autoscaler::units::{Bytes, Extents, GIB, MIB};
+
+/// 4 GiB of 4: nothing is free.
+const HOST: &str = "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 4GiB }]
+    logical_volumes:
+      - { name: data, size: 4GiB, filesystem: { type: ext4, mount_point: /data, used: 85% } }
+";
+const TARGET: &str = "
+defaults: { threshold_percent: 80, increment: 2GiB, cooldown: 10m }
+monitor: { targets: [{ lv_path: /dev/vg/data, mount_point: /data }] }
+";
+const SPARES: [&str; 2] = ["AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa", "BBBBBB-bbbb-bbbb-bbbb-bbbb-bbbb-bbbbbb"];
+
+type Change = Box<dyn FnOnce(&mut Model)>;
+type ChangePv = fn(&mut SimPv);
+
+/// With these keys of the group.
+fn config(keys: &str) -> String {
+    format!("{TARGET}volume_groups: [{{ name: vg, {keys} }}]\n")
+}
+
+fn with_spares() -> String {
+    config(&format!("spares: [{}]", SPARES.join(", ")))
+}
+
+fn world(keys: &str, change: impl FnOnce(&mut Model)) -> World {
+    let world = World::new(HOST, &config(keys));
+    world.sim.with(change);
+    world
+}
+
+fn pv(model: &mut Model) -> &mut SimPv {
+    &mut model.vg("vg").expect("there").pvs[0]
+}
+
+/// The disk under the PV becomes larger.
+fn grows(model: &mut Model, by: u64) {
+    pv(model).device_exceeds += by as i64;
+}
+
+/// The PV is in a partition of a disk that became larger.
+fn in_partition(model: &mut Model, more: u64) {
+    let pv = pv(model);
+    let size = MIB + pv.extents.bytes(Bytes(4 * MIB)).0;
+    pv.name = "/dev/sdb2".to_owned();
+    pv.table = Some(PartitionTable::Gpt);
+    pv.disk = DiskKind::Partition(Partition {
+        disk: "/dev/sdb".to_owned(),
+        disk_size: Bytes(GIB + size + more),
+        number: 2,
+        start: Bytes(GIB),
+        followed_until: None,
+    });
+}
+
+fn partition(model: &mut Model) -> &mut Partition {
+    match &mut pv(model).disk {
+        DiskKind::Partition(partition) => partition,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// A PV of no group.
+fn spare(n: usize, size: u64) -> SimPv {
+    let mut spare = SimPv::new(format!("/dev/sd{}", ['x', 'y'][n]), Extents(size / (4 * MIB)));
+    spare.uuid = Some(SPARES[n].parse().expect("a UUID"));
+    spare
+}
+
+fn evaluated(world: &World) -> Evaluation {
+    let name = lv("vg/data");
+    let inventory = look(world.sim.as_ref(), Focus::Supplied(&name)).expect("LVM answers");
+    let target = world.config.target(&name).expect("configured");
+    plan(target, &inventory, &world.config, &world.state().history(false), world.sim.moment())
+}
+
+fn sentence(ended: &Ended) -> String {
+    match ended {
+        Ended::Refused(refusal) => refusal.to_string(),
+        other => format!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_disk_that_grew_is_used_when_the_group_is_full() {
+    let world = world("grown_disks: resize", |model| grows(model, 3 * GIB));
+    let ended = world.daemon().alert("vg/data");
+    assert!(ended_as(&ended, Outcome::Grown), "{ended:?}");
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup", "pvresize", "lvextend", "resize2fs"]);
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+    let said = world.state().past.back().expect("an operation").sentence.clone();
+    assert!(said.contains("the disk under /dev/sdb had become larger"), "{said}");
+}
+
+#[test]
+fn free_extents_come_first_and_nothing_is_resized_that_is_not_needed() {
+    let host = HOST.replace("[{ name: /dev/sdb, size: 4GiB }]", "[{ name: /dev/sdb, size: 9GiB }]");
+    let world = World::new(&host, &config("grown_disks: resize"));
+    world.sim.with(|model| grows(model, 3 * GIB));
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    assert_eq!(world.count("pvresize"), 0);
+}
+
+#[test]
+fn what_the_config_does_not_allow_is_only_named() {
+    let world = world("reserve: 0GiB", |model| grows(model, 3 * GIB));
+    let said = sentence(&world.daemon().alert("vg/data"));
+    assert!(said.starts_with("insufficient_space: ") && said.contains("pvresize /dev/sdb"), "{said}");
+    let lack = evaluated(&world).lack.expect("the group lacks space");
+    assert_eq!((lack.vg.as_str(), lack.bytes, lack.disks.len()), ("vg", Bytes(2 * GIB), 0));
+    assert_eq!(world.names_of_changes(), [""; 0]);
+}
+
+#[test]
+fn a_recommended_resize_is_left_to_a_person() {
+    let world = world("grown_disks: recommend", |model| grows(model, 3 * GIB));
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Recommended));
+    assert_eq!(world.names_of_changes(), [""; 0]);
+    let said = world.state().past.back().expect("an operation").sentence.clone();
+    for line in said.split(": ").last().expect("commands").split("; ") {
+        assert_eq!(world.sim.paste(line).code, Some(0), "{line}");
+    }
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{said}");
+}
+
+#[test]
+fn a_partition_grows_first_if_that_is_allowed() {
+    let world = world("grown_disks: resize, partitions: growpart", |model| in_partition(model, 3 * GIB));
+    let ended = world.daemon().alert("vg/data");
+    assert!(ended_as(&ended, Outcome::Grown), "{ended:?}");
+    // `growpart` tells LVM by itself: the PV was larger already.
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup", "growpart", "lvextend", "resize2fs"]);
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+}
+
+#[test]
+fn a_scsi_disk_is_asked_how_large_it_is_before_a_refusal() {
+    for (rescan, grown) in [("off", false), ("on", true)] {
+        let world = world(&format!("grown_disks: resize, rescan: {rescan}"), |model| pv(model).unseen = 3 << 30);
+        assert_eq!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown), grown, "{rescan}");
+    }
+}
+
+#[test]
+fn what_cannot_be_resized_is_refused_with_the_reason_and_nothing_changed() {
+    let whole = |change: fn(&mut SimPv)| {
+        move |model: &mut Model| {
+            grows(model, 3 * GIB);
+            change(pv(model))
+        }
+    };
+    let part = |change: fn(&mut Model)| {
+        move |model: &mut Model| {
+            in_partition(model, 3 * GIB);
+            change(model)
+        }
+    };
+    let growpart = "grown_disks: resize, partitions: growpart";
+    let cases: Vec<(&str, &str, Change)> = vec![
+        ("a second copy of its metadata", growpart, Box::new(whole(|pv| pv.metadata_areas = 2))),
+        ("a partition table on it", growpart, Box::new(whole(|pv| pv.disk = DiskKind::Whole { has_partitions: true }))),
+        ("a partition table on it", growpart, Box::new(whole(|pv| pv.table = Some(PartitionTable::Mbr)))),
+        ("its paths differ", growpart, Box::new(whole(|pv| pv.disk = DiskKind::Multipath { agree: false }))),
+        ("it is an MD array", growpart, Box::new(whole(|pv| pv.disk = DiskKind::Layered("an MD array".to_owned())))),
+        ("set volume_groups[].partitions", "grown_disks: resize", Box::new(part(|_| ()))),
+        (
+            "is not the last",
+            growpart,
+            Box::new(part(|model| {
+                let end = Bytes(6 * GIB);
+                partition(model).followed_until = Some(end);
+            })),
+        ),
+        (
+            "is a logical one",
+            growpart,
+            Box::new(part(|model| {
+                pv(model).table = Some(PartitionTable::Mbr);
+                partition(model).number = 5;
+            })),
+        ),
+        (
+            "ends at 2 TiB",
+            growpart,
+            Box::new(part(|model| {
+                pv(model).table = Some(PartitionTable::Mbr);
+                partition(model).disk_size = Bytes(3 << 40);
+            })),
+        ),
+        ("cannot be read", growpart, Box::new(part(|model| pv(model).table = None))),
+        (
+            "growpart is not installed",
+            growpart,
+            Box::new(part(|model| {
+                model.missing_tools.push(lvm_autoscaler::command::Tool::Growpart);
+            })),
+        ),
+    ];
+    for (why, keys, change) in cases {
+        let world = world(keys, change);
+        let said = sentence(&world.daemon().alert("vg/data"));
+        assert!(said.starts_with("supply_refused: ") && said.contains(why), "{why}: {said}");
+        assert_eq!(world.names_of_changes(), [""; 0], "{why}");
+        let lack = evaluated(&world).lack.expect("the group lacks space");
+        assert_eq!(lack.disks.len(), 1, "{why}");
+    }
+}
+
+#[test]
+fn a_spare_is_added_when_nothing_else_is_left_and_only_as_many_as_are_needed() {
+    let world = World::new(HOST, &with_spares());
+    world.sim.with(|model| model.orphans = vec![spare(0, 10 * GIB), spare(1, 10 * GIB)]);
+    let ended = world.daemon().alert("vg/data");
+    assert!(ended_as(&ended, Outcome::Grown), "{ended:?}");
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup", "vgextend", "lvextend", "resize2fs"]);
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true));
+    assert_eq!(world.sim.with(|model| model.orphans.len()), 1);
+    let said = world.state().past.back().expect("an operation").sentence.clone();
+    assert!(said.contains("the spare /dev/sdx, which is part of vg now"), "{said}");
+    // Disks that grew come before spares.
+    let world = World::new(HOST, &config(&format!("grown_disks: resize, spares: [{}]", SPARES[0])));
+    world.sim.with(|model| {
+        grows(model, 3 * GIB);
+        model.orphans = vec![spare(0, 10 * GIB)];
+    });
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    assert_eq!((world.count("pvresize"), world.count("vgextend")), (1, 0));
+}
+
+#[test]
+fn a_spare_that_is_not_what_it_should_be_is_refused_with_the_reason_and_not_touched() {
+    let cases: [(&str, ChangePv); 10] = [
+        ("is not on this host", |pv| pv.uuid = None),
+        ("blkid finds ext4", |pv| pv.signature = Some("ext4".to_owned())),
+        ("a partition table is on it", |pv| pv.table = Some(PartitionTable::Gpt)),
+        ("beside the PV", |pv| pv.disk = DiskKind::Whole { has_partitions: true }),
+        ("a logical block size of 4 KiB", |pv| pv.block_size = Bytes(4096)),
+        ("is on /dev/sdx and on /dev/sdz", |pv| pv.duplicate = Some("/dev/sdz".to_owned())),
+        ("takes no writes", |pv| pv.read_only = true),
+        ("takes no writes", |pv| pv.suspended = true),
+        ("is smaller than an extent", |pv| pv.extents = Extents(0)),
+        ("LVM finds no metadata", |pv| pv.in_use = true),
+    ];
+    for (why, change) in cases {
+        let world = World::new(HOST, &config(&format!("spares: [{}]", SPARES[0])));
+        world.sim.with(|model| {
+            let mut bad = spare(0, 10 * GIB);
+            change(&mut bad);
+            model.orphans = vec![bad];
+        });
+        let said = sentence(&world.daemon().alert("vg/data"));
+        assert!(said.starts_with("supply_refused: ") && said.contains(why), "{why}: {said}");
+        assert_eq!(world.names_of_changes(), [""; 0], "{why}");
+    }
+    // One that is in another group, and one that nobody listed.
+    let host = format!("{HOST}  - name: other\n    physical_volumes: [{{ name: /dev/sdx, size: 9GiB }}]\n");
+    let in_another = World::new(&host, &config(&format!("spares: [{}]", SPARES[0])));
+    in_another
+        .sim
+        .with(|model| model.vg("other").expect("there").pvs[0].uuid = Some(SPARES[0].parse().expect("a UUID")));
+    let said = sentence(&in_another.daemon().alert("vg/data"));
+    assert!(said.contains("belongs to the group other"), "{said}");
+    let unlisted = World::new(HOST, &config(&format!("spares: [{}]", SPARES[0])));
+    unlisted.sim.with(|model| model.orphans = vec![spare(1, 10 * GIB)]);
+    assert!(sentence(&unlisted.daemon().alert("vg/data")).contains("is not on this host"));
+    assert_eq!(unlisted.names_of_changes(), [""; 0]);
+}
+
+/// The three kinds of supply: how the host is made, and the commands.
+fn kinds() -> [(World, &'static [&'static str]); 3] {
+    let spares = World::new(HOST, &with_spares());
+    spares.sim.with(|model| model.orphans = vec![spare(0, 10 * GIB)]);
+    [
+        (world("grown_disks: resize", |model| grows(model, 3 * GIB)), &["pvresize"]),
+        (world("grown_disks: resize, partitions: growpart", |model| in_partition(model, 3 * GIB)), &["growpart"]),
+        (spares, &["vgextend"]),
+    ]
+}
+
+#[test]
+fn a_daemon_that_dies_at_any_moment_of_it_goes_on_where_it_was_and_does_nothing_twice() {
+    let mut deaths = 0;
+    for (kind, steps) in kinds() {
+        for command in [&["fullreport", "vgcfgbackup", "lvextend", "resize2fs"], steps].concat() {
+            for harm in [Harm::CrashBefore, Harm::CrashDuring, Harm::CrashAfter] {
+                if harm == Harm::CrashDuring && command == "fullreport" {
+                    continue;
+                }
+                for after in 0.. {
+                    let what = format!("{steps:?}: {command} {after} {harm:?}");
+                    let world = kind.copy();
+                    world.inject(command, after, harm);
+                    if until_crash(|| world.daemon().alert("vg/data")).is_ok() {
+                        break;
+                    }
+                    deaths += 1;
+                    world.daemon().recover().expect("the journal can be written");
+                    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{what}");
+                    assert_eq!(world.sim.beside_itself(), [""; 0], "{what}");
+                    let state = world.state();
+                    assert!(state.running.is_empty() && state.parked.is_empty(), "{what}");
+                    for step in steps {
+                        assert!(world.count(step) <= 2, "{what}: {step}");
+                    }
+                    world.minutes(11);
+                    assert_eq!(word(&world.daemon().alert("vg/data")), "below_threshold", "{what}");
+                }
+            }
+        }
+    }
+    assert!(deaths > 50, "{deaths}");
+}
+
+#[test]
+fn a_supply_that_fails_leaves_the_volume_as_it_was_and_says_what_it_gave() {
+    for (kind, steps) in kinds() {
+        let world = kind.copy();
+        world.inject("lvextend", 0, Harm::Fails);
+        assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Failed));
+        let said = world.state().past.back().expect("an operation").sentence.clone();
+        assert!(said.contains("no volume was changed, and vg keeps the room that it was given"), "{said}");
+        assert_eq!(world.extents("vg/data"), BEFORE);
+        if steps == ["vgextend"] {
+            let undo =
+                said.split("taken back with: ").nth(1).and_then(|rest| rest.strip_suffix(')')).expect("the undo");
+            assert_eq!(world.sim.paste(&format!("lvm {undo}")).code, Some(0), "{undo}");
+            assert_eq!(world.sim.with(|model| model.orphans.len()), 1);
+        }
+        let world = kind.copy();
+        world.inject(steps[0], 0, Harm::Fails);
+        assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Failed));
+        let said = world.state().past.back().expect("an operation").sentence.clone();
+        assert!(said.ends_with("nothing was changed"), "{said}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_smaller_again_when_its_turn_comes_is_left_alone() {
+    let world = world("grown_disks: resize", |model| grows(model, 3 * GIB));
+    let sim = std::sync::Arc::clone(&world.sim);
+    let host = world.watched(move |command| {
+        if command.name() == "vgcfgbackup" {
+            sim.with(|model| pv(model).device_exceeds = 0);
+        }
+    });
+    let ended = Daemon(world.shared_on(host, false)).alert("vg/data");
+    assert!(ended_as(&ended, Outcome::Failed), "{ended:?}");
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup"]);
+    let said = world.state().past.back().expect("an operation").sentence.clone();
+    assert!(said.contains("is not begun") && said.ends_with("nothing was changed"), "{said}");
+}
+
+#[test]
+fn a_spare_that_became_something_else_meanwhile_is_not_made_a_pv() {
+    let world = World::new(HOST, &with_spares());
+    world.sim.with(|model| model.orphans = vec![spare(0, 10 * GIB)]);
+    let sim = std::sync::Arc::clone(&world.sim);
+    let host = world.watched(move |command| {
+        if command.name() == "vgcfgbackup" {
+            sim.with(|model| model.orphans[0].signature = Some("ext4".to_owned()));
+        }
+    });
+    assert!(ended_as(&Daemon(world.shared_on(host, false)).alert("vg/data"), Outcome::Failed));
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup"]);
+}
+
+#[test]
+fn a_uuid_of_a_spare_is_checked_where_it_is_written() {
+    for wrong in ["", "abc", "AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaa/", "../../sda"] {
+        assert!(wrong.parse::<PvUuid>().is_err(), "{wrong:?}");
+    }
+    let uuid: PvUuid = SPARES[0].parse().expect("a UUID");
+    assert_eq!(uuid.path().to_string_lossy(), format!("/dev/disk/by-id/lvm-pv-uuid-{}", SPARES[0]));
+}
+
+#[test]
+fn a_supply_has_no_part_in_a_refusal_for_another_reason() {
+    let world = World::new(
+        HOST,
+        &config("grown_disks: resize").replace("mount_point: /data }", "mount_point: /data, max_size: 4GiB }"),
+    );
+    world.sim.with(|model| grows(model, 3 * GIB));
+    assert!(refused(&world.daemon().alert("vg/data"), Code::AtMaxSize));
+    assert!(evaluated(&world).lack.is_none());
+}
