@@ -52,6 +52,11 @@ pub const TARGET: &[Column<TargetView>] = &[
         |t| t.inode_threshold,
     ),
     column(
+        "lvm_autoscaler_target_data_threshold_ratio",
+        "Use of its data space above which the target, a thin pool, grows, 0 to 1; the same as its threshold_ratio.",
+        |t| t.metadata_threshold.map(|_| t.threshold),
+    ),
+    column(
         "lvm_autoscaler_target_metadata_threshold_ratio",
         "Use of its metadata above which the target, a thin pool, grows, 0 to 1.",
         |t| t.metadata_threshold,
