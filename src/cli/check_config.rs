@@ -74,6 +74,9 @@ impl CheckConfig {
         }
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}: valid, {}", file.display(), config.counted())?;
+        for more in places.files().skip(1) {
+            writeln!(out, "  with {}", more.display())?;
+        }
         for target in &config.targets {
             let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
             let lv = match target.mount_point() {
@@ -89,7 +92,7 @@ impl CheckConfig {
         for tool in missing {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }
-        let named = [(!is_stdin).then_some(file), self.web_config_file.as_deref()].into_iter().flatten();
+        let named = places.files().filter(|_| !is_stdin).chain(self.web_config_file.as_deref());
         for doubt in named.chain(config.files()).filter_map(files::doubt) {
             writeln!(out, "  on this host a daemon would refuse a file: {doubt}")?;
         }

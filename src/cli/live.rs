@@ -3,7 +3,7 @@
 use crate::config::{Config, Places, Problem, Target, VolumeGroup, What};
 use crate::host::{Focus, Host, LookError, look};
 use crate::inventory::{Inventory, Lv};
-use crate::name::MountPoint;
+use crate::name::{MountPoint, VgName};
 use crate::plan::Unmatched;
 use crate::units::Percent;
 
@@ -22,7 +22,7 @@ impl Live {
         let mut live = Live::default();
         let unmatched = Unmatched::of(config, &inventory);
         for (index, group) in config.volume_groups.iter().enumerate() {
-            match unmatched.suspects.iter().find(|(named, _)| named == &group.name) {
+            match unmatched.suspects.iter().find(|(named, _)| group.name.one() == Some(named)) {
                 Some((_, meant)) => {
                     let message = format!(
                         "{} is not on this host and looks like {meant}, which has no entry: correct the name, or give {meant} \
@@ -53,14 +53,18 @@ impl Live {
     }
 
     fn group(&mut self, index: usize, group: &VolumeGroup, config: &Config, places: &Places, inventory: &Inventory) {
-        let Some(size) = inventory.vg(&group.name).and_then(|vg| vg.size) else { return };
-        let reserve = config.reserve(&group.name, size);
-        if reserve >= size {
-            let message = format!("{reserve} is all of {} ({size}): nothing in it could ever grow", group.name);
-            self.wrong.push(places.group(index, "reserve", message));
-        }
-        if let Some(bytes) = group.budget.and_then(|budget| budget.bytes).filter(|bytes| *bytes > size) {
-            self.notes.push(format!("the budget of {bytes} for {0} cannot bind: {0} has {size}", group.name));
+        // Those that another entry names better are checked there.
+        let is_its = |name: &VgName| config.volume_group(name).is_some_and(|settings| std::ptr::eq(settings, group));
+        for vg in inventory.vgs.iter().filter(|vg| is_its(&vg.name)) {
+            let (name, Some(size)) = (&vg.name, vg.size) else { continue };
+            let reserve = config.reserve(name, size);
+            if reserve >= size {
+                let message = format!("{reserve} is all of {name} ({size}): nothing in it could ever grow");
+                self.wrong.push(places.group(index, "reserve", message));
+            }
+            if let Some(bytes) = group.budget.and_then(|budget| budget.bytes).filter(|bytes| *bytes > size) {
+                self.notes.push(format!("the budget of {bytes} for {name} cannot bind: {name} has {size}"));
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Any file of ours: read within bounds, turned into its form, and checked; what is wrong is said with line and column.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -68,6 +68,28 @@ pub(super) fn read<R: DeserializeOwned, T>(
     validate: impl Fn(R) -> Result<T, Wrong>,
 ) -> Result<T, ConfigError> {
     read_yaml(&text(file, trust)?, file, form, validate)
+}
+
+/// The files of the folder beside a config file, in the order of their names: `config.d/*.yaml` for `config.yaml`.
+pub(super) fn beside(file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let folder = file.with_extension("d");
+    let read = |source| ConfigError::Read { file: folder.clone(), source };
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(vec![]),
+        Err(error) => return Err(read(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(read)?.path();
+        // Not those that editors and package managers leave beside them.
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The text of a file.
@@ -142,7 +164,8 @@ pub(super) fn check<R: DeserializeOwned, T>(
             break;
         }
     }
-    problems.sort_by_key(|problem| problem.place);
+    let position = |problem: &Problem| tree.files().position(|file| file == problem.file);
+    problems.sort_by_key(|problem| (position(problem), problem.place));
     Err(ConfigError::Invalid(problems))
 }
 

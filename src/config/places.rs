@@ -1,5 +1,7 @@
 //! Where a valid config says what it says, for those who find it wrong later, such as on a certain host.
 
+use std::path::Path;
+
 use super::locate::PathPart;
 use super::tree::{Problem, Tree};
 
@@ -8,6 +10,11 @@ use super::tree::{Problem, Tree};
 pub struct Places(pub(super) Tree);
 
 impl Places {
+    /// The files that the config was read from, in this order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.files()
+    }
+
     /// Something wrong with a key of `monitor.targets`; where it has no such key, with the target as a whole.
     pub fn target(&self, index: usize, key: &'static str, message: String) -> Problem {
         self.problem(&["monitor", "targets"], index, key, message)

@@ -9,8 +9,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::{Column, Labels, column, family, flag};
 use crate::config::{Config, Mode, Target, What};
 use crate::inventory::{FileSystem, Inventory, Sample};
-use crate::name::LvRef;
+use crate::name::{LvRef, VgName};
 use crate::plan::{self, Code, History, Moment, Outcome, Unmatched, headroom};
+use crate::units::{Amount, Bytes};
 
 /// One target.
 #[derive(Debug)]
@@ -174,10 +175,11 @@ impl Targets {
         let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
         let unmatched = Unmatched::of(config, inventory);
         let (targets, groups) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());
-        let groups_here = config.volume_groups.iter().filter(|group| inventory.has_group(&group.name));
-        let reserves = groups_here.map(|group| Reserve {
-            vg: group.name.to_string(),
-            reserve: inventory.vg(&group.name).and_then(|vg| Some(config.reserve(&group.name, vg.size?).0 as f64)),
+        let is_limited =
+            |name: &VgName| config.volume_group(name).is_some() || config.default_reserve != Amount::Size(Bytes::ZERO);
+        let reserves = inventory.vgs.iter().filter(|vg| is_limited(&vg.name)).map(|vg| Reserve {
+            vg: vg.name.to_string(),
+            reserve: vg.size.map(|size| config.reserve(&vg.name, size).0 as f64),
         });
         Targets {
             views: views.collect(),

@@ -41,7 +41,7 @@ impl Unmatched {
             .flat_map(|vg| config.near_misses(&vg.name).into_iter().map(|named| (named.clone(), vg.name.clone())))
             .filter(|(named, _)| absent(named))
             .collect();
-        let groups = config.volume_groups.iter().map(|group| &group.name).filter(|name| absent(name));
+        let groups = config.volume_groups.iter().filter_map(|group| group.name.one()).filter(|name| absent(name));
         let groups = groups.filter(|name| suspects.iter().all(|(named, _)| named != *name)).cloned().collect();
         Unmatched { targets, groups, suspects, of: config.targets.len() }
     }

@@ -87,3 +87,48 @@ fn standard_input_is_checked_like_a_file() {
         assert_eq!((output.status.code(), printed(&output)), (Some(code), wants.to_owned()));
     }
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes its input")]
+fn the_files_of_config_d_add_up() {
+    let place = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(place.path().join(name), text).expect("writable");
+    std::fs::create_dir(place.path().join("config.d")).expect("a folder");
+    let check = || {
+        let output = check("config.yaml").current_dir(place.path()).output().expect("the program");
+        (output.status.code(), printed(&output))
+    };
+    write("config.yaml", "defaults: { reserve: 5% }\nmonitor:\n  targets:\n    - { lv_path: vg/a, mount_point: /a }\n");
+    write("config.d/20-c.yaml", "monitor:\n  targets:\n    - { lv_path: vg/c, mount_point: /c }\n");
+    write(
+        "config.d/10-b.yaml",
+        "monitor: { interval_seconds: 60, targets: [{ lv_path: vg/b, mount_point: /b }] }\nreport:\n",
+    );
+    // What editors, package managers and people leave there is not read.
+    for name in ["10-b.yaml~", ".10-b.yaml", "old.yaml.dpkg-old", "README"] {
+        write(&format!("config.d/{name}"), "nonsense: [");
+    }
+    let (code, told) = check();
+    let wanted = "config.yaml: valid, 3 targets
+  with config.d/10-b.yaml
+  with config.d/20-c.yaml
+  vg/a at /a (act): above 80 % by 10 %, no max_size
+  vg/b at /b (act): above 80 % by 10 %, no max_size
+  vg/c at /c (act): above 80 % by 10 %, no max_size
+";
+    assert_eq!((code, told.as_str()), (Some(0), wanted));
+
+    write(
+        "config.d/30.yaml",
+        "monitor:\n  interval_seconds: 30\n  targets: [{ lv_path: vg/b, mount_point: /d }]\ndefaults: [1]\n",
+    );
+    write("config.d/40.yaml", "x-mine: 1\nmonitor:\n  targets:\n    - lv_path: vg/e\n      mount_pint: /e\n");
+    let (code, told) = check();
+    let wanted = "lvm-autoscaler: 4 errors
+config.d/30.yaml:2:3: monitor.interval_seconds: is set in config.d/10-b.yaml:1 too, and only lists add up: keep one of them
+config.d/30.yaml:3:24: monitor.targets[0].lv_path: vg/b is named twice, the first is on line 1 of config.d/10-b.yaml: remove one of them
+config.d/30.yaml:4:1: defaults: is set in config.yaml:1 too, and only lists add up: keep one of them
+config.d/40.yaml:5:7: monitor.targets[0].mount_pint: unknown key, did you mean `mount_point`?
+";
+    assert_eq!((code, told.as_str()), (Some(2), wanted));
+}

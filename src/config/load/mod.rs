@@ -16,10 +16,10 @@ use super::locate::PathPart;
 use super::places::Places;
 use super::reference::sections;
 use super::tools::Tools;
+use super::tree::{Problem, Tree};
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
 use crate::name::PvUuid;
-use crate::units::{Amount, Bytes};
 use target::{budget, check_defaults, target};
 
 /// Reports are about days; one each minute is for who tries it out.
@@ -31,23 +31,29 @@ fn known() -> Vec<String> {
     sections().into_iter().flat_map(|section| section.keys).map(|key| key.path.into_owned()).collect()
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file, and those of the folder beside it (`config.d/*.yaml`).
 pub fn load(file: &Path, trust: Trust) -> Result<Config, ConfigError> {
     load_with_places(file, trust).map(|(config, _)| config)
 }
 
 /// The same, with the places of what it says.
 pub fn load_with_places(file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
-    read(&file::text(file, trust)?, file, trust)
+    let (mut tree, mut problems) = file::tree(&file::text(file, trust)?, file, FORM)?;
+    for more in file::beside(file)? {
+        let (other, found) = file::tree(&file::text(&more, trust)?, &more, FORM)?;
+        problems.extend(found);
+        tree.append(other, &mut problems);
+    }
+    checked(tree, problems, trust)
 }
 
 /// The same for standard input; `file` only names it in errors.
 pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
-    read(&file::bounded(input, 0, file)?, file, trust)
+    let (tree, problems) = file::tree(&file::bounded(input, 0, file)?, file, FORM)?;
+    checked(tree, problems, trust)
 }
 
-fn read(yaml: &str, file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
-    let (tree, problems) = file::tree(yaml, file, FORM)?;
+fn checked(tree: Tree, problems: Vec<Problem>, trust: Trust) -> Result<(Config, Places), ConfigError> {
     let (config, tree) = file::check(tree, problems, FORM, validate)?;
     Ok((Config { trust, ..config }, Places(tree)))
 }
@@ -60,11 +66,11 @@ pub fn parse(yaml: &str, file: &Path) -> Result<Config, ConfigError> {
 fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     let unset = Config::default();
     let credentials = credentials::validate(&mut file.webhook)?;
-    check_defaults(&file.defaults)?;
+    check_defaults(&file.defaults.target)?;
     let mut targets: Vec<Target> = Vec::new();
     for (index, raw) in file.monitor.targets.into_iter().enumerate() {
         let at = vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)];
-        let target = target(raw, &file.defaults, &at)?;
+        let target = target(raw, &file.defaults.target, &at)?;
         let of = |index, key| {
             vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index), PathPart::Key(key)]
         };
@@ -81,6 +87,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         }
         targets.push(target);
     }
+    let default_reserve = file.defaults.reserve.unwrap_or(unset.default_reserve);
     let mut volume_groups: Vec<VolumeGroup> = Vec::new();
     for (index, raw) in file.volume_groups.into_iter().enumerate() {
         let at = |key| [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key(key)];
@@ -88,7 +95,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
             let first = vec![PathPart::Key("volume_groups"), PathPart::Item(first), PathPart::Key("name")];
             return twice(at("name").to_vec(), first, format!("{} is named twice", raw.name));
         }
-        let reserve = raw.reserve.unwrap_or(Amount::Size(Bytes::ZERO));
+        let reserve = raw.reserve.unwrap_or(default_reserve);
         let unset = Budget { extensions: MOST_EXTENSIONS, bytes: None, ..Budget::TARGET };
         let place = |key: &'static str| {
             let group = [PathPart::Key("volume_groups"), PathPart::Item(index)];
@@ -102,6 +109,11 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
             let at =
                 [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key("spares"), PathPart::Item(n)];
             return wrong(at, format!("{spare} is named twice"));
+        }
+        if !spares.is_empty() && raw.name.one().is_none() {
+            let message =
+                format!("are disks for one group, and {} may be several: give the group an entry of its own", raw.name);
+            return wrong(at("spares"), message);
         }
         if partitions == Partitions::Growpart && grown_disks == GrownDisks::Off {
             return wrong(
@@ -118,6 +130,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         interval: file.monitor.interval_seconds,
         targets,
         volume_groups,
+        default_reserve,
         credentials,
         webhook: webhook::validate(&file.webhook)?,
         instances: instances(file.webhook.instances)?,
@@ -182,7 +195,7 @@ fn tools(Tools(paths): Tools) -> Result<ToolPaths, Wrong> {
 mod tests {
     use super::*;
     use crate::config::{Mode, What};
-    use crate::units::{GIB, Percent};
+    use crate::units::{Amount, Bytes, GIB, Percent};
 
     fn error(yaml: &str) -> String {
         parse(yaml, Path::new("c.yaml")).expect_err("must be refused").to_string()
@@ -257,6 +270,37 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             config.volume_groups[0].budget.map(|budget| budget.to_string()).as_deref(),
             Some("12 extensions in 1d")
         );
+    }
+
+    #[test]
+    fn the_reserve_of_a_group_is_its_own_or_that_of_a_pattern_or_the_default() {
+        let yaml = "
+defaults: { reserve: 10%, cooldown: 1h }
+volume_groups:
+  - { name: data*, reserve: 20GiB }
+  - { name: data_own, reserve: 0 }
+  - { name: d*, reserve: 30GiB }
+  - { name: budgeted, budget: { extensions: 3 } }
+monitor: { targets: [{ lv_path: a/b, mount_point: /b }] }
+";
+        let config = parse(yaml, Path::new("c.yaml")).expect("valid");
+        let reserve = |name: &str| config.reserve(&name.parse().expect("a name"), Bytes(100 * GIB)).0 / GIB;
+        for (name, gib) in [("data_1", 20), ("data_own", 0), ("disk", 30), ("other", 10), ("budgeted", 10)] {
+            assert_eq!(reserve(name), gib, "{name}");
+        }
+        assert_eq!(config.targets[0].cooldown, Duration::from_secs(3600));
+        for (yaml, wants) in [
+            ("defaults: { reserve: 10 }", "c.yaml:1:22: defaults.reserve: 10 has no unit, expected a size"),
+            ("defaults: { reserv: 10% }", "c.yaml:1:13: defaults.reserv: unknown key"),
+            (
+                "monitor: { targets: [{ reserve: 1GiB, lv_path: a/b, mount_point: /b }] }",
+                "targets[0].reserve: unknown key",
+            ),
+            ("volume_groups: [{ name: 'a/*' }]", "volume_groups[0].name: \"a/*\" is not a pattern for names of groups"),
+        ] {
+            let error = error(yaml);
+            assert!(error.contains(wants), "{error}");
+        }
     }
 
     #[test]

@@ -166,12 +166,15 @@ keys! {
 
     GROUPS {
         "defaults" "a mapping" Means("none") "{ cooldown: 30m, mode: recommend }"
-            "keys of a target, for all targets that do not set them";
+            "keys of a target, for all targets that do not set them; and `reserve`";
+        "defaults.reserve" "a size, a percentage or 0" Is("0") "10%"
+            "space that the daemon leaves free in each group for which `volume_groups` has no `reserve`";
         "volume_groups" "a list" Means("none") "[{ name: storage_vg, reserve: 10% }]"
             "groups with limits of their own";
-        "volume_groups[].name" "a name" Required "storage_vg"
-            "the volume group";
-        "volume_groups[].reserve" "a size, a percentage or 0" Is("0") "10%"
+        "volume_groups[].name" "a name or a pattern" Required "storage_vg"
+            "the volume group, or a pattern for several: `*` is any text, `?` one character, `[ab]` one of these. An entry with the \
+             group's own name counts before patterns, and of those the first that matches; a budget is for each group of its own";
+        "volume_groups[].reserve" "a size, a percentage or 0" Means("`defaults.reserve`") "10%"
             "space that the daemon leaves free: a size, or a share of the group";
         "volume_groups[].budget" "a mapping" Means("none") "{ extensions: 12, per: 24h }"
             "a budget for all targets of the group together, in addition to their own";

@@ -4,6 +4,7 @@
 //! makes it, [`Node`] is what serde reads it from (`read`), and what was found wrong can be cut out of it, so that
 //! reading it again finds the next error.
 
+mod append;
 mod build;
 mod node;
 mod read;

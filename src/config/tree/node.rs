@@ -1,7 +1,7 @@
 //! The tree, what is wrong in it, and cutting that out.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::locate::{PathPart, Step, locate};
 use crate::config::near::{listed, near};
@@ -286,11 +286,19 @@ impl Tree {
         message: String,
     ) -> Fault {
         let (node, rest) = self.reach(path);
-        let first = first.and_then(|first| self.place(self.reach(first).0.origin));
+        let place = |origin| self.place(origin).map(|place| (self.origins[origin].source, place));
+        let first = first.and_then(|first| place(self.reach(first).0.origin));
+        let source = self.origins[node.origin].source;
         let message = match first {
             // Two nodes of one place are one, repeated.
-            Some(_) if first == self.place(node.origin) => format!("{message}, by an alias: leave it out"),
-            Some((line, _)) => format!("{message}, the first is on line {line}: remove one of them"),
+            Some(_) if first == place(node.origin) => format!("{message}, by an alias: leave it out"),
+            Some((of, (line, _))) if of == source => {
+                format!("{message}, the first is on line {line}: remove one of them")
+            }
+            Some((of, (line, _))) => {
+                let file = self.sources[of].file.display();
+                format!("{message}, the first is on line {line} of {file}: remove one of them")
+            }
             None => message,
         };
         let what = if missing.is_empty() { What::Other(message) } else { What::Missing { keys: missing, message } };
@@ -372,6 +380,11 @@ impl Tree {
             _ => None,
         };
         self.root.id != id && self.root.cut(id, &meant)
+    }
+
+    /// The files, in the order in which they were read.
+    pub(in crate::config) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sources.iter().map(|source| source.file.as_path())
     }
 
     fn root_map(&self) -> *const Map {
