@@ -24,6 +24,7 @@ use crate::audit;
 use crate::command::Tool;
 use crate::config::{Config, InForce};
 use crate::control::{self, Control, ControlSocket};
+use crate::engine::Handle;
 use crate::files::{Doubt, Folder};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
@@ -101,7 +102,13 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let interval = Arc::clone(&in_force);
     let interval = move || interval.get().inventory_interval;
     let metrics = Arc::new(Metrics::default());
-    let seen = watch_names(Arc::clone(&in_force), Arc::clone(&metrics));
+    let mut names = watch_names(Arc::clone(&in_force), Arc::clone(&metrics));
+    let engine: Arc<OnceLock<Handle>> = Arc::default();
+    let woken = Arc::clone(&engine);
+    let seen = move |inventory: &Inventory| {
+        names(inventory);
+        woken.get().into_iter().for_each(|engine| engine.seen(inventory));
+    };
     let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), interval, seen);
     if options.simulate.is_none()
         && let Err(error) = uevent::watch(sampler.clone())
@@ -126,7 +133,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         host: Arc::clone(&host),
         metrics: Arc::clone(&metrics),
         sampler,
-        engine: Arc::default(),
+        engine,
         tellers: OnceLock::new(),
         from_file: (options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists()).into(),
         one: Mutex::default(),

@@ -38,7 +38,7 @@ fn what(record: &Record<'_>) -> Value {
         Event::Checked { request, lv, source, guards } => json!({
             "event": "check", "request": request, "vg": lv.vg, "lv": lv.lv, "source": source, "guards": verdicts(guards),
         }),
-        Event::Refused { request, lv, source, refusal: Refusal { code, sentence }, more } => json!({
+        Event::Refused { request, lv, source, refusal: Refusal { code, sentence, .. }, more } => json!({
             "event": "decision", "decision": "refused", "check": before.last_check, "request": request,
             "vg": lv.as_ref().map(|lv| &lv.vg), "lv": lv.as_ref().map(|lv| &lv.lv), "source": source,
             "code": code, "sentence": sentence, "more": (*more > 0).then_some(more),

@@ -13,10 +13,10 @@ use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, look, look_to_decide};
+use crate::host::{Focus, Host, look, look_to_decide};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
-use crate::plan::{Evaluation, Step, Unmatched, plan};
+use crate::plan::{Evaluation, History, Step, Unmatched, Wish, plan, plan_for};
 
 /// So many names help to find the one that was meant.
 const SHOWN: usize = 20;
@@ -60,9 +60,16 @@ impl Plan {
                 false => look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, &config), &config)?,
             };
             let evaluation = plan(target, &inventory, &config, &history, host.moment());
-            refused += usize::from(evaluation.decision.is_err());
+            let of_pool = of_pool(&evaluation, host.as_ref(), &config, &history)?;
+            refused += usize::from(evaluation.decision.is_err() && of_pool.is_none());
             match self.format {
-                Format::Text => writeln!(out, "{}", render(target, &evaluation, false))?,
+                Format::Text => {
+                    writeln!(out, "{}", render(target, &evaluation, false))?;
+                    if let Some((pool, evaluation)) = of_pool {
+                        writeln!(out, "its pool would grow first, and then this is decided again:\n")?;
+                        writeln!(out, "{}", render(pool, &evaluation, false))?;
+                    }
+                }
                 Format::Json => documents.push(document(target, &evaluation)),
             }
         }
@@ -91,6 +98,20 @@ impl Plan {
         }
         Ok(selected)
     }
+}
+
+/// What would be decided about the pool of a thin volume that only its pool keeps from growing, if the pool may grow.
+fn of_pool<'a>(
+    evaluation: &Evaluation,
+    host: &dyn Host,
+    config: &'a Config,
+    history: &History,
+) -> anyhow::Result<Option<(&'a Target, Evaluation)>> {
+    let Some((pool, by)) = &evaluation.pool else { return Ok(None) };
+    let Some(target) = config.target(pool).filter(|target| target.mode == Mode::Act) else { return Ok(None) };
+    let inventory = look_to_decide(host, Focus::to_decide(pool, config), config)?;
+    let evaluation = plan_for(Wish::Volume { by: *by }, target, &inventory, config, history, host.moment());
+    Ok(Some((target, evaluation)))
 }
 
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {

@@ -22,6 +22,8 @@ pub enum Occasion {
     Grown,
     /// A guard said no.
     Refused,
+    /// A target is over its threshold and its group has no room. Who asked only for `refused` is told it as that.
+    SupplyNeeded,
     /// An operation stopped before anything was changed.
     Failed,
     /// An operation stopped half-way, a person must look.
@@ -32,10 +34,11 @@ pub enum Occasion {
 
 impl Occasion {
     /// All of them.
-    pub const ALL: [Occasion; 6] = [
+    pub const ALL: [Occasion; 7] = [
         Occasion::Planned,
         Occasion::Grown,
         Occasion::Refused,
+        Occasion::SupplyNeeded,
         Occasion::Failed,
         Occasion::NeedsAttention,
         Occasion::Overdue,
@@ -50,6 +53,7 @@ impl Occasion {
             Occasion::Planned => "planned",
             Occasion::Grown => "grown",
             Occasion::Refused => "refused",
+            Occasion::SupplyNeeded => "supply_needed",
             Occasion::Failed => "failed",
             Occasion::NeedsAttention => "needs_attention",
             Occasion::Overdue => "overdue",

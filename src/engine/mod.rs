@@ -13,6 +13,7 @@ mod pipeline;
 mod queue;
 mod receive;
 mod start;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

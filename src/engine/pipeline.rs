@@ -77,11 +77,26 @@ impl Pipeline {
             self.clear_if_mended(lv, id, &inventory)?;
         }
         let mut evaluation = self.decide(wish, target, &inventory, &config);
-        if evaluation.lack.is_some() && group.is_some_and(|group| group.rescan == Rescan::On) {
+        if lacks(&evaluation) && group.is_some_and(|group| group.rescan == Rescan::On) {
             self.rescan(&inventory, &lv.vg);
             let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
             inventory = again;
             evaluation = self.decide(wish, target, &inventory, &config);
+        }
+        if let Some((pool, by)) = evaluation.pool.clone().filter(|(pool, _)| pool_may_grow(&config, pool)) {
+            tracing::info!(%lv, %pool, %by, "its pool is to grow first");
+            let ended = self.decide_and_do(None, &pool, source, Wish::Volume { by })?;
+            if ended == Ended::Interrupted {
+                return Ok(Ended::Interrupted);
+            }
+            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
+            inventory = again;
+            evaluation = self.decide(wish, target, &inventory, &config);
+            if let (Err(refusal), Ended::Refused(of_pool)) = (&mut evaluation.decision, ended) {
+                let sentence = format!("{}; {pool} is a target too, and refused: {of_pool}", refusal.sentence);
+                let lack = of_pool.lack.or(refusal.lack.take());
+                *refusal = Refusal { lack, ..Refusal::new(refusal.code, sentence) };
+            }
         }
         let Evaluation { verdicts, decision, .. } = evaluation;
         let checked = Event::Checked { request, lv: lv.clone(), source, guards: Verdicts::of(&verdicts) };
@@ -276,6 +291,15 @@ impl Pipeline {
         shared.refresh();
         Ok(())
     }
+}
+
+/// It is a target, and what is decided about it is carried out.
+fn pool_may_grow(config: &Config, pool: &LvRef) -> bool {
+    config.target(pool).is_some_and(|target| target.file_system().is_none() && target.mode == Mode::Act)
+}
+
+fn lacks(evaluation: &Evaluation) -> bool {
+    evaluation.decision.as_ref().is_err_and(|refusal| refusal.lack.is_some())
 }
 
 /// A busy disk and a backup program that freezes a file system for a snapshot are over in a moment.

@@ -15,6 +15,7 @@ use super::{Ended, Pipeline, Shared};
 use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
 use crate::rate::{Limit, Rate};
+use crate::units::Bytes;
 
 /// So often an alert may have a volume looked at in vain: as often as a few rules on several Alertmanagers do, and then
 /// once a minute. What comes meanwhile adds nothing to the one that waits, so that an alert that is sent without end
@@ -51,6 +52,8 @@ pub(super) struct Inner {
     pub(super) workers: Mutex<BTreeMap<VgName, JoinHandle<()>>>,
     /// A thread looks at the targets by itself.
     pub(super) watching: Mutex<bool>,
+    /// How much each group had at the last look, free or to be supplied.
+    pub(super) rooms: Mutex<BTreeMap<VgName, Bytes>>,
 }
 
 /// The engine, as the rest of the program sees it.

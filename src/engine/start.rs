@@ -27,7 +27,8 @@ pub fn start(shared: Arc<Shared>) -> Handle {
 pub fn start_for_one(shared: Arc<Shared>) -> Handle {
     let (waiting, workers, watching) = (Mutex::default(), Mutex::default(), Mutex::default());
     let (changed, written) = (Condvar::new(), Condvar::new());
-    let handle = Handle(Arc::new(Inner { shared, waiting, changed, written, workers, watching }));
+    let rooms = Mutex::default();
+    let handle = Handle(Arc::new(Inner { shared, waiting, changed, written, workers, watching, rooms }));
     handle.take_up_operations();
     handle
 }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
 use crate::inventory::{
-    DeviceNumber, DiskKind, FileSystem, Inventory, Lv, Mount, PartitionTable, Pv, Unmounted, mounts,
+    DeviceNumber, DiskKind, FileSystem, Inventory, Lv, Mount, PV_SIGNATURE, PartitionTable, Pv, Unmounted, mounts,
 };
 use crate::name::{LvRef, PvUuid};
 use crate::plan::{Plan, Step};
@@ -17,6 +17,9 @@ use crate::units::Bytes;
 
 /// `EINVALID_CMD_LINE` of lvm(8).
 const INVALID_COMMAND_LINE: i32 = 3;
+
+/// blkid(8): "if the specified device [...] could not be identified".
+const NOTHING_FOUND: i32 = 2;
 
 /// So many layers of device-mapper are looked through; more than a few nobody has, and a circle the kernel does not
 /// allow.
@@ -311,9 +314,28 @@ fn disks(host: &dyn Host, inventory: &mut Inventory, name: &LvRef) {
             continue;
         }
         pv.table = table(host, pv);
-        pv.signature = signature(host.run(&blkid(host, device), &|| ()));
+        pv.signature = signature_of_pv(host, device);
         let uuid: Result<PvUuid, _> = pv.uuid.parse();
         pv.is_linked = uuid.is_ok_and(|uuid| host.block_device(&uuid.path()) == Some(device));
+    }
+}
+
+/// What `blkid` finds on the device of a PV. It looks for nothing more once it has found one, while `vgextend` finds
+/// all and asks whether to wipe it; so it is asked again for anything else.
+fn signature_of_pv(host: &dyn Host, device: DeviceNumber) -> Option<String> {
+    let own = signature(host.run(&blkid(host, device), &|| ()))?;
+    if own != PV_SIGNATURE {
+        return Some(own);
+    }
+    let path = host.device_path(device);
+    let no_pv = format!("no{PV_SIGNATURE}");
+    let arguments = ["-p", "-n", &no_pv, "-o", "value", "-s", "TYPE", "--", &path.to_string_lossy()];
+    let said = host.run(&Command::report(Tool::Blkid, arguments), &|| ()).ok()?;
+    let other = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    match said.code {
+        Some(NOTHING_FOUND) if other.is_empty() => Some(own),
+        _ if other.is_empty() => Some("several or unknown signatures".to_owned()),
+        _ => Some(other),
     }
 }
 

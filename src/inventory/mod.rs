@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::command::Tool;
 pub use crate::filesystem::{Capability, FsKind, Superblock, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
-use crate::units::{Bytes, Extents, Percent};
+use crate::units::{Bytes, Extents, MIB, Percent};
 pub use disk::{Disk, DiskKind, Partition, PartitionTable};
 pub use latest::{Latest, Sample};
 pub use mounts::Mount;
@@ -512,6 +512,17 @@ impl Pv {
     pub fn exceeded_by(&self) -> Bytes {
         let Some((end, disk)) = self.end().zip(self.disk.as_ref()) else { return Bytes::ZERO };
         disk.size.saturating_sub(end)
+    }
+
+    /// By how much it could grow, a partition first that no other one follows; in whole MiB, for less is left by any
+    /// program that makes partitions. `None`: its device cannot be seen.
+    pub fn growable_bytes(&self) -> Option<Bytes> {
+        let disk = self.disk.as_ref()?;
+        let is_followed = matches!(&disk.kind, DiskKind::Partition(partition) if partition.followed_until.is_some());
+        let behind = if is_followed { Bytes::ZERO } else { disk.unused_behind() };
+        let room = self.exceeded_by().0.saturating_add(behind.0);
+        // What LVM cannot use of a device is less than an extent, which is not known here.
+        Some(Bytes(room / MIB * MIB))
     }
 
     /// What its device, and the disk that its partition is of, have that it does not; nothing if that is less than an

@@ -150,6 +150,16 @@ pub const PV: &[Column<Pv>] = &[
     column("lvm_pv_free_bytes", "Space of the physical volume that is not allocated.", |pv| bytes(pv.free)),
     column("lvm_pv_used_bytes", "Space of the physical volume that is allocated.", |pv| bytes(pv.used)),
     column("lvm_pv_dev_size_bytes", "Size of the device that the physical volume is on.", |pv| bytes(pv.device_size)),
+    column(
+        "lvm_pv_growable_bytes",
+        "How much larger the device, and the free end of the disk that it is the last partition of, is than the physical volume.",
+        |pv| bytes(pv.growable_bytes()),
+    ),
+    column(
+        "lvm_pv_logical_block_size_bytes",
+        "Logical block size of the device that the physical volume is on.",
+        |pv| bytes(pv.disk.as_ref().map(|disk| disk.block_size)),
+    ),
     column("lvm_pv_pe_count", "Extents of the physical volume.", |pv| extents(pv.extent_count)),
     column("lvm_pv_pe_alloc_count", "Extents of the physical volume that are allocated.", |pv| {
         extents(pv.allocated_extents)

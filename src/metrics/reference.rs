@@ -7,7 +7,7 @@ use super::filesystem::FILESYSTEM;
 use super::health::{COLLECTOR, HEALTH};
 use super::lvm::{HEALTH_PROBLEM, LV, PV, VG};
 use super::process::PROCESS;
-use super::target::{HELD_BACK, RESERVE, TARGET, UNMATCHED};
+use super::target::{GROUP, HELD_BACK, TARGET, UNMATCHED};
 
 /// How the metrics of prometheus-lvm-exporter are called here, where they are not called the same.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -53,7 +53,7 @@ pub fn page() -> String {
     section(&mut page, "File systems on logical volumes", "`vg`, `lv`, `mountpoint`, `fstype`, `device`", FILESYSTEM);
     section(&mut page, "Targets", "`vg`, `lv`, `mountpoint`", TARGET);
     section(&mut page, "Targets that are held back", "`vg`, `lv`, `mountpoint`, `code`", HELD_BACK);
-    section(&mut page, "Volume groups of the config", "`vg`", RESERVE);
+    section(&mut page, "Volume groups beside the config", "`vg`", GROUP);
     section(&mut page, "The config beside the host", "`kind`, which is `target` or `volume_group`", UNMATCHED);
     page.push_str("\n## What the autoscaler does\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
     for family in Metrics::FAMILIES.iter().chain(Edge::FAMILIES) {

@@ -8,8 +8,8 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{Column, Labels, column, family, flag};
 use crate::config::{Config, Mode, Target, What};
-use crate::inventory::{FileSystem, Inventory, Sample};
-use crate::name::{LvRef, VgName};
+use crate::inventory::{FileSystem, Inventory, Sample, Vg};
+use crate::name::LvRef;
 use crate::plan::{self, Code, History, Moment, Outcome, Unmatched, headroom};
 use crate::units::{Amount, Bytes};
 
@@ -33,11 +33,13 @@ pub struct TargetView {
     needs_attention: bool,
 }
 
-/// What a volume group keeps for people.
+/// A volume group, as the config sees it.
 #[derive(Debug)]
-pub struct Reserve {
+pub struct Group {
     vg: String,
     reserve: Option<f64>,
+    stranded: Option<f64>,
+    needed: Option<f64>,
 }
 
 /// Of targets.
@@ -117,18 +119,30 @@ pub const UNMATCHED: &[Column<u64>] = &[column(
     |count| Some(*count as f64),
 )];
 
-/// Of volume groups in the config.
-pub const RESERVE: &[Column<Reserve>] = &[column(
-    "lvm_autoscaler_vg_reserve_bytes",
-    "Free space of the volume group that is never handed out, as the config has it.",
-    |r| r.reserve,
-)];
+/// Of volume groups beside the config.
+pub const GROUP: &[Column<Group>] = &[
+    column(
+        "lvm_autoscaler_vg_reserve_bytes",
+        "Free space of the volume group that is never handed out, as the config has it.",
+        |g| g.reserve,
+    ),
+    column(
+        "lvm_vg_stranded_bytes",
+        "Free space of the volume group that no target may take: nothing of the config is on it that acts.",
+        |g| g.stranded,
+    ),
+    column(
+        "lvm_autoscaler_supply_needed_bytes",
+        "How much more the volume group would have to have free for its targets that are over their thresholds.",
+        |g| g.needed,
+    ),
+];
 
 /// The targets and reserves as series.
 #[derive(Debug)]
 pub struct Targets {
     views: Vec<TargetView>,
-    reserves: Vec<Reserve>,
+    groups: Vec<Group>,
     /// By the label `kind`.
     unmatched: [(&'static str, u64); 2],
 }
@@ -174,18 +188,28 @@ impl Targets {
         });
         let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
         let unmatched = Unmatched::of(config, inventory);
-        let (targets, groups) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());
-        let is_limited =
-            |name: &VgName| config.volume_group(name).is_some() || config.default_reserve != Amount::Size(Bytes::ZERO);
-        let reserves = inventory.vgs.iter().filter(|vg| is_limited(&vg.name)).map(|vg| Reserve {
-            vg: vg.name.to_string(),
-            reserve: vg.size.map(|size| config.reserve(&vg.name, size).0 as f64),
-        });
+        let (targets, unknown) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());
+        let groups = inventory.vgs.iter().map(|vg| group(vg, config, sample.presumed(), now));
         Targets {
             views: views.collect(),
-            reserves: reserves.collect(),
-            unmatched: [("target", count(targets)), ("volume_group", count(groups))],
+            groups: groups.collect(),
+            unmatched: [("target", count(targets)), ("volume_group", count(unknown))],
         }
+    }
+}
+
+fn group(vg: &Vg, config: &Config, presumed: &Inventory, now: &Moment) -> Group {
+    let targets: Vec<&Target> = config.targets.iter().filter(|target| target.lv.vg == vg.name).collect();
+    let has_reserve = config.volume_group(&vg.name).is_some() || config.default_reserve != Amount::Size(Bytes::ZERO);
+    let is_taken = targets.iter().any(|target| target.mode == Mode::Act);
+    let lacks = targets.iter().filter_map(|target| plan::lack(target, presumed, config, *now));
+    let needed: u64 = lacks.map(|lack| lack.bytes.0).sum();
+    let bytes = |bytes: Bytes| bytes.0 as f64;
+    Group {
+        vg: vg.name.to_string(),
+        reserve: vg.size.filter(|_| has_reserve).map(|size| bytes(config.reserve(&vg.name, size))),
+        stranded: vg.free.map(|free| if is_taken { 0.0 } else { bytes(free) }),
+        needed: (!targets.is_empty()).then_some(needed as f64),
     }
 }
 
@@ -223,9 +247,9 @@ impl Collector for Targets {
             self.unmatched.iter().map(|(kind, count)| (count, vec![("kind", (*kind).into())])).collect();
         UNMATCHED.iter().try_for_each(|column| family(&mut encoder, column, &unmatched))?;
         TARGET.iter().try_for_each(|column| family(&mut encoder, column, &items))?;
-        let reserves: Vec<(&Reserve, Labels<'_>)> =
-            self.reserves.iter().map(|reserve| (reserve, vec![("vg", (&*reserve.vg).into())])).collect();
-        RESERVE.iter().try_for_each(|column| family(&mut encoder, column, &reserves))
+        let groups: Vec<(&Group, Labels<'_>)> =
+            self.groups.iter().map(|group| (group, vec![("vg", (&*group.vg).into())])).collect();
+        GROUP.iter().try_for_each(|column| family(&mut encoder, column, &groups))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is told: a record of the journal in words for a person, and with the numbers for a program.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use crate::config::notify::Occasion;
 use crate::config::{Config, Mode};
 use crate::journal::{Event, Record};
 use crate::name::{LvRef, MountPoint, OperationId};
-use crate::plan::{Code, Outcome, Plan, Step};
+use crate::plan::{Code, Outcome, Plan, Step, Unusable};
 use crate::units::Bytes;
 
 /// One notification; docs/notification.schema.json. Templates see the same.
@@ -57,6 +59,23 @@ pub struct Message {
     pub next: Vec<String>,
     /// The status page.
     pub link: Option<String>,
+    /// By how much more the group would have to have free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed_bytes: Option<Bytes>,
+    /// Disks that the config lets supply it, and why each cannot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Unusable>,
+}
+
+impl Message {
+    /// As it is for a receiver that wants to be told of these.
+    pub(super) fn told_of(self: &Arc<Message>, on: &[Occasion]) -> Option<Arc<Message>> {
+        if on.contains(&self.event) {
+            return Some(Arc::clone(self));
+        }
+        let as_refusal = self.event == Occasion::SupplyNeeded && on.contains(&Occasion::Refused);
+        as_refusal.then(|| Arc::new(Message { event: Occasion::Refused, ..(**self).clone() }))
+    }
 }
 
 /// What a record is worth telling, if it is.
@@ -81,13 +100,19 @@ pub(super) fn message(record: &Record<'_>, host: &str, config: &Config) -> Optio
         Event::Refused { request, lv, refusal, .. } if !Code::EVERYDAY.contains(&refusal.code) => {
             let target = lv.as_ref().and_then(|lv| config.target(lv));
             let name = lv.as_ref().map_or_else(|| "what an alert names".to_owned(), LvRef::to_string);
+            let lack = refusal.lack.as_deref();
             Some(Message {
-                event: Occasion::Refused,
+                event: if lack.is_some() { Occasion::SupplyNeeded } else { Occasion::Refused },
+                needed_bytes: lack.map(|lack| lack.bytes),
+                disks: lack.map_or(vec![], |lack| lack.disks.clone()),
                 vg: lv.as_ref().map(|lv| lv.vg.to_string()),
                 lv: lv.as_ref().map(|lv| lv.lv.to_string()),
                 mount_point: target.and_then(|target| target.mount_point()).cloned(),
                 request: *request,
-                title: format!("{name} is not grown: {}", refusal.code),
+                title: match lack {
+                    Some(lack) => format!("{name} is not grown: {} needs {} more", lack.vg, lack.bytes),
+                    None => format!("{name} is not grown: {}", refusal.code),
+                },
                 sentence: refusal.sentence.clone(),
                 code: Some(refusal.code),
                 next: target.map(|target| format!("lvm-autoscaler plan {}", target.lv)).into_iter().collect(),
@@ -153,7 +178,7 @@ pub(super) fn samples(host: &str, link: Option<&str>, at: Timestamp) -> Vec<Mess
         title: format!("a test of notifications, as for {}", event.as_str()),
         sentence: "nothing happened: somebody asked for a notification to see whether it arrives".to_owned(),
         reason: Some("/data is 84.1 % full, above 80.0 %".to_owned()),
-        code: (event == Occasion::Refused).then_some(Code::InsufficientSpace),
+        code: [Occasion::Refused, Occasion::SupplyNeeded].contains(&event).then_some(Code::InsufficientSpace),
         mode: Some("act"),
         before: Some("4 GiB".to_owned()),
         after: Some("6 GiB".to_owned()),
@@ -162,6 +187,8 @@ pub(super) fn samples(host: &str, link: Option<&str>, at: Timestamp) -> Vec<Mess
         commands: vec!["lvm lvextend -l 1536 -- storage_vg/data_lv".to_owned()],
         next: vec!["lvm-autoscaler plan storage_vg/data_lv".to_owned()],
         link: link.map(str::to_owned),
+        needed_bytes: (event == Occasion::SupplyNeeded).then_some(Bytes(2 << 30)),
+        disks: vec![],
     };
     Occasion::ALL.map(sample).to_vec()
 }
@@ -192,6 +219,8 @@ fn blank(record: &Record<'_>, host: &str, config: &Config) -> Message {
         commands: vec![],
         next: vec![],
         link: config.external_url.clone(),
+        needed_bytes: None,
+        disks: vec![],
     }
 }
 

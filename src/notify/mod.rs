@@ -127,11 +127,12 @@ impl Notifier {
             && let Some(message) = self.news(&mut state, &record)
         {
             let message = Arc::new(message);
-            let queues: Vec<_> = state.receivers.iter().filter(|(to, _)| to.on.contains(&message.event)).collect();
+            let told_to = state.receivers.iter().filter_map(|(to, queue)| Some((message.told_of(&to.on)?, queue)));
+            let queues: Vec<_> = told_to.collect();
             told = queues.len();
             // Before any of them can be done with it.
             self.progress.heard(record.number, told);
-            queues.iter().for_each(|(_, queue)| queue.push(Job::new(record.number, Arc::clone(&message))));
+            queues.into_iter().for_each(|(message, queue)| queue.push(Job::new(record.number, message)));
         }
         if told == 0 {
             self.progress.heard(record.number, 0);

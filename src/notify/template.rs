@@ -123,7 +123,7 @@ fn slack(message: &Message) -> Value {
     let icon = match message.event.as_str() {
         "grown" => ":white_check_mark:",
         "failed" | "needs_attention" => ":rotating_light:",
-        "overdue" | "refused" => ":warning:",
+        "overdue" | "refused" | "supply_needed" => ":warning:",
         _ => ":information_source:",
     };
     let mut text =

@@ -21,19 +21,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{Config, FilesystemCheck, Offline, Target, What};
+use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
 pub use crate::filesystem::FsKind;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Vg};
+use crate::name::LvRef;
 use crate::units::Bytes;
 pub use decided::{Metadata, Plan, PlannedFs};
-pub use guard::{Code, Refusal};
+pub use guard::{Code, Lack, Refusal, Unusable};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
 use size::{Size, Sized};
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
-pub use supply::{Lack, Unusable};
 pub use unmatched::Unmatched;
 pub(crate) use unmatched::suspicion;
 pub use wish::Wish;
@@ -45,8 +45,8 @@ pub struct Evaluation {
     pub verdicts: Vec<(Code, Verdict)>,
     /// The computation of the size, a line each; empty if a guard refused.
     pub size: Vec<String>,
-    /// What the group lacks, if it is refused for that.
-    pub lack: Option<Lack>,
+    /// Where only its pool keeps a thin volume from growing: the pool, and by how much its data must grow first.
+    pub pool: Option<(LvRef, Bytes)>,
     /// What is to be done, or why not.
     pub decision: Result<Plan, Refusal>,
 }
@@ -87,11 +87,33 @@ pub fn held_back(
     plan_for(wish, &target, inventory, config, history, now).decision.err().map(|refusal| refusal.code)
 }
 
+/// What the group of a target lacks, if the target is over its threshold and that alone keeps it from growing: whatever
+/// was done before, and at any time of day.
+pub fn lack(target: &Target, inventory: &Inventory, config: &Config, now: Moment) -> Option<Box<Lack>> {
+    let mode = if target.mode == Mode::Off { return None } else { Mode::Act };
+    let (vg, lv) = (inventory.vg(&target.lv.vg)?, inventory.lv(&target.lv)?);
+    let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
+    let history = &History::default();
+    let subject = Subject { target, wish: Wish::Usage, config, inventory, vg, lv, fs, history, now };
+    // Most are below it, and then there is no more to be asked.
+    let below = Code::BelowThreshold.guard().map(|guard| guard(&subject));
+    if below != Some(Verdict::Pass) {
+        return None;
+    }
+    let target = Target { mode, window: None, ..target.clone() };
+    plan(&target, inventory, config, history, now).decision.err()?.lack
+}
+
 /// By how much a target may still grow, whatever its usage, with all that may supply its group; `None` if the host does
 /// not show enough to tell.
 pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
     let vg = inventory.vg(&target.lv.vg)?;
     size::headroom(target, &supply::with_all(config.volume_group(&vg.name), inventory, vg), config)
+}
+
+/// How much a group has free, with all that may supply it.
+pub fn room(config: &Config, inventory: &Inventory, vg: &Vg) -> Option<Bytes> {
+    supply::with_all(config.volume_group(&vg.name), inventory, vg).vg(&vg.name)?.free
 }
 
 /// Decides about one target.
@@ -105,7 +127,7 @@ pub fn plan_for(
 ) -> Evaluation {
     let now = now.into();
     let target = &*wish.on(target);
-    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], lack: None, decision: Err(refusal) };
+    let refused = |verdicts, refusal| Evaluation { verdicts, size: vec![], pool: None, decision: Err(refusal) };
     let (Some(vg), Some(lv)) = (inventory.vg(&target.lv.vg), inventory.lv(&target.lv)) else {
         let sentence =
             format!("there is no volume {} on this host, or more than one: correct lv_path, see lvs", target.lv);
@@ -121,7 +143,9 @@ pub fn plan_for(
     if let Some(refusal) = guard::first_refusal(&verdicts) {
         return refused(verdicts, refusal);
     }
-    let supply::Supplied { sized, steps: supply, lack } = supply::with_supply(&subject, sized);
+    let supply::Supplied { sized, steps: supply } = supply::with_supply(&subject, sized);
+    let of_pool = sized.as_ref().err().filter(|no| no.refusal.code == Code::PoolSpace);
+    let pool = of_pool.and_then(|no| pool::lacks(&subject, no.short_by));
     let sized = sized.map_err(|no| speaking_of_inodes(&subject, no.refusal));
     let refusal = sized.as_ref().err();
     for code in OF_SIZE {
@@ -135,7 +159,7 @@ pub fn plan_for(
     }
     let (size, planned_fs) = match sized {
         Ok(sized) => sized,
-        Err(refusal) => return Evaluation { lack, ..refused(verdicts, refusal) },
+        Err(refusal) => return Evaluation { pool, ..refused(verdicts, refusal) },
     };
     let (file, no_room) = backup::place(config, inventory, &target.lv.vg, &now);
     let steps = steps(target, file, planned_fs.as_ref(), &size, supply);
@@ -152,7 +176,7 @@ pub fn plan_for(
         steps,
         fs: planned_fs,
     };
-    Evaluation { verdicts, size: size.lines, lack: None, decision: Ok(plan) }
+    Evaluation { verdicts, size: size.lines, pool: None, decision: Ok(plan) }
 }
 
 /// Where only the inodes are over their threshold a limit of the size reads as if it were about space.
@@ -160,13 +184,13 @@ fn speaking_of_inodes(s: &Subject<'_>, refusal: Refusal) -> Refusal {
     let Some((usage, fs)) = s.fs.and_then(|fs| fs.usage).zip(s.target.file_system()) else { return refusal };
     let inodes = usage.inode_percent().filter(|inodes| inodes.value() > fs.inode_threshold.value());
     match inodes.filter(|_| usage.percent().value() <= s.target.threshold.value()) {
-        Some(inodes) => Refusal::new(
-            refusal.code,
-            format!(
+        Some(inodes) => {
+            let sentence = format!(
                 "{}; {inodes} of the inodes of {} are used, remove files or let it grow",
                 refusal.sentence, fs.mount_point
-            ),
-        ),
+            );
+            Refusal { lack: refusal.lack, ..Refusal::new(refusal.code, sentence) }
+        }
         None => refusal,
     }
 }
@@ -187,6 +211,9 @@ fn sized(s: &Subject<'_>) -> Sized {
 
 fn reason(s: &Subject<'_>) -> String {
     let (target, threshold) = (s.target, s.target.threshold);
+    if let Wish::Volume { by } = s.wish {
+        return format!("a volume of {} needs {by} more of it", target.lv);
+    }
     if s.wish.is_a_persons() {
         let usage = s.fs.and_then(|fs| fs.usage).map(|usage| usage.percent()).or(s.lv.data_percent);
         let full = usage.map_or(String::new(), |usage| format!(", {} is {usage} full", target.usage_name()));

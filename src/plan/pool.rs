@@ -8,10 +8,24 @@ use super::size::{Size, Taken, TooLittle, ground, missing_to, step, unknown};
 use super::wish::Wish;
 use crate::config::Target;
 use crate::inventory::Lv;
+use crate::name::LvRef;
 use crate::units::{Bytes, Extents, Percent};
 
 /// Metadata fill in leaps, when many blocks are written for the first time: a step adds at least this share of them.
 const METADATA_STEP: f64 = 20.0;
+
+/// By how much the data of its pool must grow for a thin volume that lacks so much there, at the least; `None` where
+/// more data would not help.
+pub(super) fn lacks(s: &Subject<'_>, short: Bytes) -> Option<(LvRef, Bytes)> {
+    let (pool, limits) = (s.inventory.pool_of(s.lv)?, s.target.file_system()?.pool);
+    if 100.0 - pool.metadata_percent?.value() < limits.min_free_metadata.value() {
+        return None;
+    }
+    // Of each byte that it grows a part is to stay free, and so much may be promised.
+    let kept = 1.0 - limits.min_free_data.value() / 100.0;
+    let bytes = (short.0 as f64 / kept.min(limits.max_overprovision)).ceil();
+    (bytes.is_finite() && bytes > 0.0).then(|| (pool.name.clone(), Bytes(bytes as u64)))
+}
 
 /// So full metadata, in percent, are near their end: the data do not grow before them.
 const METADATA_FULL: f64 = 90.0;
@@ -28,7 +42,7 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
     let (mut metadata, mut taken, mut warnings) = (None, Extents(0), vec![]);
     let (mut after, mut pvs, mut striping, mut limited_by) = (before, vec![], None, None);
     if metadata_used.value() > metadata_threshold.value() {
-        let are_wanted = s.wish.is_a_persons() || data_used.value() > s.target.threshold.value();
+        let are_wanted = s.wish.is_for_more() || data_used.value() > s.target.threshold.value();
         match self::metadata(s, &ground, metadata_used, metadata_threshold, &mut lines) {
             Ok((grown, cost)) => (metadata, taken) = (Some(grown), cost),
             // More data fill the metadata further; but a pool without data stops at once.
@@ -45,6 +59,9 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
     };
     if let Wish::Person { by: Some(by) } = s.wish {
         lines.push(format!("{by} more were asked for"));
+        take(step(s, &ground, by, taken, &mut lines)?);
+    } else if let Wish::Volume { by } = s.wish {
+        lines.push(format!("a volume of it needs {by} more"));
         take(step(s, &ground, by, taken, &mut lines)?);
     } else if s.wish.is_a_persons() || data_used.value() > s.target.threshold.value() {
         let used = data_used.share_of(volume);

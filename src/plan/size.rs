@@ -74,7 +74,7 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, TooL
             lines.push(format!("{by} more were asked for"));
             by
         }
-        Wish::Person { by: None } | Wish::Usage => missing(s.target, fs, usage, &mut lines),
+        Wish::Person { by: None } | Wish::Usage | Wish::Volume { .. } => missing(s.target, fs, usage, &mut lines),
     };
 
     // Somebody extended the volume and not the file system: what is there already may be enough.

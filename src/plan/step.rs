@@ -165,7 +165,7 @@ impl Step {
             }
             // To the end of its device, whatever that is: a size of its own would be asked about.
             Step::ResizePv { pv, .. } => {
-                Some(Command::mutating(Tool::Lvm, ["pvresize", "-A", "n", "--config", WAIT, "--", pv]))
+                Some(Command::mutating(Tool::Lvm, ["pvresize", "--config", UNARCHIVED, "--", pv]))
             }
             Step::ExtendGroup { vg, uuid, .. } => {
                 let path = uuid.path();
@@ -340,6 +340,9 @@ fn at_rest(inventory: &Inventory, lv: &LvRef, mount_point: &MountPoint) -> Optio
 
 /// While another command works on the group LVM waits for it, whatever lvm.conf says.
 pub(crate) const WAIT: &str = "global/wait_for_locks=1";
+
+/// What `-A n` says to other commands, `pvresize` does not know that option.
+const UNARCHIVED: &str = "global/wait_for_locks=1 backup/archive=0 backup/backup=0";
 
 /// `-A n`: without it `lvextend` first writes the old metadata to /etc/lvm/archive, and fails when that is full or
 /// read-only, which it is when `/` is what should grow. We have made our own backup one step before; /etc/lvm/backup is

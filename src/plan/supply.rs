@@ -3,18 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use super::allocation::is_plain_name;
-use super::guard::{Code, Refusal, Subject};
+use super::guard::{Code, Lack, Refusal, Subject, Unusable};
 use super::size::{Sized, TooLittle};
 use super::step::Step;
 use crate::command::{Tool, shell_word};
 use crate::config::{GrownDisks, Partitions, VolumeGroup};
 use crate::inventory::{DiskKind, Inventory, PV_SIGNATURE, Partition, PartitionTable, Pv, Vg};
-use crate::name::{PvUuid, VgName};
+use crate::name::PvUuid;
 use crate::units::{Bytes, Extents, MIB};
 
 /// Where the first extent of a PV begins unless it was made otherwise.
@@ -22,33 +19,6 @@ const USUAL_START: Bytes = Bytes(MIB);
 
 /// The refusals for which more room in the group can help.
 pub(super) const FOR_SPACE: [Code; 3] = [Code::VgReserve, Code::BlockSize, Code::InsufficientSpace];
-
-/// What a group lacks for a growth, and why nothing supplies it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lack {
-    /// The group.
-    pub vg: VgName,
-    /// By how much more it would have to have free.
-    pub bytes: Bytes,
-    /// Disks that the config lets supply it, each with the reason why it cannot.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub disks: Vec<Unusable>,
-}
-
-/// A disk that cannot give the group more room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unusable {
-    /// Its name, or the UUID of its PV.
-    pub disk: String,
-    /// Why, and what a person can do.
-    pub why: String,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.disk, self.why)
-    }
-}
 
 /// One thing that gives the group more room.
 struct Offer<'a> {
@@ -62,7 +32,6 @@ struct Offer<'a> {
 pub(super) struct Supplied {
     pub sized: Sized,
     pub steps: Vec<Step>,
-    pub lack: Option<Lack>,
 }
 
 /// Computes the size as long as free extents are enough, and else with as many of the disks as it takes, in their
@@ -70,7 +39,7 @@ pub(super) struct Supplied {
 pub(super) fn with_supply(s: &Subject<'_>, size: impl Fn(&Subject<'_>) -> Sized) -> Supplied {
     let first = size(s);
     if !is_short(&first) {
-        return Supplied { sized: first, steps: vec![], lack: None };
+        return Supplied { sized: first, steps: vec![] };
     }
     let (offers, unusable) = of_group(s.config.volume_group(&s.vg.name), s.inventory, s.vg);
     let with = |used: &[&Offer<'_>]| {
@@ -92,29 +61,25 @@ pub(super) fn with_supply(s: &Subject<'_>, size: impl Fn(&Subject<'_>) -> Sized)
         }
     }
     let mut sized = with(&used);
-    let lack = sized.as_ref().err().filter(|no| FOR_SPACE.contains(&no.refusal.code)).map(|no| Lack {
-        vg: s.vg.name.clone(),
-        bytes: no.short_by,
-        disks: unusable.clone(),
-    });
     match &mut sized {
         Ok((size, _)) => {
             size.lines.extend(used.iter().map(|offer| format!("{} has not enough free: {}", s.vg.name, offer.what)));
-            if is_short(&first) && size.limited_by.is_some_and(|code| FOR_SPACE.contains(&code)) {
+            if size.limited_by.is_some_and(|code| FOR_SPACE.contains(&code)) {
                 size.warnings.extend(unusable.iter().map(ToString::to_string));
             }
         }
-        Err(no) if lack.is_some() => {
+        Err(no) if FOR_SPACE.contains(&no.refusal.code) => {
             if let Some(disk) = unusable.first() {
                 let more =
                     if unusable.len() > 1 { format!(" (and {} more)", unusable.len() - 1) } else { String::new() };
                 no.refusal = Refusal::new(Code::SupplyRefused, format!("{}; {disk}{more}", no.refusal.sentence));
             }
+            no.refusal.lack = Some(Box::new(Lack { vg: s.vg.name.clone(), bytes: no.short_by, disks: unusable }));
         }
         Err(_) => {}
     }
     let steps = if sized.is_ok() { used.into_iter().flat_map(|offer| offer.steps.clone()).collect() } else { vec![] };
-    Supplied { sized, steps, lack }
+    Supplied { sized, steps }
 }
 
 /// The look as it would be when every disk that may has given its room.
@@ -354,7 +319,7 @@ fn spare<'a>(
         let found = match (&pv.signature, pv.table) {
             (_, Some(_)) => "a partition table is on it".to_owned(),
             (Some(other), _) if other != PV_SIGNATURE => format!("blkid finds {other} on it"),
-            _ => "blkid finds something else on it beside the PV, or nothing".to_owned(),
+            _ => "there are partitions on it beside the PV, or it cannot be read".to_owned(),
         };
         return Err(format!(
             "({name}) is not a PV alone, {found}: see wipefs {shown}, which shows it and changes nothing"

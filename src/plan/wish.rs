@@ -15,11 +15,22 @@ pub enum Wish {
         /// By exactly this, or not at all; without it as the config says.
         by: Option<Bytes>,
     },
+    /// A volume of the target, which is a thin pool, needs so much more of its data. Every guard but the threshold
+    /// holds.
+    Volume {
+        /// At least by this, in whole increments.
+        by: Bytes,
+    },
 }
 
 impl Wish {
     pub(super) fn is_a_persons(self) -> bool {
         matches!(self, Wish::Person { .. })
+    }
+
+    /// How full the target is does not matter.
+    pub(super) fn is_for_more(self) -> bool {
+        self != Wish::Usage
     }
 
     /// The target as it counts for this wish.

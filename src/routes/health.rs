@@ -48,6 +48,6 @@ pub(super) fn target_problem(
         return Some(format!("{lv} would be refused ({code}): {}", would.1));
     }
     let stands = stands.filter(|stands| stands.times > 1)?;
-    let Refusal { code, sentence } = stands.trouble(now, STANDS_FOR)?;
+    let Refusal { code, sentence, .. } = stands.trouble(now, STANDS_FOR)?;
     Some(format!("{lv} was refused {} times since {} ({code}): {sentence}", stands.times, stands.since.at))
 }

@@ -227,7 +227,7 @@ impl AlertAnswer {
             Meaning::Resolved => (None, "resolved", None, None),
             Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
             Meaning::Unclear => (None, "not_accepted", None, Some(NOT_LOOKED.to_owned())),
-            Meaning::Refused(Refusal { code, sentence }) => (None, "refused", Some(code), Some(sentence)),
+            Meaning::Refused(Refusal { code, sentence, .. }) => (None, "refused", Some(code), Some(sentence)),
             Meaning::Target(lv) => match accepted.next() {
                 Some(Accepted::Queued) => (Some(lv), "accepted", None, None),
                 Some(Accepted::Coalesced) => (Some(lv), "coalesced", None, None),

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use crate::common::*;
 use lvm_autoscaler::engine::Ended;
 use lvm_autoscaler::host::Host as _;
-use lvm_autoscaler::host::sim::{Harm, Model};
+use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
+use lvm_autoscaler::inventory::{DiskKind, Partition, PartitionTable};
 use lvm_autoscaler::plan::{Code, Outcome, Plan};
+use lvm_autoscaler::units::{Bytes, Extents};
 
 /// A report is given up when it hangs, a change is waited for.
 const HARMS: [Harm; 5] = [Harm::Fails, Harm::FailsAfterwards, Harm::Garbage, Harm::TimesOut, Harm::Overdue];
@@ -32,6 +34,12 @@ monitor:
     - { thin_pool: vg/pool, data_threshold_percent: 80, metadata_threshold_percent: 70 }
 ";
 
+const SPARE: &str = "AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa";
+
+fn first_pv(model: &mut Model) -> &mut SimPv {
+    &mut model.vg("vg").expect("there").pvs[0]
+}
+
 /// A kind of plan.
 struct Kind {
     name: &'static str,
@@ -44,7 +52,7 @@ struct Kind {
 }
 
 impl Kind {
-    fn all() -> [Kind; 5] {
+    fn all() -> [Kind; 8] {
         let of = |name, lv, host: &str, config: &str, steps, prepare| {
             let (host, config) = (host.to_owned(), config.to_owned());
             Kind { name, lv, host, config, steps, prepare }
@@ -54,12 +62,39 @@ impl Kind {
             |model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").mounted = false;
         let offline = CONFIG.replace("defaults: {", "defaults: { offline: allow,");
         let btrfs = HOST.replace("type: xfs", "type: btrfs");
+        let full = HOST.replace("/dev/sdb, size: 20GiB", "/dev/sdb, size: 8GiB");
+        let keys = format!("grown_disks: resize, partitions: growpart, spares: [{SPARE}]");
+        let supplied = format!("{CONFIG}volume_groups: [{{ name: vg, {keys} }}]\n");
+        let grown: fn(&mut Model) = |model| first_pv(model).device_exceeds = 3 << 30;
+        let in_partition: fn(&mut Model) = |model| {
+            let pv = first_pv(model);
+            let disk_size = Bytes((8 << 30) + (5 << 30));
+            let (disk, number, start, followed_until) = ("/dev/sdb".to_owned(), 1, Bytes(1 << 20), None);
+            pv.disk = DiskKind::Partition(Partition { disk, disk_size, number, start, followed_until });
+            (pv.name, pv.table) = ("/dev/sdb1".to_owned(), Some(PartitionTable::Gpt));
+        };
+        let spare: fn(&mut Model) = |model| {
+            let mut spare = SimPv::new("/dev/sdx", Extents(1280));
+            spare.uuid = SPARE.parse().ok();
+            model.orphans.push(spare);
+        };
         [
             of("ext4", "vg/data", HOST, CONFIG, &["vgcfgbackup", "lvextend", "resize2fs"], nothing),
             of("xfs", "vg/media", HOST, CONFIG, &["vgcfgbackup", "lvextend", "xfs_growfs"], nothing),
             of("btrfs", "vg/media", &btrfs, CONFIG, &["vgcfgbackup", "lvextend", "btrfs"], nothing),
             of("offline", "vg/data", HOST, &offline, &["vgcfgbackup", "e2fsck", "lvextend", "resize2fs"], unmount),
             of("pool", "vg/pool", POOL_HOST, POOL_CONFIG, &["vgcfgbackup", "lvextend", "lvextend"], nothing),
+            of("grown disk", "vg/data", &full, &supplied, &["vgcfgbackup", "pvresize", "lvextend", "resize2fs"], grown),
+            // `growpart` has LVM told by itself.
+            of(
+                "partition",
+                "vg/data",
+                &full,
+                &supplied,
+                &["vgcfgbackup", "growpart", "lvextend", "resize2fs"],
+                in_partition,
+            ),
+            of("spare", "vg/data", &full, &supplied, &["vgcfgbackup", "vgextend", "lvextend", "resize2fs"], spare),
         ]
     }
 
@@ -153,7 +188,7 @@ fn trouble_with_any_command_of_any_kind_of_plan_ends_well() {
             }
         }
     }
-    part::say(&format!("figures: {cases} troubles at the commands of 5 kinds of plans"));
+    part::say(&format!("figures: {cases} troubles at the commands of 8 kinds of plans"));
 }
 
 /// It is closed, and doing literally what it says opens it.
@@ -185,15 +220,16 @@ fn each_step_run_twice_is_as_if_it_had_run_once() {
     for kind in Kind::all() {
         let (_, grown) = kind.undisturbed();
         let world = kind.world();
-        for command in kind.plan().steps.iter().filter_map(|step| step.command()) {
+        let commands: Vec<_> = kind.plan().steps.iter().filter_map(|step| step.command()).collect();
+        for command in &commands {
             let whole = || world.sim.with(|model| format!("{model:?}"));
-            world.sim.run(&command, &|| ()).expect("it runs");
+            world.sim.run(command, &|| ()).expect("it runs");
             let once = whole();
-            let _ = world.sim.run(&command, &|| ()).expect("it runs");
+            let _ = world.sim.run(command, &|| ()).expect("it runs");
             assert_eq!(whole(), once, "{}: {command}", kind.name);
         }
         assert_eq!(sizes(&world), grown, "{}", kind.name);
-        assert_eq!(world.sim.changes().len(), 2 * kind.steps.len());
+        assert_eq!(world.sim.changes().len(), 2 * commands.len());
     }
 }
 

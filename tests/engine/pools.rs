@@ -56,11 +56,13 @@ fn a_thin_volume_grows_what_it_is_promised_and_takes_nothing_from_the_group() {
 
 #[test]
 fn nothing_is_promised_that_the_pool_does_not_have_unless_the_config_says_so() {
+    // The pool itself may not grow.
+    let config = CONFIG.replace("thin_pool: vg/pool,", "thin_pool: vg/pool, mode: \"off\",");
     // 2 GiB are promised already; the pool of 4 GiB has 1.2 GiB to spare above its fifth.
-    let world = World::new(HOST, &CONFIG.replace("increment: 1GiB", "increment: 3GiB, min_increment: 3GiB"));
+    let world = World::new(HOST, &config.replace("increment: 1GiB", "increment: 3GiB, min_increment: 3GiB"));
     assert!(refused(&world.daemon().alert("vg/data"), Code::PoolSpace));
     let generous = "increment: 3GiB, min_increment: 3GiB, max_overprovision: 1.5";
-    let world = world.with_config(&CONFIG.replace("increment: 1GiB", generous));
+    let world = world.with_config(&config.replace("increment: 1GiB", generous));
     assert!(refused(&world.daemon().alert("vg/data"), Code::PoolSpace), "what is free cannot carry it");
     used(&world, 100, 1);
     assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
@@ -205,4 +207,37 @@ fn the_own_look_sees_a_pool_that_fills() {
     eventually("it grew", || pool(&world, |pool| pool.metadata.0) == 3);
     engine.drain();
     assert_eq!(world.count("lvextend"), 1);
+}
+
+/// The pool of 4 GiB has 1.2 GiB to spare above its fifth, and the volume wants 3.
+fn more_than_the_pool_has(pool: &str) -> World {
+    let config = CONFIG.replace("increment: 1GiB", "increment: 3GiB, min_increment: 3GiB, max_overprovision: 2.0");
+    World::new(HOST, &config.replace("{ thin_pool: vg/pool,", &format!("{{ thin_pool: vg/pool, {pool}")))
+}
+
+#[test]
+fn a_pool_that_may_grow_grows_first_when_a_volume_needs_it() {
+    let world = more_than_the_pool_has("min_increment: 256MiB, increment: 256MiB,");
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    assert_eq!(world.names_of_changes(), ["vgcfgbackup", "lvextend", "vgcfgbackup", "lvextend", "resize2fs"]);
+    assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (1280, true));
+    // 1.8 GiB are missing and a fifth of what is added stays free: 2.25 GiB, and a little, for extents are rounded up.
+    assert_eq!(world.extents("vg/pool"), 1024 + 10 * 64);
+    let state = world.state();
+    let grown = state.past.iter().map(|past| past.lv.as_ref().expect("a volume").to_string());
+    assert_eq!(grown.collect::<Vec<_>>(), ["vg/pool", "vg/data"]);
+}
+
+#[test]
+fn a_pool_that_may_not_grow_is_only_named() {
+    for (pool, said) in
+        [("mode: recommend,", "pool_space"), ("max_size: 4GiB,", "vg/pool is a target too, and refused: at_max_size")]
+    {
+        let world = more_than_the_pool_has(pool);
+        match world.daemon().alert("vg/data") {
+            engine::Ended::Refused(refusal) => assert!(refusal.to_string().contains(said), "{refusal}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.names_of_changes(), [""; 0], "{pool}");
+    }
 }

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use crate::common::part::{self, Dice};
 use crate::common::*;
 use lvm_autoscaler::host::Host;
-use lvm_autoscaler::host::sim::{Fault, Harm, Model};
+use lvm_autoscaler::host::sim::{Fault, Harm, Model, SimPv};
 use lvm_autoscaler::journal::{Event, Journal};
 use lvm_autoscaler::plan::Outcome;
+use lvm_autoscaler::units::Extents;
 
 /// Those of `make test` take some ten seconds on two cores.
 const SCHEDULES: u64 = 300;
@@ -34,8 +35,9 @@ monitor:
   targets:
     - { lv_path: /dev/vg/data, mount_point: /data, max_size: 9GiB }
     - { lv_path: /dev/vg/media, mount_point: /media, increment: 20% }
-volume_groups: [{ name: vg, reserve: 2GiB }]
+volume_groups: [{ name: vg, reserve: 2GiB, grown_disks: resize, spares: [AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa] }]
 ";
+const SPARE: &str = "AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa";
 const TARGETS: [&str; 2] = ["vg/data", "vg/media"];
 const MAX_OF_DATA: u64 = 9 * 256;
 const RESERVE: u64 = 2 * 256;
@@ -76,7 +78,7 @@ impl Run {
     }
 
     fn fault(&mut self) -> String {
-        let of_lvm = ["fullreport", "vgcfgbackup", "lvextend"];
+        let of_lvm = ["fullreport", "vgcfgbackup", "lvextend", "pvresize", "vgextend"];
         let commands = [&of_lvm[..], &["blkid", "mapped", "mountinfo", "resize2fs", "xfs_growfs", "xfs_io"]].concat();
         let harms = [
             Harm::Fails,
@@ -101,7 +103,7 @@ impl Run {
 
     /// What people do at the machine, whether the daemon runs or not.
     fn person(&mut self, name: &str) -> String {
-        let (kind, extents) = (self.dice.roll(10), self.dice.one_of(&[1, 64, 256]));
+        let (kind, extents) = (self.dice.roll(14), self.dice.one_of(&[1, 64, 256]));
         self.world.sim.with(|model| {
             let fs = |model: &mut Model, change: &dyn Fn(&mut lvm_autoscaler::host::sim::SimFs)| {
                 change(model.lv(name).and_then(|lv| lv.fs.as_mut()).expect("there"));
@@ -125,10 +127,23 @@ impl Run {
                     let next = if fs.mount_point.as_str() == here { there } else { &here };
                     fs.mount_point = next.parse().expect("a path");
                 }),
-                _ => {
+                9 => {
                     let vg = model.vg("vg").expect("there");
                     vg.read_only = !vg.read_only;
                 }
+                // Disks grow, and are small again, vanish and come back.
+                10 | 11 => model.vg("vg").expect("there").pvs[0].device_exceeds += 1 << 30,
+                12 => {
+                    let pv = &mut model.vg("vg").expect("there").pvs[0];
+                    pv.device_exceeds = if pv.device_exceeds < 0 { 0 } else { -(4 << 20) };
+                }
+                _ if model.orphans.is_empty() => {
+                    let in_group = model.vg("vg").expect("there").pvs.iter().any(|pv| pv.uuid.is_some());
+                    let mut spare = SimPv::new("/dev/sdx", Extents(512));
+                    spare.uuid = SPARE.parse().ok();
+                    model.orphans.extend((!in_group).then_some(spare));
+                }
+                _ => model.orphans.clear(),
             }
             format!("somebody does {kind} to {name}")
         })
@@ -137,7 +152,7 @@ impl Run {
     /// An alert or the daemon's own look, after a start if the daemon is down.
     fn request(&mut self, name: &str) {
         let own = self.dice.roll(3) == 0;
-        let before = self.sizes();
+        let (before, disks) = (self.sizes(), self.disks());
         let daemon = self.daemon.take();
         let started = daemon.is_none();
         let world = &self.world;
@@ -159,6 +174,16 @@ impl Run {
         };
         self.log.push(format!("{name} own={own} started={started}: {told}"));
         self.check(&before);
+        let now = self.disks();
+        for (name, extents) in &disks {
+            assert!(now.get(name).is_some_and(|now| now >= extents), "{}", self.tell("a PV is smaller or gone"));
+        }
+    }
+
+    /// The PVs of the group and their sizes.
+    fn disks(&self) -> BTreeMap<String, u64> {
+        let pvs = |model: &mut Model| model.vg("vg").expect("there").pvs.clone();
+        self.world.sim.with(pvs).into_iter().map(|pv| (pv.name, pv.extents.0)).collect()
     }
 
     /// What died in the growth of an XFS may have been the whole machine, before the copies of the superblock were
@@ -223,7 +248,9 @@ impl Run {
     fn end(mut self) {
         self.daemon = None;
         let model = self.world.sim.with(|model| {
-            model.vg("vg").expect("there").read_only = false;
+            let vg = model.vg("vg").expect("there");
+            vg.read_only = false;
+            vg.pvs.iter_mut().for_each(|pv| pv.device_exceeds = pv.device_exceeds.max(0));
             for name in TARGETS {
                 let fs = model.lv(name).and_then(|lv| lv.fs.as_mut()).expect("there");
                 (fs.mounted, fs.read_only, fs.errors, fs.fill.0) = (true, false, 0, 0);
@@ -240,7 +267,8 @@ impl Run {
         let daemon = world.daemon();
         daemon.recover().expect("the journal can be written");
         for name in TARGETS {
-            let fine = ["below_threshold", "budget_exhausted", "at_max_size", "vg_reserve", "insufficient_space"];
+            let limits = ["budget_exhausted", "at_max_size", "vg_reserve", "insufficient_space", "supply_refused"];
+            let fine = [&limits[..], &["below_threshold"]].concat();
             let mut last = String::new();
             for _ in 0..12 {
                 world.minutes(11);

@@ -1,13 +1,14 @@
 //! A group that is full and gets more room: from disks that became larger, and from spare PVs.
 
 use crate::common::*;
-use lvm_autoscaler::engine::Ended;
+use lvm_autoscaler::engine::{self, Ended, Request};
 use lvm_autoscaler::host::Host as _;
 use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
 use lvm_autoscaler::host::{Focus, look};
 use lvm_autoscaler::inventory::{DiskKind, Partition, PartitionTable};
+use lvm_autoscaler::journal::Source;
 use lvm_autoscaler::name::PvUuid;
-use lvm_autoscaler::plan::{Code, Evaluation, Outcome, plan};
+use lvm_autoscaler::plan::{self, Code, Evaluation, Lack, Outcome};
 use lvm_autoscaler::units::{Bytes, Extents, GIB, MIB};
 
 /// 4 GiB of 4: nothing is free.
@@ -27,6 +28,7 @@ const SPARES: [&str; 2] = ["AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa", "BBBBBB-bbb
 
 type Change = Box<dyn FnOnce(&mut Model)>;
 type ChangePv = fn(&mut SimPv);
+type ChangeHost = fn(&mut Model);
 
 /// With these keys of the group.
 fn config(keys: &str) -> String {
@@ -85,7 +87,11 @@ fn evaluated(world: &World) -> Evaluation {
     let name = lv("vg/data");
     let inventory = look(world.sim.as_ref(), Focus::Supplied(&name)).expect("LVM answers");
     let target = world.config.target(&name).expect("configured");
-    plan(target, &inventory, &world.config, &world.state().history(false), world.sim.moment())
+    plan::plan(target, &inventory, &world.config, &world.state().history(false), world.sim.moment())
+}
+
+fn lack(world: &World) -> Option<Lack> {
+    evaluated(world).decision.err()?.lack.map(|lack| *lack)
 }
 
 fn sentence(ended: &Ended) -> String {
@@ -120,7 +126,7 @@ fn what_the_config_does_not_allow_is_only_named() {
     let world = world("reserve: 0GiB", |model| grows(model, 3 * GIB));
     let said = sentence(&world.daemon().alert("vg/data"));
     assert!(said.starts_with("insufficient_space: ") && said.contains("pvresize /dev/sdb"), "{said}");
-    let lack = evaluated(&world).lack.expect("the group lacks space");
+    let lack = lack(&world).expect("the group lacks space");
     assert_eq!((lack.vg.as_str(), lack.bytes, lack.disks.len()), ("vg", Bytes(2 * GIB), 0));
     assert_eq!(world.names_of_changes(), [""; 0]);
 }
@@ -215,7 +221,7 @@ fn what_cannot_be_resized_is_refused_with_the_reason_and_nothing_changed() {
         let said = sentence(&world.daemon().alert("vg/data"));
         assert!(said.starts_with("supply_refused: ") && said.contains(why), "{why}: {said}");
         assert_eq!(world.names_of_changes(), [""; 0], "{why}");
-        let lack = evaluated(&world).lack.expect("the group lacks space");
+        let lack = lack(&world).expect("the group lacks space");
         assert_eq!(lack.disks.len(), 1, "{why}");
     }
 }
@@ -395,5 +401,92 @@ fn a_supply_has_no_part_in_a_refusal_for_another_reason() {
     );
     world.sim.with(|model| grows(model, 3 * GIB));
     assert!(refused(&world.daemon().alert("vg/data"), Code::AtMaxSize));
-    assert!(evaluated(&world).lack.is_none());
+    assert!(lack(&world).is_none());
+}
+
+/// Looks as the daemon's background does, and tells the engine.
+fn look_around(world: &World, engine: &engine::Handle) {
+    engine.seen(&look(world.sim.as_ref(), Focus::Everything).expect("LVM answers"));
+}
+
+#[test]
+fn a_target_that_waits_for_room_grows_without_another_alert_when_there_is_some() {
+    let ways: [(&str, ChangeHost); 3] = [
+        ("a disk grew", |model| grows(model, 3 * GIB)),
+        ("a spare was made", |model| model.orphans = vec![spare(0, 10 * GIB)]),
+        ("a person added a disk", |model| {
+            let pv = SimPv::new("/dev/sdc", Extents(1024));
+            model.vg("vg").expect("there").pvs.push(pv);
+        }),
+    ];
+    for (what, happens) in ways {
+        let keys = format!("grown_disks: resize, spares: [{}]", SPARES[0]);
+        let world = World::new(HOST, &config(&keys));
+        let engine = engine::start(world.shared(false));
+        look_around(&world, &engine);
+        let alert = Request { lv: lv("vg/data"), source: Source::Alertmanager, fingerprint: String::new() };
+        engine.submit(vec![alert]).expect("accepted");
+        let state = || engine.shared().state();
+        eventually(what, || state().last_refusal.contains_key(&lv("vg/data")));
+        look_around(&world, &engine);
+        // Nothing has changed, so it is not asked again.
+        assert_eq!(engine.waiting_count(), 0, "{what}");
+        world.sim.with(happens);
+        look_around(&world, &engine);
+        eventually(what, || state().last.get(&lv("vg/data")).is_some_and(|last| last.outcome == Outcome::Grown));
+        assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (AFTER, true), "{what}");
+        engine.drain();
+    }
+}
+
+#[test]
+fn the_first_look_after_a_start_finds_what_waits() {
+    let world = world("grown_disks: resize", |_| ());
+    sentence(&world.daemon().alert("vg/data"));
+    world.sim.with(|model| grows(model, 3 * GIB));
+    let engine = engine::start(world.shared(false));
+    look_around(&world, &engine);
+    let state = || engine.shared().state();
+    eventually("it grows", || state().last.get(&lv("vg/data")).is_some_and(|last| last.outcome == Outcome::Grown));
+    engine.drain();
+}
+
+#[test]
+fn what_a_group_lacks_is_a_number_while_a_target_is_over_its_threshold() {
+    let world = world("reserve: 0GiB", |_| ());
+    let name = lv("vg/data");
+    let lacks = |world: &World| {
+        let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers").presumed();
+        let target = world.config.target(&name).expect("configured");
+        plan::lack(target, &inventory, &world.config, world.sim.moment()).map(|lack| lack.bytes)
+    };
+    assert_eq!(lacks(&world), Some(Bytes(2 * GIB)));
+    world.sim.with(|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there").used = Bytes(GIB));
+    assert_eq!(lacks(&world), None, "it is below its threshold");
+}
+
+#[test]
+fn data_of_a_pool_grow_while_its_metadata_cannot_and_are_not_near_their_end() {
+    for (metadata_used, grown) in [("85%", true), ("95%", false)] {
+        // The data need 1 GiB and there is that and no more, and the metadata with their spare would be more extents.
+        let host = format!(
+            "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{{ name: /dev/sdb, size: 5GiB }}]
+    logical_volumes:
+      - {{ name: pool, type: thin-pool, size: 4GiB, metadata_size: 8MiB, data_used: 85%, metadata_used: {metadata_used} }}
+      - {{ name: rest, size: 752MiB }}
+"
+        );
+        let config = "
+defaults: { increment: 256MiB, min_increment: 4MiB }
+monitor: { targets: [{ thin_pool: vg/pool, data_threshold_percent: 80, metadata_threshold_percent: 70 }] }
+volume_groups: [{ name: vg, reserve: 252MiB }]
+";
+        let world = World::new(&host, config);
+        let ended = world.daemon().alert("vg/pool");
+        assert_eq!(ended_as(&ended, Outcome::Grown), grown, "{metadata_used}: {ended:?}");
+    }
 }

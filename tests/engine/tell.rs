@@ -217,6 +217,27 @@ fn a_start_in_between_tells_the_same_refusal_no_sooner() {
     assert!(receiver.has_seen(2), "after an hour it is news");
 }
 
+#[test]
+fn a_group_that_lacks_space_is_told_with_the_bytes_and_to_who_asked_for_refusals_as_that() {
+    let host = HOST.replace("/dev/sdb, size: 20GiB", "/dev/sdb, size: 8GiB");
+    for (on, event) in
+        [("refused", "refused"), ("supply_needed", "supply_needed"), ("refused, supply_needed", "supply_needed")]
+    {
+        let receiver = Receiver::start();
+        let config = format!("{CONFIG}\nnotify: [{{ webhook: {{ url: \"{}\", on: [{on}] }} }}]\n", receiver.url);
+        let groups = "volume_groups: [{ name: vg, spares: [AAAAAA-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa] }]\n";
+        let world = World::new(&host, &format!("{config}{groups}"));
+        let telling = telling(&world);
+        assert!(refused(&telling.daemon.alert("vg/data"), Code::SupplyRefused));
+        telling.settle();
+        let said = receiver.seen();
+        assert_eq!((said.len(), &said[0]["event"]), (1, &Value::from(event)), "{on}");
+        assert_eq!((&said[0]["vg"], &said[0]["needed_bytes"]), (&Value::from("vg"), &Value::from(2_u64 << 30)), "{on}");
+        let why = said[0]["disks"][0]["why"].as_str().expect("a reason");
+        assert!(why.contains("is not on this host"), "{why}");
+    }
+}
+
 /// A group in which one alert names no target and another names two of them comes whole each time.
 #[test]
 fn alerts_that_name_no_target_are_told_once_an_hour_each_kind() {

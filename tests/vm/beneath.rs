@@ -118,7 +118,7 @@ fn a_growth_lands_on_the_disks_that_fit_and_on_no_other() {
 fn a_file_system_with_large_blocks_grows_onto_large_sectors() {
     let cases: [(&str, &str, &[&str]); 2] = [
         ("ext4", "72M", &["mke2fs", "-q", "-t", "ext4", "-b", "4096"]),
-        ("xfs", "332M", &["mkfs.xfs", "-q", "-s", "size=4096"]),
+        ("xfs", "312M", &["mkfs.xfs", "-q", "-s", "size=4096"]),
     ];
     for (kind, size, mkfs) in cases {
         let mut group = Group::new(&format!("vmt_bears_{kind}"), &[size]);

@@ -34,6 +34,7 @@ mod matrix;
 mod record;
 mod refuse;
 mod root;
+mod supply;
 mod surroundings;
 mod troubles;
 mod troubles_more;

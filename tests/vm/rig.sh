@@ -91,7 +91,9 @@ make_kernel() {
     (
         cd "$1/lib/modules/$(<"$1/version")/kernel"
         rm -rf sound drivers/net/{ethernet,wireless,wwan,can,usb,phy}
-        find drivers -mindepth 1 -maxdepth 1 ! -name block ! -name md ! -name char ! -name net ! -name virtio -exec rm -r {} +
+        find drivers -mindepth 1 -maxdepth 1 ! -name block ! -name md ! -name char ! -name net ! -name virtio ! -name scsi -exec rm -r {} +
+        # Disks in memory that say how large they are only when they are asked.
+        find drivers/scsi -type f ! -name 'scsi_*' ! -name 'sd_mod*' -delete
     )
     depmod -b "$1" "$(<"$1/version")"
     # Emulated, the kernel takes seconds to unpack itself. QEMU starts the unpacked one just as well (PVH).

@@ -251,7 +251,7 @@ keys! {
             "its URL";
         "notify[].webhook.url_file" "an absolute path" Means("required without `url`") "/etc/lvm-autoscaler/slack.url"
             "the file with its URL, if that is a secret";
-        "notify[].webhook.on" "some of `planned` `grown` `refused` `failed` `needs_attention` `overdue`" Is("[grown, failed, needs_attention, overdue]") "[failed, needs_attention]"
+        "notify[].webhook.on" "some of `planned` `grown` `refused` `supply_needed` `failed` `needs_attention` `overdue`" Is("[grown, failed, needs_attention, overdue]") "[failed, needs_attention]"
             "the events to send";
         "notify[].webhook.format" "`json` or `slack`" Is("json") "json"
             "what the body looks like";

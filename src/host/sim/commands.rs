@@ -28,7 +28,7 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
                 _ => fails(3, "  Invalid command line"),
             }
         }
-        (Tool::Lvm, ["pvresize", "-A", "n", "--config", _, "--", pv]) => supply::pvresize(model, pv),
+        (Tool::Lvm, ["pvresize", "--config", _, "--", pv]) => supply::pvresize(model, pv),
         (Tool::Lvm, ["vgextend", "-A", "n", "--config", _, "--", vg, path]) => supply::vgextend(model, vg, path),
         (Tool::Lvm, ["vgreduce", vg, pv]) => supply::vgreduce(model, vg, pv),
         (Tool::Growpart, [disk, number]) => supply::growpart(model, disk, number),
@@ -52,6 +52,7 @@ pub(super) fn run(model: &mut Model, command: &Command) -> Output {
             succeeds(format!("thin_pool_autoextend_threshold={}\n", model.autoextend_threshold))
         }
         (Tool::Lvm, ["lvs", .., "-o", "seg_monitor", "--", _]) => succeeds("  monitored\n"),
+        (Tool::Blkid, ["-p", "-n", _, .., device]) => others_than_pv(model, device),
         (Tool::Blkid, [.., device]) => blkid(model, device),
         (Tool::Resize2fs, [device]) => resize2fs(model, device),
         (Tool::XfsGrowfs, ["-d", mount_point]) => xfs_growfs(model, mount_point),
@@ -457,14 +458,18 @@ fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
     succeeds(format!("  Logical volume {pool} successfully resized.\n"))
 }
 
+/// Anything else on the device of a PV.
+fn others_than_pv(model: &Model, device: &str) -> Output {
+    let disk = device.strip_prefix("/dev/block/").and_then(|number| number.parse().ok());
+    let other = disk.and_then(|disk| model.pv_on(disk)).and_then(|(_, pv)| pv.signature.clone());
+    other.map_or_else(|| fails(2, ""), |other| succeeds(format!("{other}\n")))
+}
+
 fn blkid(model: &Model, device: &str) -> Output {
     let by_number = |lv: &&SimLv| device.strip_prefix("/dev/block/") == Some(lv.device().to_string().as_str());
     let disk = device.strip_prefix("/dev/block/").and_then(|number| number.parse().ok());
-    if let Some((_, pv)) = disk.and_then(|disk| model.pv_on(disk)) {
-        return match &pv.signature {
-            None => succeeds(format!("{PV_SIGNATURE}\n")),
-            Some(other) => succeeds(format!("{other}\n")),
-        };
+    if disk.and_then(|disk| model.pv_on(disk)).is_some() {
+        return succeeds(format!("{PV_SIGNATURE}\n"));
     }
     let fs = model.lvs.iter().find(by_number).and_then(|lv| lv.fs.as_ref());
     match fs.map(|fs| fs.signature.as_ref().unwrap_or(&fs.kind)).filter(|signature| !signature.is_empty()) {

@@ -84,7 +84,7 @@ pub struct SimPv {
     pub disk: DiskKind,
     /// How many copies of LVM's metadata it has room for.
     pub metadata_areas: u64,
-    /// What blkid finds on it, if that is not a PV alone.
+    /// What is on it beside the PV.
     pub signature: Option<String>,
     /// A partition table on it, or on the disk of its partition.
     pub table: Option<PartitionTable>,

@@ -269,7 +269,7 @@ pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
 
 pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
     // A person knows what is coming; usage does not.
-    if s.wish.is_a_persons() {
+    if s.wish.is_for_more() {
         return Verdict::NotAsked;
     }
     let threshold = s.target.threshold;

@@ -15,7 +15,7 @@ mod volume;
 
 use serde::{Deserialize, Serialize};
 
-pub use refusal::Refusal;
+pub use refusal::{Lack, Refusal, Unusable};
 pub use subject::{Guard, Subject, Verdict};
 pub use table::Code;
 

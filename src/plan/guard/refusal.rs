@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::table::Code;
+use crate::name::VgName;
+use crate::units::Bytes;
 
 impl Code {
     /// The everyday no: what a healthy daemon says (below its threshold, cooldown), what a person wanted, alerts that
@@ -32,6 +34,36 @@ pub struct Refusal {
     pub code: Code,
     /// One sentence with the numbers and what a person can do about it.
     pub sentence: String,
+    /// What the group lacks, if it is refused for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lack: Option<Box<Lack>>,
+}
+
+/// What a group lacks for a growth, and why nothing supplies it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// The group.
+    pub vg: VgName,
+    /// By how much more it would have to have free.
+    pub bytes: Bytes,
+    /// Disks that the config lets supply it, each with the reason why it cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Unusable>,
+}
+
+/// A disk that cannot give the group more room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its name, or the UUID of its PV.
+    pub disk: String,
+    /// Why, and what a person can do.
+    pub why: String,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.disk, self.why)
+    }
 }
 
 /// Sentences may quote labels, and labels come from strangers. Control characters are escaped, and what is longer is
@@ -46,7 +78,7 @@ impl Refusal {
             sentence.truncate(end);
             sentence.push('…');
         }
-        Refusal { code, sentence }
+        Refusal { code, sentence, lack: None }
     }
 }
 
