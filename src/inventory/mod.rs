@@ -6,6 +6,7 @@
 
 mod columns;
 mod disk;
+mod group;
 mod latest;
 pub mod lvm;
 pub mod mounts;
@@ -344,17 +345,6 @@ impl Inventory {
     pub fn presumed_owner(&self, vg: &VgName) -> Cow<'_, Inventory> {
         let owner = self.vg(vg).map(|vg| vg.system_id.clone()).filter(|id| !id.is_empty());
         owner.map_or(Cow::Borrowed(self), |owner| Cow::Owned(Inventory { system_id: Some(owner), ..self.clone() }))
-    }
-
-    /// The volume group of that name. Two groups can share a name after a disk was moved between hosts; then neither is
-    /// returned, because LVM itself would pick one of them by chance.
-    pub fn vg(&self, name: &VgName) -> Option<&Vg> {
-        only(self.vgs.iter().filter(|vg| &vg.name == name))
-    }
-
-    /// Whether there is a group of that name, or several.
-    pub fn has_group(&self, name: &VgName) -> bool {
-        self.vgs.iter().map(|vg| &vg.name).chain(&self.other_groups).any(|known| known == name)
     }
 
     /// The logical volume of that name; none if the name is not unique.
