@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Tool;
 use crate::filesystem::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
@@ -12,7 +13,7 @@ use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Bytes, Extents, MIB};
 
 /// A host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
     /// Its names and addresses.
     pub names: Vec<String>,
@@ -43,7 +44,7 @@ pub struct Model {
 }
 
 /// A volume group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimVg {
     pub name: VgName,
@@ -59,7 +60,7 @@ pub struct SimVg {
 }
 
 /// A physical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPv {
     pub name: String,
@@ -150,7 +151,7 @@ pub(super) const FIRST_EXTENT: Bytes = Bytes(MIB);
 pub(super) const ORPHANS_EXTENT: Bytes = Bytes(4 * MIB);
 
 /// A logical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimLv {
     pub name: LvRef,
@@ -191,7 +192,7 @@ pub struct SimLv {
 }
 
 /// What is special to a thin pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPool {
     pub metadata: Extents,
@@ -200,7 +201,7 @@ pub struct SimPool {
 }
 
 /// A file system on a volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimFs {
     /// The kernel's name of its type.
     pub kind: String,
