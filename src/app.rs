@@ -35,6 +35,7 @@ use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::name::LvRef;
+use crate::plan::{Code, Unmatched};
 use crate::routes::{Context, Pages, StatusPages};
 use crate::server::{self, Access, Limits, Listeners};
 use reload::Daemon;
@@ -50,6 +51,20 @@ pub fn open_host(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc
         Some(file) => Arc::new(Sim::running(sim::load(file)?, wall_clock())),
         None => Arc::new(Linux::new(&config.tools, config.inventory_timeout, &config.state_directory)),
     })
+}
+
+/// The same for a command that only looks: beside a daemon that simulates a host, that one.
+pub fn open_host_of_daemon(config: &Config, simulate: Option<&Path>) -> anyhow::Result<Arc<dyn Host>> {
+    if simulate.is_some() {
+        let mut answer = String::new();
+        let asked = control::client::call(&config.control_socket(), "/-/simulation", String::new(), &mut |line| {
+            answer.push_str(line);
+        });
+        if let (Ok(Some(())), Ok(sim)) = (asked, Sim::of_daemon(&answer)) {
+            return Ok(Arc::new(sim));
+        }
+    }
+    open_host(config, simulate)
 }
 
 /// What a missing program means, and what to do about it.
@@ -86,11 +101,12 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let latest = Arc::new(Latest::default());
     let interval = Arc::clone(&in_force);
     let interval = move || interval.get().inventory_interval;
-    let (targets_of, mut absent) = (Arc::clone(&in_force), BTreeSet::new());
+    let metrics = Arc::new(Metrics::default());
+    let mut names = watch_names(Arc::clone(&in_force), Arc::clone(&metrics));
     let engine: Arc<OnceLock<Handle>> = Arc::default();
     let woken = Arc::clone(&engine);
     let seen = move |inventory: &Inventory| {
-        absent = tell_absent(&targets_of.get(), inventory, &absent);
+        names(inventory);
         woken.get().into_iter().for_each(|engine| engine.seen(inventory));
     };
     let sampler = Sampler::start(Arc::clone(&host), Arc::clone(&latest), interval, seen);
@@ -99,9 +115,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     {
         tracing::warn!("no uevents, LVM is looked at once per interval: {error}");
     }
-    let metrics = Arc::new(Metrics::default());
     metrics.config_read(Some(host.now()));
-    config.targets.iter().for_each(|target| metrics.expect_target(&target.lv));
     let own_names = host.own_names();
     let names = config.instances.as_ref().unwrap_or(&own_names).join(",");
     tracing::info!(names, targets = config.targets.len(), dry_run = options.dry_run, "starting");
@@ -189,10 +203,11 @@ fn open_control(daemon: &Arc<Daemon>, reporter: &Arc<Reporter>) -> anyhow::Resul
             return Ok(());
         }
     };
-    let (reloading, make) = (Arc::clone(daemon), reporter.maker());
+    let (reloading, make, simulated) = (Arc::clone(daemon), reporter.maker(), Arc::clone(&daemon.host));
     let control = Control {
         engine: Arc::clone(&daemon.engine),
         in_force: Arc::clone(&daemon.in_force),
+        simulation: Box::new(move || simulated.simulation()),
         reload: Box::new(move || reloading.reload().map_err(|error| format!("{error:#}"))),
         report: make,
     };
@@ -316,21 +331,33 @@ impl Watchdog {
     }
 }
 
-/// Says once when a target of the config is not on the host, or not any more, and when it is again. Those that are not
-/// there now.
-fn tell_absent(config: &Config, inventory: &Inventory, told: &BTreeSet<LvRef>) -> BTreeSet<LvRef> {
-    let absent = config.targets.iter().map(|target| &target.lv).filter(|lv| inventory.lv(lv).is_none());
-    let absent: BTreeSet<LvRef> = absent.cloned().collect();
-    for lv in absent.difference(told) {
-        tracing::warn!(
-            %lv,
-            "{lv} is a target and not on this host, or not the only volume of that name: see lvs, correct lv_path"
-        );
+/// What is done after each look at everything: the log has what the config names and the host does not have, once for
+/// each config and whenever it changes, and only targets that are there have counters.
+fn watch_names(in_force: Arc<InForce>, metrics: Arc<Metrics>) -> impl FnMut(&Inventory) + Send + 'static {
+    let (mut told, mut counted): (Option<(Arc<Config>, Unmatched)>, BTreeSet<LvRef>) = Default::default();
+    move |inventory| {
+        let config = in_force.get();
+        let unmatched = Unmatched::of(&config, inventory);
+        let absent: BTreeSet<&LvRef> = unmatched.targets.iter().collect();
+        let there = config.targets.iter().map(|target| &target.lv).filter(|lv| !absent.contains(lv));
+        let there: BTreeSet<LvRef> = there.cloned().collect();
+        there.difference(&counted).for_each(|lv| metrics.expect_target(lv));
+        counted.difference(&there).for_each(|lv| metrics.forget_target(lv));
+        counted = there;
+        let before = told.as_ref().filter(|(of, _)| Arc::ptr_eq(of, &config)).map(|(_, unmatched)| unmatched);
+        if before == Some(&unmatched) {
+            return;
+        }
+        for sentence in unmatched.suspicions() {
+            tracing::error!(code = Code::ConfigSuspect.as_str(), "{sentence}");
+        }
+        let sentences = unmatched.sentences(&config, inventory);
+        sentences.iter().for_each(|sentence| tracing::warn!("{sentence}"));
+        if before.is_some_and(|before| !before.is_empty()) && unmatched.is_empty() {
+            tracing::info!("all that the config names is on this host");
+        }
+        told = Some((config, unmatched));
     }
-    for lv in told.difference(&absent) {
-        tracing::info!(%lv, "{lv} is on this host, or no longer a target");
-    }
-    absent
 }
 
 fn open_sockets(options: &Options) -> anyhow::Result<Listeners> {

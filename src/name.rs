@@ -25,6 +25,9 @@ pub enum NameError {
     /// Not any of the ways to write a logical volume.
     #[error("{0:?} does not name a logical volume, expected VG/LV, /dev/VG/LV or /dev/mapper/VG-LV")]
     Volume(String),
+    /// The kernel's number of a device, which another volume may have after the next boot.
+    #[error("{0:?} is a number of the kernel's that can change, expected /dev/VG/LV: `lsblk {0}` shows the name")]
+    Number(String),
     /// Not in the form in which LVM writes the UUID of a physical volume.
     #[error(
         "{0:?} is not the UUID of a physical volume, expected 32 letters and digits with hyphens, as pvs -o+pv_uuid shows it"
@@ -181,6 +184,9 @@ impl FromStr for LvRef {
 
     fn from_str(text: &str) -> Result<LvRef, NameError> {
         let wrong = || NameError::Volume(text.to_owned());
+        if text.strip_prefix("/dev/dm-").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(NameError::Number(text.to_owned()));
+        }
         if let Some(mapper) = text.strip_prefix("/dev/mapper/") {
             let (vg, lv) = split_dm_name(mapper).ok_or_else(wrong)?;
             return Ok(LvRef { vg: vg.parse()?, lv: lv.parse()? });

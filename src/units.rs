@@ -168,13 +168,20 @@ impl FromStr for Bytes {
 }
 
 fn unknown_unit(text: &str, number: &str, unit: &str) -> String {
-    let meant = match unit.to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
+    let lower = unit.to_ascii_lowercase();
+    let meant = match lower.trim_end_matches('b').trim_end_matches('i') {
         "k" => "KiB",
         "m" => "MiB",
         "g" => "GiB",
         "t" => "TiB",
+        _ if unit.starts_with(',') => {
+            return format!("{text:?} has a decimal comma, write {}", text.replacen(',', ".", 1));
+        }
         _ => return format!("{text:?} is not a size, expected {SIZE_EXPECTED}"),
     };
+    if lower.ends_with("ib") {
+        return format!("{text:?} has its unit in the wrong case, write {number}{meant}");
+    }
     format!("{text:?} could mean powers of 1000 or of 1024, write {number}{meant}")
 }
 
@@ -195,7 +202,12 @@ impl FromStr for Amount {
         if text.ends_with('%') {
             return text.parse().map(Amount::Share);
         }
-        text.parse().map(Amount::Size).map_err(|error: String| format!("{error}, or a percentage such as 10%"))
+        // What is wrong with the unit says what to write instead.
+        let or_share = |error: String| match error.contains("expected") {
+            true => format!("{error}, or a percentage such as 10%"),
+            false => error,
+        };
+        text.parse().map(Amount::Size).map_err(or_share)
     }
 }
 

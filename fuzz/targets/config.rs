@@ -14,12 +14,15 @@ pub fn run(data: &[u8]) {
 }
 
 pub(crate) fn check_error(error: &ConfigError, yaml: &str) {
-    super::assert_plain(&error.to_string());
-    if let ConfigError::Invalid { place: Some((line, column)), .. } = error {
-        // YAML counts the end of the text as a line, and knows more line breaks than the newline.
-        let lines = yaml.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1;
-        assert!((1..=lines).contains(line) && *column >= 1, "{error} is at no place of {lines} lines");
+    error.to_string().lines().for_each(super::assert_plain);
+    let ConfigError::Invalid(problems) = error else { return };
+    // YAML counts the end of the text as a line, and knows more line breaks than the newline.
+    let lines = yaml.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1;
+    for problem in problems {
+        let Some((line, column)) = problem.place else { continue };
+        assert!((1..=lines).contains(&line) && column >= 1, "{problem} is at no place of {lines} lines");
     }
+    assert!(!problems.is_empty(), "nothing is wrong, and it is an error");
 }
 
 fn check(config: &Config) {
@@ -32,7 +35,8 @@ fn check(config: &Config) {
         );
     }
     for group in &config.volume_groups {
-        assert_eq!(config.volume_group(&group.name), Some(group), "another one has its name");
+        let Some(name) = group.name.one() else { continue };
+        assert_eq!(config.volume_group(name), Some(group), "another one has its name");
     }
     for (index, (_, name)) in config.webhook.labels.all().iter().enumerate() {
         assert!(config.webhook.labels.all()[..index].iter().all(|(_, other)| other != name));

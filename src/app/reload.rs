@@ -60,7 +60,10 @@ impl Daemon {
                 if let Some(tellers) = self.tellers.get() {
                     tellers.audit.reopen(&self.in_force.get());
                 }
-                tracing::error!("the config was not accepted, the one before stays in force: {error:#}");
+                // A message for each of the errors of the file.
+                for line in format!("{error:#}").lines() {
+                    tracing::error!("the config was not accepted, the one before stays in force: {line}");
+                }
                 Err(error)
             }
         }
@@ -96,7 +99,6 @@ impl Daemon {
             tellers.audit.reopen(&new);
         }
         let (added, removed) = (without(&new, &old), without(&old, &new));
-        added.iter().for_each(|lv| self.metrics.expect_target(lv));
         removed.iter().for_each(|lv| self.metrics.forget_target(lv));
         if let Some(engine) = self.engine.get() {
             engine.watch();

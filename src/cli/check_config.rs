@@ -1,12 +1,13 @@
 //! `check-config`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
 
 use super::exit::Exit;
+use super::live::Live;
 use crate::app::UsageError;
 use crate::config::{Config, ConfigError};
 use crate::files::{self, Trust};
@@ -14,9 +15,11 @@ use crate::server::Access;
 use crate::{app, audit, config, notify};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: lvm-autoscaler check-config configs/config.yaml")]
+#[command(
+    after_help = "Example: lvm-autoscaler check-config configs/config.yaml\n         lvm-autoscaler check-config --live"
+)]
 pub(super) struct CheckConfig {
-    /// The file.
+    /// The file; - reads standard input.
     #[arg(default_value = app::DEFAULT_CONFIG)]
     file: PathBuf,
     /// Also check this web config, with the certificates that it names and together with the config.
@@ -25,6 +28,12 @@ pub(super) struct CheckConfig {
     /// Only report files that others could change, for a config that is not in its final place or on its host yet.
     #[arg(long)]
     ignore_ownership: bool,
+    /// Also compare it with this host: names that it does not have, limits that cannot bind, thresholds exceeded now.
+    #[arg(long)]
+    live: bool,
+    /// Compare with the simulated host described in this file instead.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
     /// Also send a test to each receiver of notifications, and print the results.
     #[arg(long)]
     send_test: bool,
@@ -35,7 +44,13 @@ impl CheckConfig {
         // As a daemon would: it is root. For another user, who cannot own the files as root does, it is only reported.
         let strict = nix::unistd::geteuid().is_root() && !self.ignore_ownership;
         let trust = if strict { Trust::Required } else { Trust::Advised };
-        let config = config::load(&self.file, trust).map_err(|error| match error {
+        let is_stdin = self.file.as_os_str() == "-";
+        let file = if is_stdin { Path::new("<stdin>") } else { self.file.as_path() };
+        let loaded = match is_stdin {
+            true => config::load_from(std::io::stdin().lock(), file, trust),
+            false => config::load_with_places(file, trust),
+        };
+        let (config, places) = loaded.map_err(|error| match error {
             ConfigError::Untrusted(doubt) => {
                 UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership")).into()
             }
@@ -48,8 +63,20 @@ impl CheckConfig {
             // Where the daemon will listen is not known here.
             Access::load(Some(web), vec![], &config)?;
         }
+        let live = match self.live || self.simulate.is_some() {
+            true => Some(Live::compare(&config, &places, app::open_host(&config, self.simulate.as_deref())?.as_ref())?),
+            false => None,
+        };
+        if let Some(Live { wrong, .. }) = &live
+            && !wrong.is_empty()
+        {
+            return Err(ConfigError::Invalid(wrong.clone()).into());
+        }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}: valid, {}", self.file.display(), config.counted())?;
+        writeln!(out, "{}: valid, {}", file.display(), config.counted())?;
+        for more in places.files().skip(1) {
+            writeln!(out, "  with {}", more.display())?;
+        }
         for target in &config.targets {
             let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
             let lv = match target.mount_point() {
@@ -57,14 +84,15 @@ impl CheckConfig {
                 None => format!("thin pool {}", target.lv),
             };
             let mode = target.mode.as_str();
-            writeln!(out, "  {lv} ({mode}): above {} by {}, {limit}", target.threshold, target.increment)?;
+            let (threshold, increment) = (target.threshold, target.increment);
+            writeln!(out, "  {} ({mode}): above {threshold} by {increment}, {limit}", crate::plain(&lv))?;
         }
         // The file may be for another host, so this is no error.
         let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
         for tool in missing {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }
-        let named = [Some(self.file.as_path()), self.web_config_file.as_deref()].into_iter().flatten();
+        let named = places.files().filter(|_| !is_stdin).chain(self.web_config_file.as_deref());
         for doubt in named.chain(config.files()).filter_map(files::doubt) {
             writeln!(out, "  on this host a daemon would refuse a file: {doubt}")?;
         }
@@ -77,6 +105,9 @@ impl CheckConfig {
         }
         if let Some(web) = &self.web_config_file {
             writeln!(out, "{}: valid", web.display())?;
+        }
+        for note in live.iter().flat_map(|live| &live.notes) {
+            writeln!(out, "  note: {}", crate::plain(note))?;
         }
         if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }

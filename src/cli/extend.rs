@@ -16,7 +16,7 @@ use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::control::Extend as Wanted;
 use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
-use crate::host::{Focus, key, look};
+use crate::host::{Focus, key, look_to_decide};
 use crate::journal::Journal;
 use crate::plan::{Outcome, Wish, plan_for};
 use crate::units::Bytes;
@@ -88,11 +88,9 @@ impl Extend {
 
     /// What would be done, from the same function.
     fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
-        let host = app::open_host(config, self.simulate.as_deref())?;
+        let host = app::open_host_of_daemon(config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
-        let has_spares = config.volume_group(&target.lv.vg).is_some_and(|group| !group.spares.is_empty());
-        let focus = if has_spares { Focus::Supplied } else { Focus::Volume };
-        let inventory = look(host.as_ref(), focus(&target.lv))?;
+        let inventory = look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, config), config)?;
         let evaluation = key::decide(host.as_ref(), target, config, &inventory, |inventory| {
             plan_for(Wish::Person { by: self.by }, target, inventory, config, &history, host.moment())
         });

@@ -7,6 +7,7 @@ pub mod exit;
 mod extend;
 mod fleet;
 mod history;
+mod live;
 mod metrics;
 mod pause;
 mod plan;

@@ -13,19 +13,21 @@ use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
 use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, Host, key, look};
+use crate::host::{Focus, Host, key, look, look_to_decide};
 use crate::journal::Journal;
 use crate::plan::guard::Verdict;
-use crate::plan::{Evaluation, History, Step, Wish, plan, plan_for};
+use crate::plan::{Evaluation, History, Step, Unmatched, Wish, plan, plan_for};
 
 /// So many names help to find the one that was meant.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: lvm-autoscaler plan /data")]
+#[command(after_help = "Example: lvm-autoscaler plan /data\n\n\
+    The exit code is 3 if targets are named and each of them would be refused.")]
 pub(super) struct Plan {
-    /// VG/LV, the path of the volume, or its mount point; all targets if none is given.
-    target: Option<String>,
+    /// VG/LV, the path of the volume, or its mount point; all targets on this host if none is given.
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
     /// Config file.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -40,19 +42,28 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
-        let targets = select(&config, self.target.as_deref())?;
-        let host = app::open_host(&config, self.simulate.as_deref())?;
+        let targets = self.selected(&config)?;
+        let host = app::open_host_of_daemon(&config, self.simulate.as_deref())?;
         let history = Journal::peek(&config.state_directory)?.history(false);
+        let everything = look(host.as_ref(), Focus::Everything)?;
+        let unmatched = Unmatched::of(&config, &everything);
         let mut out = std::io::stdout().lock();
-        let mut documents = Vec::new();
-        for target in targets {
-            let has_spares = config.volume_group(&target.lv.vg).is_some_and(|group| !group.spares.is_empty());
-            let focus = if has_spares { Focus::Supplied } else { Focus::Volume };
-            let inventory = look(host.as_ref(), focus(&target.lv))?;
+        let (mut documents, mut refused) = (Vec::new(), 0);
+        for target in &targets {
+            let is_absent = unmatched.targets.contains(&target.lv);
+            // One line says it of all of them, below.
+            if is_absent && self.targets.is_empty() && self.format == Format::Text {
+                continue;
+            }
+            let inventory = match is_absent {
+                true => everything.clone(),
+                false => look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, &config), &config)?,
+            };
             let evaluation = key::decide(host.as_ref(), target, &config, &inventory, |inventory| {
                 plan(target, inventory, &config, &history, host.moment())
             });
             let of_pool = of_pool(&evaluation, host.as_ref(), &config, &history)?;
+            refused += usize::from(evaluation.decision.is_err() && of_pool.is_none());
             match self.format {
                 Format::Text => {
                     writeln!(out, "{}", render(target, &evaluation, false))?;
@@ -67,8 +78,27 @@ impl Plan {
         if self.format == Format::Json {
             print_json(&mut out, &documents)?;
         }
+        // JSON is a list of targets: what is about the whole config goes beside it.
+        for sentence in unmatched.suspicions().into_iter().chain(unmatched.sentences(&config, &everything)) {
+            match self.format {
+                Format::Text => writeln!(out, "{}", crate::plain(&sentence))?,
+                Format::Json => drop(writeln!(std::io::stderr(), "{}", crate::plain(&sentence))),
+            }
+        }
         compare_config(&config)?;
-        Ok(Exit::Done)
+        let all_refused = !self.targets.is_empty() && refused == targets.len();
+        Ok(if all_refused { Exit::Refused } else { Exit::Done })
+    }
+
+    fn selected<'a>(&self, config: &'a Config) -> anyhow::Result<Vec<&'a Target>> {
+        if self.targets.is_empty() {
+            return select(config, None);
+        }
+        let mut selected = Vec::new();
+        for name in &self.targets {
+            selected.extend(select(config, Some(name))?);
+        }
+        Ok(selected)
     }
 }
 
@@ -81,7 +111,7 @@ fn of_pool<'a>(
 ) -> anyhow::Result<Option<(&'a Target, Evaluation)>> {
     let Some((pool, by)) = &evaluation.pool else { return Ok(None) };
     let Some(target) = config.target(pool).filter(|target| target.mode == Mode::Act) else { return Ok(None) };
-    let inventory = look(host, Focus::Volume(pool))?;
+    let inventory = look_to_decide(host, Focus::to_decide(pool, config), config)?;
     let evaluation = plan_for(Wish::Volume { by: *by }, target, &inventory, config, history, host.moment());
     Ok(Some((target, evaluation)))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::check_absolute;
 use super::credentials::Authorization;
-use super::file::{self, ConfigError, Wrong, wrong};
+use super::file::{self, ConfigError, Form, Wrong, wrong};
 use super::locate::PathPart;
 use crate::files::Trust;
 
@@ -21,7 +21,7 @@ pub struct HttpClient {
 
 /// Reads and checks a file.
 pub fn load_http_client(path: &Path) -> Result<HttpClient, ConfigError> {
-    file::read(path, Trust::Required, validate)
+    file::read(path, Trust::Required, Form::default(), validate)
 }
 
 impl HttpClient {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn parse(yaml: &str) -> Result<HttpClient, String> {
-        file::read_yaml(yaml, Path::new("c.yaml"), validate).map_err(|error| error.to_string())
+        file::read_yaml(yaml, Path::new("c.yaml"), Form::default(), validate).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn errors_say_where() {
         for (yaml, says) in [
-            ("authorization: { credentials: x }", "c.yaml:1:18: authorization: unknown field `credentials`"),
+            ("authorization: { credentials: x }", "c.yaml:1:18: authorization.credentials: unknown key"),
             (
                 "authorization: { credentials_file: t }",
                 "c.yaml:1:36: authorization.credentials_file: \"t\" is not absolute",
             ),
             ("tls_config: { cert_file: /c }", "belong together"),
-            ("tls_config: { insecure_skip_verify: true }", "unknown field `insecure_skip_verify`"),
+            ("tls_config: { insecure_skip_verify: true }", "insecure_skip_verify: unknown key"),
             (
                 "authorization: { credentials_file: /t }\nbasic_auth: { username: u, password_file: /p }",
                 "c.yaml:2:13: basic_auth: authorization is given too",

@@ -1,12 +1,13 @@
-//! Finds line and column of a place in a YAML text, given its path.
+//! Finds line and column of a place in a YAML text, given the way to it.
 //!
-//! Errors between two values (a minimum above its maximum, a volume named twice) are found after the text was read,
-//! when the places are gone. So the text is read again by a deserializer that walks the path and fails where it ends:
-//! the error it gets knows the place.
+//! The library has the places only in its errors. So the text is read again by a deserializer that walks the way and
+//! fails where it ends: the error it gets knows the place.
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
 
-/// One step of a path: `monitor`, then `targets`, then item 1.
+use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// One step of a path by its names: `monitor`, then `targets`, then item 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PathPart {
     /// A key of a mapping.
@@ -15,26 +16,33 @@ pub(super) enum PathPart {
     Item(usize),
 }
 
+impl fmt::Display for PathPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathPart::Key(key) => write!(f, ".{key}"),
+            PathPart::Item(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// One step of a way through a text, by numbers: keys may stand there twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The key of that entry of a mapping.
+    Key(usize),
+    /// Its value.
+    Value(usize),
+    /// That item of a list.
+    Item(usize),
+}
+
 /// Line and column, both from 1.
-pub(super) fn locate(yaml: &str, path: &[PathPart]) -> Option<(usize, usize)> {
-    let error = Walk(path).deserialize(serde_yaml::Deserializer::from_str(yaml)).err()?;
+pub(super) fn locate(yaml: &str, way: &[Step]) -> Option<(usize, usize)> {
+    let error = Walk(way).deserialize(serde_yaml::Deserializer::from_str(yaml)).err()?;
     error.location().map(|at| (at.line(), at.column()))
 }
 
-/// The path as people write it: `monitor.targets[1].increment`.
-pub(super) fn show(path: &[PathPart]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            PathPart::Key(key) if text.is_empty() => text.push_str(key),
-            PathPart::Key(key) => text.push_str(&format!(".{key}")),
-            PathPart::Item(index) => text.push_str(&format!("[{index}]")),
-        }
-    }
-    text
-}
-
-struct Walk<'a>(&'a [PathPart]);
+struct Walk<'a>(&'a [Step]);
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
@@ -45,7 +53,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
 }
 
 impl Walk<'_> {
-    /// The place is reached, or the path leads no further than this: both are reported here.
+    /// The place is reached, or the way leads no further than this: both are reported here.
     fn here<E: de::Error>(&self) -> E {
         E::custom("here")
     }
@@ -54,29 +62,36 @@ impl Walk<'_> {
 impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the path")
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the way")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if let Some((PathPart::Key(wanted), rest)) = self.0.split_first() {
-            while let Some(key) = map.next_key::<String>()? {
-                if &key == wanted {
-                    return map.next_value_seed(Walk(rest));
-                }
-                map.next_value::<IgnoredAny>()?;
+        if let Some((Step::Key(wanted) | Step::Value(wanted), rest)) = self.0.split_first() {
+            for _ in 0..*wanted {
+                map.next_entry::<IgnoredAny, IgnoredAny>()?;
+            }
+            if matches!(self.0[0], Step::Key(_)) {
+                map.next_key_seed(Walk(rest))?;
+            } else {
+                map.next_key::<IgnoredAny>()?;
+                map.next_value_seed(Walk(rest))?;
             }
         }
         Err(self.here())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        if let Some((PathPart::Item(wanted), rest)) = self.0.split_first() {
+        if let Some((Step::Item(wanted), rest)) = self.0.split_first() {
             for _ in 0..*wanted {
                 seq.next_element::<IgnoredAny>()?;
             }
             seq.next_element_seed(Walk(rest))?;
         }
+        Err(self.here())
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<(), A::Error> {
         Err(self.here())
     }
 

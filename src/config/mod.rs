@@ -6,6 +6,7 @@
 mod check;
 mod credentials;
 mod file;
+mod group;
 mod hidden;
 mod http_client;
 mod in_force;
@@ -13,13 +14,18 @@ mod limits;
 mod load;
 mod locate;
 mod matcher;
+pub(crate) mod near;
 pub mod notify;
+mod places;
 mod raw;
 pub mod reference;
 mod report;
+mod scalar;
 mod secret;
 mod section;
+mod syntax;
 mod tools;
+mod tree;
 pub mod web;
 mod webhook;
 
@@ -36,16 +42,19 @@ use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
 pub use file::ConfigError;
+pub use group::GroupName;
 pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
 pub use limits::{
     Budget, FilesystemCheck, GrownDisks, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, Partitions, PoolLimits,
     Rescan, Window,
 };
-pub use load::{load, parse};
+pub use load::{load, load_from, load_with_places, parse};
 pub use matcher::Matcher;
+pub use places::Places;
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
+pub use tree::Problem;
 pub use webhook::{LabelNames, WebhookSettings};
 
 /// The whole configuration.
@@ -57,6 +66,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Settings of volume groups.
     pub volume_groups: Vec<VolumeGroup>,
+    /// How much of a group is never handed out, if `volume_groups` has nothing for it.
+    pub default_reserve: Amount,
     /// What counts as this host in the label `instance`; `None`: its own names and addresses.
     pub instances: Option<Vec<String>>,
     /// Where people reach the status page, for links in notifications.
@@ -158,7 +169,7 @@ pub struct FileSystem {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VolumeGroup {
     /// Which.
-    pub name: VgName,
+    pub name: GroupName,
     /// How much of it is never handed out; a percentage is of the group's size.
     pub reserve: Amount,
     /// How much all its targets together may grow in a span of time; `None`: each has only its own.
@@ -234,6 +245,7 @@ impl Default for Config {
             interval: None,
             targets: Vec::new(),
             volume_groups: Vec::new(),
+            default_reserve: Amount::Size(Bytes::ZERO),
             instances: None,
             external_url: None,
             receivers: Vec::new(),
@@ -299,11 +311,22 @@ impl Config {
 
     /// What of a volume group of that size is never handed out.
     pub fn reserve(&self, vg: &VgName, size: Bytes) -> Bytes {
-        self.volume_group(vg).map_or(Bytes::ZERO, |settings| settings.reserve.resolve(size))
+        self.volume_group(vg).map_or(self.default_reserve, |settings| settings.reserve).resolve(size)
     }
 
-    /// The settings of a volume group, if it has any.
+    /// The groups of `volume_groups` whose names differ from that of a group without settings by a slip: perhaps it was
+    /// meant.
+    pub fn near_misses(&self, vg: &VgName) -> Vec<&VgName> {
+        if self.volume_groups.iter().any(|group| group.name.one() == Some(vg)) {
+            return vec![];
+        }
+        let names = self.volume_groups.iter().filter_map(|group| group.name.one());
+        names.filter(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty()).collect()
+    }
+
+    /// The settings of a volume group, if it has any: those of its name, or else of the first pattern that it matches.
     pub fn volume_group(&self, vg: &VgName) -> Option<&VolumeGroup> {
-        self.volume_groups.iter().find(|settings| &settings.name == vg)
+        let named = self.volume_groups.iter().find(|settings| settings.name.one() == Some(vg));
+        named.or_else(|| self.volume_groups.iter().find(|settings| settings.name.matches(vg)))
     }
 }

@@ -223,9 +223,40 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// What templates can fill in; docs/notification.schema.json describes each.
+pub const VARIABLES: [&str; 22] = [
+    "version",
+    "id",
+    "event",
+    "at",
+    "host",
+    "vg",
+    "lv",
+    "mount_point",
+    "operation",
+    "request",
+    "title",
+    "sentence",
+    "reason",
+    "code",
+    "mode",
+    "before",
+    "after",
+    "before_bytes",
+    "after_bytes",
+    "commands",
+    "next",
+    "link",
+];
+
 /// A template's error: `line 3: what is wrong`.
 pub fn template_error(error: &minijinja::Error) -> String {
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let what = match what.as_str() {
+        "unexpected end of input, expected end of variable block" => "a `{{` is not closed, expected `}}`".to_owned(),
+        "unexpected end of input, expected end of block" => "a `{%` is not closed, expected `%}`".to_owned(),
+        _ => what.replace("end of variable block", "`}}`").replace("end of block", "`%}`"),
+    };
     error.line().map_or_else(|| what.clone(), |line| format!("line {line} of the template: {what}"))
 }
 

@@ -7,25 +7,30 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use jiff::civil::{Time, Weekday};
 
+use super::group::GroupName;
 use super::limits::{self, FilesystemCheck, GrownDisks, Mode, Offline, Partitions, Rescan};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
+use super::scalar::{
+    Scalar, group_name, not_a, optional_amount, optional_count, optional_duration, optional_gib, optional_header,
+    optional_label, optional_lv, optional_mount_point, optional_percent, optional_pool, optional_queue, optional_ratio,
+    optional_reserve, optional_seconds, optional_share, optional_size, time_of_day,
+};
 use super::section::Section;
 use super::tools::Tools;
-use crate::duration;
-use crate::name::{LvRef, MountPoint, PvUuid, VgName};
+use crate::name::{LvRef, MountPoint, PvUuid};
 use crate::units::{Amount, Bytes, Percent};
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub monitor: Monitor,
-    pub defaults: Target,
+    pub defaults: Defaults,
     pub volume_groups: Vec<VolumeGroup>,
     pub webhook: Webhook,
     pub report: Report,
@@ -46,7 +51,94 @@ pub(super) struct Monitor {
     pub targets: Vec<Target>,
 }
 
-/// A target, and also `defaults`: there each key may stand but those that name the target.
+/// `defaults`: each key of a target may stand there but those that name the target, and `reserve`, which is of groups.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    pub target: Target,
+    pub reserve: Option<Amount>,
+}
+
+impl<'de> serde::Deserialize<'de> for Defaults {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Defaults, D::Error> {
+        deserializer.deserialize_map(KeysOfDefaults)
+    }
+}
+
+struct KeysOfDefaults;
+
+impl<'de> Visitor<'de> for KeysOfDefaults {
+    type Value = Defaults;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping with keys of targets")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Defaults, A::Error> {
+        let mut reserve = None;
+        let rest = WithoutReserve { map, reserve: &mut reserve };
+        let target = serde::Deserialize::deserialize(de::value::MapAccessDeserializer::new(rest))?;
+        Ok(Defaults { target, reserve })
+    }
+}
+
+/// The keys of a target; the other one is put aside.
+struct WithoutReserve<'a, A> {
+    map: A,
+    reserve: &'a mut Option<Amount>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutReserve<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, mut seed: K) -> Result<Option<K::Value>, A::Error> {
+        loop {
+            match self.map.next_key_seed(UnlessReserve(seed))? {
+                None => return Ok(None),
+                Some(Ok(key)) => return Ok(Some(key)),
+                Some(Err(unused)) => {
+                    *self.reserve = self.map.next_value::<Reserve>()?.0;
+                    seed = unused;
+                }
+            }
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Reserve(#[serde(deserialize_with = "optional_reserve")] Option<Amount>);
+
+/// Reads a key, or gives itself back where that is `reserve`.
+struct UnlessReserve<K>(K);
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for UnlessReserve<K> {
+    type Value = Result<K::Value, K>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for UnlessReserve<K> {
+    type Value = Result<K::Value, K>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        match key {
+            "reserve" => Ok(Err(self.0)),
+            other => self.0.deserialize(de::value::StrDeserializer::new(other)).map(Ok),
+        }
+    }
+}
+
+/// A target. In `defaults` each key may stand but those that name it.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Target {
@@ -123,7 +215,12 @@ impl<'de> serde::Deserialize<'de> for Day {
         const EXPECTED: &str = "a day: mon, tue, wed, thu, fri, sat or sun";
         let scalar = Scalar {
             expected: EXPECTED,
-            text: |t| limits::day(t).map(Day).ok_or_else(|| format!("{t:?} is not {EXPECTED}")),
+            text: |t| {
+                limits::day(t).map(Day).ok_or_else(|| match t.get(..3).filter(|short| limits::day(short).is_some()) {
+                    Some(short) => format!("{t:?} is not a day, write {short}"),
+                    None => format!("{t:?} is not {EXPECTED}"),
+                })
+            },
             number: |n| Err(not_a(n, EXPECTED)),
         };
         deserializer.deserialize_any(scalar)
@@ -133,9 +230,9 @@ impl<'de> serde::Deserialize<'de> for Day {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VolumeGroup {
-    #[serde(deserialize_with = "vg_name")]
-    pub name: VgName,
-    #[serde(default, deserialize_with = "optional_amount")]
+    #[serde(deserialize_with = "group_name")]
+    pub name: GroupName,
+    #[serde(default, deserialize_with = "optional_reserve")]
     pub reserve: Option<Amount>,
     #[serde(default)]
     pub budget: Option<Budget>,
@@ -303,213 +400,4 @@ pub(super) struct Inventory {
     pub interval: Option<Duration>,
     #[serde(deserialize_with = "optional_duration")]
     pub timeout: Option<Duration>,
-}
-
-/// Reads one scalar: what was expected, and a function each for text and for numbers.
-struct Scalar<T> {
-    expected: &'static str,
-    text: fn(&str) -> Result<T, String>,
-    number: fn(f64) -> Result<T, String>,
-}
-
-impl<T> Visitor<'_> for Scalar<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.text)(text).map_err(E::custom)
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_f64(number as f64)
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_f64(number as f64)
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        (self.number)(number).map_err(E::custom)
-    }
-}
-
-fn vg_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VgName, D::Error> {
-    const EXPECTED: &str = "the name of a volume group";
-    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar)
-}
-
-fn optional_lv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRef>, D::Error> {
-    const EXPECTED: &str = "a path such as /dev/storage_vg/data_lv";
-    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_mount_point<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MountPoint>, D::Error> {
-    const EXPECTED: &str = "an absolute path such as /data";
-    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
-    const EXPECTED: &str = "a number above 0 and below 100";
-    fn checked(percent: Percent) -> Result<Percent, String> {
-        let inside = percent.value() > 0.0 && percent.value() < 100.0;
-        inside.then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
-    }
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| t.parse().and_then(checked),
-        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(checked),
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
-    const EXPECTED: &str = "a size such as 2GiB or a percentage such as 10%";
-    let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(no_unit(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
-    const EXPECTED: &str = "a size such as 512MiB, 2GiB or 1TiB";
-    let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(no_unit(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-/// The course's key: a number of GiB, as `lvextend` reads `G`.
-fn optional_gib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
-    const EXPECTED: &str = "a number of GiB above 0";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}; sizes with a unit go into `increment`")),
-        number: |n| if n > 0.0 { format!("{n}GiB").parse() } else { Err(not_a(n, EXPECTED)) },
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    const EXPECTED: &str = "a whole number of seconds from 1 to 86400";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
-        number: |n| {
-            let fits = (1.0..=86400.0).contains(&n) && n.fract() == 0.0;
-            fits.then(|| Duration::from_secs(n as u64)).ok_or_else(|| not_a(n, EXPECTED))
-        },
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    const EXPECTED: &str = "a duration such as 30s, 10m or 24h";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| duration::parse(t).map_err(|error| format!("{t:?} {error}, expected {EXPECTED}")),
-        number: |n| Err(no_unit(n, EXPECTED)),
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_pool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRef>, D::Error> {
-    const EXPECTED: &str = "the name of a thin pool such as storage_vg/pool0";
-    let scalar = Scalar { expected: EXPECTED, text: |t| t.parse().map_err(shown), number: |n| Err(not_a(n, EXPECTED)) };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    const EXPECTED: &str = "a whole number from 1 to 100";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
-        number: |n| {
-            let fits = (1.0..=f64::from(limits::MOST_EXTENSIONS)).contains(&n) && n.fract() == 0.0;
-            fits.then_some(n as u32).ok_or_else(|| not_a(n, EXPECTED))
-        },
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    const EXPECTED: &str = "a number from 1 to 1000 such as 1.5";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
-        number: |n| (1.0..=1000.0).contains(&n).then_some(n).ok_or_else(|| not_a(n, EXPECTED)),
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Percent>, D::Error> {
-    const EXPECTED: &str = "a percentage from 0% to 99%";
-    fn checked(percent: Percent) -> Result<Percent, String> {
-        (percent.value() <= 99.0).then_some(percent).ok_or_else(|| not_a(percent.value(), EXPECTED))
-    }
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| t.parse().and_then(checked),
-        number: |n| Percent::new(n).ok_or_else(|| not_a(n, EXPECTED)).and_then(checked),
-    };
-    deserializer.deserialize_any(scalar).map(Some)
-}
-
-fn optional_queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    const EXPECTED: &str = "a whole number from 1 to 10000";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Err(format!("{t:?} is not {EXPECTED}")),
-        number: |n| {
-            let fits = n.fract() == 0.0 && (1.0..=10_000.0).contains(&n);
-            fits.then_some(Some(n as usize)).ok_or_else(|| not_a(n, EXPECTED))
-        },
-    };
-    deserializer.deserialize_any(scalar)
-}
-
-fn optional_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    const EXPECTED: &str = "the name of a label";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| if t.is_empty() { Err(format!("is empty, expected {EXPECTED}")) } else { Ok(Some(t.to_owned())) },
-        number: |n| Err(not_a(n, EXPECTED)),
-    };
-    deserializer.deserialize_any(scalar)
-}
-
-fn optional_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    const EXPECTED: &str = "the name of a header such as X-Grafana-Alerting-Timestamp";
-    fn is_name(text: &str) -> bool {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-    }
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| is_name(t).then(|| Some(t.to_owned())).ok_or_else(|| format!("{t:?} is not {EXPECTED}")),
-        number: |n| Err(not_a(n, EXPECTED)),
-    };
-    deserializer.deserialize_any(scalar)
-}
-
-fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-    const EXPECTED: &str = "a time such as \"08:00\", in quotes";
-    let scalar = Scalar {
-        expected: EXPECTED,
-        text: |t| Time::strptime("%H:%M", t).map_err(|_| format!("{t:?} is not {EXPECTED}")),
-        number: |n| Err(not_a(n, EXPECTED)),
-    };
-    deserializer.deserialize_any(scalar)
-}
-
-fn shown(error: impl fmt::Display) -> String {
-    error.to_string()
-}
-
-fn not_a(number: f64, expected: &str) -> String {
-    format!("{number} is not {expected}")
-}
-
-fn no_unit(number: f64, expected: &str) -> String {
-    format!("{number} has no unit, expected {expected}")
 }

@@ -4,7 +4,8 @@
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
 //! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for
 //! each [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`Wish`], answered with
-//! the report; `POST /-/config`, answered with the fingerprint of the config in force.
+//! the report; `POST /-/config`, answered with the fingerprint of the config in force; `POST /-/simulation`, answered
+//! with the host if it is a simulated one.
 
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
@@ -90,6 +91,8 @@ pub struct Control {
     pub engine: Arc<OnceLock<Handle>>,
     /// Reads the config again; what changed, or why not.
     pub reload: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+    /// The host, if it is only a simulated one.
+    pub simulation: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Makes reports.
     pub report: Make,
     /// The config.
@@ -132,7 +135,8 @@ async fn connection(stream: UnixStream, control: Arc<Control>) {
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
-    let known = ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report", "/-/config"];
+    let known =
+        ["/-/pause", "/-/resume", "/-/reset", "/-/extend", "/-/reload", "/-/report", "/-/config", "/-/simulation"];
     if request.method() != Method::POST || !known.contains(&path.as_str()) {
         return answer_with(StatusCode::NOT_FOUND, format!("expected POST and one of {}", known.join(", ")));
     }
@@ -144,6 +148,12 @@ async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Answer {
     }
     if path == "/-/config" {
         return answer_with(StatusCode::OK, control.in_force.get().fingerprint());
+    }
+    if path == "/-/simulation" {
+        return match (control.simulation)() {
+            Some(host) => answer_with(StatusCode::OK, host),
+            None => answer_with(StatusCode::NOT_FOUND, "this host is a real one".to_owned()),
+        };
     }
     if path == "/-/report" {
         return report(control, &body).await;

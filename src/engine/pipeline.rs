@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Shared, execute};
 use crate::command::Tool;
 use crate::config::{Config, GrownDisks, Mode, Rescan, Target};
-use crate::host::{Focus, key, look};
+use crate::host::{Focus, key, look, look_to_decide};
 use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId, VgName};
@@ -71,15 +71,15 @@ impl Pipeline {
         }
         let parked = shared.state().parked.get(lv).map(|parked| parked.id);
         let group = config.volume_group(&lv.vg);
-        let focus = if group.is_some_and(|group| !group.spares.is_empty()) { Focus::Supplied } else { Focus::Volume };
-        let Some(mut inventory) = self.look(focus(lv)) else { return Ok(Ended::Interrupted) };
+        let focus = Focus::to_decide(lv, &config);
+        let Some(mut inventory) = self.look(focus) else { return Ok(Ended::Interrupted) };
         if let Some(id) = parked {
             self.clear_if_mended(lv, id, &inventory)?;
         }
         let mut evaluation = self.decide(wish, target, &inventory, &config);
         if lacks(&evaluation) && group.is_some_and(|group| group.rescan == Rescan::On) {
             self.rescan(&inventory, &lv.vg);
-            let Some(again) = self.look(focus(lv)) else { return Ok(Ended::Interrupted) };
+            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
             inventory = again;
             evaluation = self.decide(wish, target, &inventory, &config);
         }
@@ -89,7 +89,7 @@ impl Pipeline {
             if ended == Ended::Interrupted {
                 return Ok(Ended::Interrupted);
             }
-            let Some(again) = self.look(focus(lv)) else { return Ok(Ended::Interrupted) };
+            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
             inventory = again;
             evaluation = self.decide(wish, target, &inventory, &config);
             if let (Err(refusal), Ended::Refused(of_pool)) = (&mut evaluation.decision, ended) {
@@ -238,7 +238,7 @@ impl Pipeline {
         let lv = focus.volume().map_or(String::new(), ToString::to_string);
         let mut silent = 0;
         while !shared.is_stopping() {
-            match look(shared.host.as_ref(), focus) {
+            match look_to_decide(shared.host.as_ref(), focus, &shared.config()) {
                 Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(is_not_itself) => {
                     silent += 1;
                     tracing::warn!(%lv, "its file system does not answer or is frozen, looking again");

@@ -1,6 +1,6 @@
 //! What is asked of every kind of file system: what all of a kind have in common, and what a superblock says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::usage::Usage;
 use crate::command::{Command, Tool};
@@ -55,7 +55,7 @@ pub struct Check {
 }
 
 /// What a program needs to be allowed to grow a mounted file system, capabilities(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Capability {
     /// Ext (`ext4_resize_begin`).

@@ -1,11 +1,11 @@
 //! What `statvfs` says, counted as `df` counts it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Percent};
 
 /// The numbers of one `statvfs` call, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// All blocks.
     pub size: Bytes,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Host, Output, RunError, mapping};
 use crate::command::{Command, Tool};
+use crate::config::Config;
 use crate::filesystem::{self, FsKind};
 use crate::inventory::lvm::{self, Columns, ReportError};
 use crate::inventory::{
@@ -36,6 +37,12 @@ pub enum Focus<'a> {
 }
 
 impl<'a> Focus<'a> {
+    /// What a look must show to decide about a target.
+    pub fn to_decide(lv: &'a LvRef, config: &Config) -> Focus<'a> {
+        let has_spares = config.volume_group(&lv.vg).is_some_and(|group| !group.spares.is_empty());
+        if has_spares { Focus::Supplied(lv) } else { Focus::Volume(lv) }
+    }
+
     /// What a look must show while a plan is carried out.
     pub fn of(plan: &'a Plan) -> Focus<'a> {
         let takes_spare = plan.steps.iter().any(|step| matches!(step, Step::ExtendGroup { .. }));
@@ -119,6 +126,19 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
         }
     }
     inventory.taken_at = host.now();
+    Ok(inventory)
+}
+
+/// Looks at one volume to decide about it. Whether a group exists that the config names, and that differs from the
+/// volume's by a slip, only a report of all groups tells; nearly no config has such a name.
+pub fn look_to_decide(host: &dyn Host, focus: Focus<'_>, config: &Config) -> Result<Inventory, LookError> {
+    let mut inventory = look(host, focus)?;
+    if focus.volume().is_some_and(|lv| !config.near_misses(&lv.vg).is_empty()) {
+        let all = host.run(&Command::report(Tool::Lvm, lvm::report_arguments(None, Columns::Needed)), &|| ());
+        // Without an answer the guard takes the name for misspelt.
+        let all = all.ok().filter(Output::succeeded).and_then(|output| lvm::parse(&output.stdout, host.now()).ok());
+        inventory.other_groups = all.map_or(vec![], |all| all.vgs.into_iter().map(|vg| vg.name).collect());
+    }
     Ok(inventory)
 }
 

@@ -27,7 +27,7 @@ use crate::name::MountPoint;
 use crate::plan::Moment;
 pub use key::KeyFileFacts;
 pub use linux::own_names;
-pub use look::{Focus, LookError, glance, look};
+pub use look::{Focus, LookError, glance, look, look_to_decide};
 pub use sampler::{Hold, Sampler};
 
 /// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.
@@ -43,6 +43,11 @@ pub trait Host: Send + Sync {
 
     /// The names and addresses of this host, for the label `instance`.
     fn own_names(&self) -> Vec<String>;
+
+    /// The host itself, if it is only a simulated one, for commands beside the daemon that simulates it.
+    fn simulation(&self) -> Option<String> {
+        None
+    }
 
     /// The command as it will be run: settings of LVM that are in force anyway are left out.
     fn resolved(&self, command: &Command) -> Command {

@@ -1,7 +1,7 @@
 //! What the kernel shows of the block device below a PV, or of a volume itself. LVM's metadata say what a PV should be;
 //! only the kernel knows what the disk is now.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, MIB};
 
@@ -23,7 +23,7 @@ pub struct Disk {
 }
 
 /// What a block device is, as far as it matters for whether it can have become larger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DiskKind {
     /// A disk, or what is as good as one.
     Whole {
@@ -42,7 +42,7 @@ pub enum DiskKind {
 }
 
 /// A partition, from sysfs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// The disk's name, `/dev/sda`.
     pub disk: String,
@@ -76,7 +76,7 @@ impl Disk {
 }
 
 /// A partition table, by its form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionTable {
     /// Of UEFI.
     Gpt,

@@ -6,6 +6,7 @@
 
 mod columns;
 mod disk;
+mod group;
 mod latest;
 pub mod luks;
 pub mod lvm;
@@ -40,6 +41,8 @@ pub struct Inventory {
     pub taken_at: Timestamp,
     /// Volume groups, by name.
     pub vgs: Vec<Vg>,
+    /// The names of other groups, where only one was looked at and the config names one of nearly that name.
+    pub other_groups: Vec<VgName>,
     /// Logical volumes, hidden ones (`[pool0_tdata]`) too.
     pub lvs: Vec<Lv>,
     /// Physical volumes, orphans and missing ones too.
@@ -312,6 +315,7 @@ impl Inventory {
         Inventory {
             taken_at,
             vgs: vec![],
+            other_groups: vec![],
             lvs: vec![],
             pvs: vec![],
             mounts: vec![],
@@ -355,12 +359,6 @@ impl Inventory {
     pub fn presumed_owner(&self, vg: &VgName) -> Cow<'_, Inventory> {
         let owner = self.vg(vg).map(|vg| vg.system_id.clone()).filter(|id| !id.is_empty());
         owner.map_or(Cow::Borrowed(self), |owner| Cow::Owned(Inventory { system_id: Some(owner), ..self.clone() }))
-    }
-
-    /// The volume group of that name. Two groups can share a name after a disk was moved between hosts; then neither is
-    /// returned, because LVM itself would pick one of them by chance.
-    pub fn vg(&self, name: &VgName) -> Option<&Vg> {
-        only(self.vgs.iter().filter(|vg| &vg.name == name))
     }
 
     /// The logical volume of that name; none if the name is not unique.

@@ -10,8 +10,8 @@ use super::{Column, Labels, column, family, flag};
 use crate::config::{Config, Mode, Target, What};
 use crate::inventory::{FileSystem, Inventory, Sample, Vg};
 use crate::name::LvRef;
-use crate::plan::{self, Code, History, Moment, Outcome, headroom};
-use crate::units::Bytes;
+use crate::plan::{self, Code, History, Moment, Outcome, Unmatched, headroom};
+use crate::units::{Amount, Bytes};
 
 /// One target.
 #[derive(Debug)]
@@ -53,6 +53,11 @@ pub const TARGET: &[Column<TargetView>] = &[
         "lvm_autoscaler_target_inode_threshold_ratio",
         "Share of the inodes above which the target grows, 0 to 1; only of file systems whose inodes can run out.",
         |t| t.inode_threshold,
+    ),
+    column(
+        "lvm_autoscaler_target_data_threshold_ratio",
+        "Use of its data space above which the target, a thin pool, grows, 0 to 1; the same as its threshold_ratio.",
+        |t| t.metadata_threshold.map(|_| t.threshold),
     ),
     column(
         "lvm_autoscaler_target_metadata_threshold_ratio",
@@ -182,15 +187,12 @@ impl Targets {
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
         });
         let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
-        let targets = config.targets.iter().filter(|target| !is_there(target)).count();
-        let unknown = config.volume_groups.iter().filter(|group| inventory.vg(&group.name).is_none()).count();
+        let unmatched = Unmatched::of(config, inventory);
+        let (targets, unknown) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());
         let groups = inventory.vgs.iter().map(|vg| group(vg, config, sample.presumed(), now));
-        let absent = config.volume_groups.iter().filter(|group| inventory.vg(&group.name).is_none());
-        let absent =
-            absent.map(|group| Group { vg: group.name.to_string(), reserve: None, stranded: None, needed: None });
         Targets {
             views: views.collect(),
-            groups: groups.chain(absent).collect(),
+            groups: groups.collect(),
             unmatched: [("target", count(targets)), ("volume_group", count(unknown))],
         }
     }
@@ -198,14 +200,14 @@ impl Targets {
 
 fn group(vg: &Vg, config: &Config, presumed: &Inventory, now: &Moment) -> Group {
     let targets: Vec<&Target> = config.targets.iter().filter(|target| target.lv.vg == vg.name).collect();
-    let settings = config.volume_group(&vg.name);
+    let has_reserve = config.volume_group(&vg.name).is_some() || config.default_reserve != Amount::Size(Bytes::ZERO);
     let is_taken = targets.iter().any(|target| target.mode == Mode::Act);
     let lacks = targets.iter().filter_map(|target| plan::lack(target, presumed, config, *now));
     let needed: u64 = lacks.map(|lack| lack.bytes.0).sum();
     let bytes = |bytes: Bytes| bytes.0 as f64;
     Group {
         vg: vg.name.to_string(),
-        reserve: settings.and_then(|_| Some(bytes(config.reserve(&vg.name, vg.size?)))),
+        reserve: vg.size.filter(|_| has_reserve).map(|size| bytes(config.reserve(&vg.name, size))),
         stranded: vg.free.map(|free| if is_taken { 0.0 } else { bytes(free) }),
         needed: (!targets.is_empty()).then_some(needed as f64),
     }

@@ -258,3 +258,20 @@ fn after_failure(record: &Record<'_>, lv: &LvRef, config: &Config) -> Vec<String
     let reset = opens.then(|| format!("lvm-autoscaler reset {lv}"));
     [Some(format!("lvm-autoscaler plan {lv}")), reset].into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::notify::VARIABLES;
+
+    #[test]
+    fn the_variables_of_templates_are_what_a_message_has() {
+        let sample = samples("host", None, Timestamp::UNIX_EPOCH).into_iter().next().expect("a sample");
+        let message = serde_json::to_value(sample).expect("JSON");
+        let mut names: Vec<&str> = message.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut known = VARIABLES;
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
+}

@@ -257,9 +257,26 @@ fn sender(config: &Config, index: usize, receiver: &Receiver) -> Result<Sender, 
         Way::Email(email) => Sender::Email(Box::new(EmailSender::new(email, ca_file, timeout).map_err(wrong)?)),
     };
     for sample in message::samples("host", config.external_url.as_deref(), Timestamp::UNIX_EPOCH) {
-        sender.try_render(&sample).map_err(|message| wrong(("template", message)))?;
+        sender.try_render(&sample).map_err(|message| wrong(named(&receiver.way, message)))?;
     }
     Ok(sender)
+}
+
+/// The key of the template that cannot be filled in, and why; one in a file by its name.
+fn named(way: &Way, message: String) -> (&'static str, String) {
+    let of_email = |key| message.strip_prefix(key)?.strip_prefix(": ").map(str::to_owned);
+    let (key, template, message) = match way {
+        Way::Webhook(webhook) => ("template", &webhook.template, message),
+        Way::Email(email) => {
+            let templates = [("subject", &email.subject), ("text", &email.text), ("html", &email.html)];
+            let found = templates.into_iter().find_map(|(key, template)| Some((key, template, of_email(key)?)));
+            found.unwrap_or(("template", &None, message))
+        }
+    };
+    match template.as_ref().and_then(|template| template.file()) {
+        Some(file) => (key, format!("{}: {message}", file.display())),
+        None => (key, message),
+    }
 }
 
 /// Whether a start would accept this config.

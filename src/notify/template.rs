@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Value, json};
 
 use super::message::Message;
-use crate::config::notify::{self, WebhookFormat, template_error};
+use crate::config::notify::{self, Occasion, WebhookFormat, template_error};
 
 const SUBJECT: &str = "[lvm-autoscaler] {{ host }}: {{ title }}";
 
@@ -22,7 +22,7 @@ Host:    {{ host }}
 {% endif %}{% if code %}Code:    {{ code }}
 {% endif %}Time:    {{ at }}
 {% if commands %}
-Run{% if event == 'overdue' %}ning{% endif %}:
+{% if event == 'overdue' %}Still running{% else %}Commands that were run{% endif %}:
 {% for command in commands %}  {{ command }}
 {% endfor %}{% endif %}{% if next %}
 To do:
@@ -128,7 +128,9 @@ fn slack(message: &Message) -> Value {
     };
     let mut text =
         format!("{icon} *{}: {}*\n{}", escaped(&message.host), escaped(&message.title), escaped(&message.sentence));
-    for (what, commands) in [("Run", &message.commands), ("To do", &message.next)] {
+    // What is done must not read like something to do.
+    let ran = if message.event == Occasion::Overdue { "Still running" } else { "Commands that were run" };
+    for (what, commands) in [(ran, &message.commands), ("To do", &message.next)] {
         if !commands.is_empty() {
             text.push_str(&format!("\n{what}:\n```\n{}\n```", escaped(&commands.join("\n").replace("```", "'''"))));
         }
@@ -142,4 +144,26 @@ fn slack(message: &Message) -> Value {
 /// Slack's own three, so that no name can mention a channel or make a link.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::message::samples;
+    use jiff::Timestamp;
+
+    /// What was done is in the past tense; only what is left to do is an instruction.
+    #[test]
+    fn commands_that_were_run_do_not_read_like_something_to_run() {
+        for sample in samples("db1", None, Timestamp::UNIX_EPOCH) {
+            let text = Template::default_text().expect("valid").render(&sample).expect("a text");
+            let slack = slack(&sample)["text"].as_str().expect("text").to_owned();
+            let title = if sample.event == Occasion::Overdue { "Still running:" } else { "Commands that were run:" };
+            for shown in [text, slack] {
+                let (before, commands) = shown.split_once(title).expect(&shown);
+                assert!(commands.contains("lvextend") && !before.contains("lvextend"), "{shown}");
+                assert!(!shown.contains("Run:") && shown.contains("To do:"), "{shown}");
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod rest;
 pub mod size;
 pub mod step;
 mod supply;
+mod unmatched;
 mod wish;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub use moment::Moment;
 use size::{Size, Sized};
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
+pub use unmatched::Unmatched;
+pub(crate) use unmatched::suspicion;
 pub use wish::Wish;
 
 /// A decision with everything that led to it.

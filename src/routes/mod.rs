@@ -10,6 +10,7 @@ mod report;
 mod route;
 mod signature;
 mod status;
+mod usage;
 mod verdict;
 mod webhook;
 

@@ -4,17 +4,20 @@
 //! It never asks the machine anything. What would happen now is decided by the same function that decides for real, on
 //! the sample; the few things that only a look at one volume tells are taken to be as they should.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::context::Context;
 use super::health;
+use super::usage::{UsageView, pool_view, usage_view};
 use crate::config::{Config, Mode, Target, What};
 use crate::engine::Handle;
 use crate::inventory::{FileSystem, Inventory, Lv, Pv, Sample, Vg};
 use crate::journal::{Conclusion, Past, Running, State};
 use crate::name::{LvName, LvRef, MountPoint, OperationId, VgName};
-use crate::plan::{Code, History, Moment, Plan, Refusal, Step, headroom, plan};
+use crate::plan::{Code, History, Moment, Plan, Refusal, Step, Unmatched, headroom, plan};
 use crate::units::{Bytes, Percent};
 
 /// So many operations are shown, refusals of targets, and refusals that name no target: none pushes out another kind.
@@ -45,6 +48,8 @@ pub(super) struct Head {
 pub(super) struct Health {
     /// In sentences what is not as it should be; empty if all is.
     pub(super) problems: Vec<String>,
+    /// In sentences what the config names and this host does not have.
+    pub(super) unmatched: Vec<String>,
     pub(super) inventory_taken_at: Option<Timestamp>,
     pub(super) inventory_age_seconds: Option<i64>,
     pub(super) inventory_succeeded: bool,
@@ -119,16 +124,6 @@ pub(super) struct MountView {
     errors: Option<u64>,
     #[serde(flatten)]
     usage: UsageView,
-}
-
-/// All `None` if it does not answer.
-#[derive(Debug, Default, Serialize)]
-struct UsageView {
-    size_bytes: Option<Bytes>,
-    used_bytes: Option<Bytes>,
-    available_bytes: Option<Bytes>,
-    used_percent: Option<Percent>,
-    inodes_percent: Option<Percent>,
 }
 
 #[derive(Debug, Serialize)]
@@ -255,9 +250,17 @@ impl Status {
         let state = engine.map(|engine| engine.shared().state()).unwrap_or_default();
         let history = state.history(engine.is_some_and(|engine| engine.shared().dry_run));
         let view = |target: &Target| target_view(target, &config, &sample, &state, &history, &now);
-        let targets: Vec<TargetView> = config.targets.iter().map(view).collect();
+        // What is not here is one line, unless something of it is under way or needs a person.
+        let unmatched = if sample.taken { Unmatched::of(&config, &sample.inventory) } else { Unmatched::default() };
+        let absent: BTreeSet<&LvRef> = unmatched.targets.iter().collect();
+        let is_shown = |target: &&Target| {
+            let running = state.running.values().any(|running| running.plan.lv == target.lv);
+            !absent.contains(&target.lv) || running || state.parked.contains_key(&target.lv)
+        };
+        let here: Vec<&Target> = config.targets.iter().filter(is_shown).collect();
+        let targets: Vec<TargetView> = here.iter().map(|target| view(target)).collect();
         let standing = engine.map(|engine| engine.shared().standing.all()).unwrap_or_default();
-        let of_target = |(target, view): (&Target, &TargetView)| {
+        let of_target = |(target, view): (&&Target, &TargetView)| {
             health::target_problem(
                 target,
                 (view.now.refused, &view.now.sentence),
@@ -266,9 +269,17 @@ impl Status {
                 &now,
             )
         };
-        let of_targets = config.targets.iter().zip(&targets).filter_map(of_target).collect();
+        let of_targets = here.iter().zip(&targets).filter_map(of_target);
+        let problems = unmatched.suspicions().into_iter().chain(of_targets).collect();
         Status {
-            head: head(context, engine, &sample, &state, &now, of_targets),
+            head: head(
+                context,
+                engine,
+                (&sample, unmatched.sentences(&config, &sample.inventory)),
+                &state,
+                &now,
+                problems,
+            ),
             inventory: shown(&sample.inventory, &config, &history, &now),
             targets,
             operations: operations(&state, now.at),
@@ -279,7 +290,7 @@ impl Status {
 fn head(
     context: &Context,
     engine: Option<&Handle>,
-    sample: &Sample,
+    (sample, unmatched): (&Sample, Vec<String>),
     state: &State,
     now: &Moment,
     of_targets: Vec<String>,
@@ -301,6 +312,7 @@ fn head(
         generated_at: now.at,
         health: Health {
             problems,
+            unmatched,
             inventory_taken_at: taken_at,
             inventory_age_seconds: taken_at.map(|at| now.at.duration_since(at).as_secs().max(0)),
             inventory_succeeded: sample.succeeded,
@@ -408,29 +420,6 @@ fn now_view(target: &Target, decided: Option<Result<Plan, Refusal>>) -> Now {
             let (after, steps) = (plan.after.bytes(plan.extent_size), plan.steps.iter().map(shown).collect());
             Now { after_bytes: Some(after), steps, ..sentence(verdict, None, plan.reason) }
         }
-    }
-}
-
-fn usage_view(fs: &FileSystem) -> UsageView {
-    let Some(usage) = fs.usage else { return UsageView::default() };
-    UsageView {
-        size_bytes: Some(usage.size),
-        used_bytes: Some(usage.used()),
-        available_bytes: Some(usage.avail),
-        used_percent: Some(usage.percent()),
-        // XFS makes inodes as it needs them.
-        inodes_percent: usage.inode_percent().filter(|_| fs.kind().is_some_and(|kind| kind.about().has_fixed_inodes)),
-    }
-}
-
-fn pool_view(pool: &Lv) -> UsageView {
-    let used = pool.data_percent.zip(pool.size).map(|(percent, size)| percent.share_of(size));
-    UsageView {
-        size_bytes: pool.size,
-        used_bytes: used,
-        available_bytes: pool.size.zip(used).map(|(size, used)| size.saturating_sub(used)),
-        used_percent: pool.data_percent,
-        inodes_percent: None,
     }
 }
 

@@ -235,7 +235,7 @@ fn a_changed_certificate_or_web_config_is_in_use_at_once_and_a_bad_one_never() {
     place.write("server.pem", &good);
     eventually("it is good again", accepted);
     for (web, said) in [
-        ("rubbish: {}".to_owned(), "unknown field `rubbish`"),
+        ("rubbish: {}".to_owned(), "rubbish: unknown key"),
         (place.users(), "TLS can be turned on or off only by a restart"),
         (place.tls(""), "can be reached from the network and the webhook asks for no credentials"),
     ] {

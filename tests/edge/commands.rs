@@ -232,8 +232,10 @@ fn a_plan_says_when_the_daemon_has_another_config() {
     let served = place.serve(&[]);
     assert_eq!(place.say(&["extend", "/data"]).0, 0);
     let (code, printed, told) = place.say(&["plan", "/data"]);
-    assert_eq!((code, told.as_str()), (0, ""));
+    assert_eq!((code, told.as_str()), (3, ""));
     assert!(printed.contains("cooldown") && printed.contains("op-1 ended at"), "{printed}");
+    // Without a name a plan is only looked at, and of two names one is not refused.
+    assert_eq!((place.say(&["plan"]).0, place.say(&["plan", "/data", "/media"]).0), (0, 0));
     place.rewrite(&CONFIG.replace("threshold_percent: 80", "threshold_percent: 81"));
     for arguments in [&["plan", "/media"][..], &["extend", "/media", "--dry-run"]] {
         let (code, _, told) = place.say(arguments);
@@ -258,4 +260,24 @@ fn the_socket_is_for_its_owner_alone() {
     let folder = std::fs::metadata(place.path("state/simulated")).expect("there");
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     drop(served);
+}
+
+/// The simulated host is the daemon's: what it grew has grown, and its time passes.
+#[test]
+fn a_plan_beside_a_simulating_daemon_is_about_that_daemons_host() {
+    let place = Place::new(&CONFIG.replace("cooldown: 10m", "cooldown: 2s"));
+    let served = place.serve(&[]);
+    assert_eq!(place.say(&["extend", "/data"]).0, 0);
+    let (_, printed, _) = place.say(&["plan", "/data"]);
+    assert!(printed.contains("REFUSE  cooldown") && printed.contains("is 56.7 % full"), "{printed}");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let (code, printed, _) = place.say(&["plan", "/data"]);
+    assert!(
+        code == 3 && printed.contains("pass    cooldown") && printed.contains("REFUSE  below_threshold"),
+        "{printed}"
+    );
+    drop(served);
+    // Without it the file counts again. No clock was lost: the cooldown has ended, also for a host that began anew.
+    let (code, printed, _) = place.say(&["plan", "/data"]);
+    assert!(code == 0 && printed.contains("pass    cooldown") && printed.contains("85 % full"), "{printed}");
 }

@@ -369,7 +369,7 @@ fn control_socket(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
     let in_force = Arc::clone(&server.context.in_force);
     let _inside = server._runtime.enter();
     let listener = control::bind(&path).expect("a socket");
-    let control = Arc::new(Control { engine, reload, report, in_force });
+    let control = Arc::new(Control { engine, reload, report, in_force, simulation: Box::new(|| None) });
     server._runtime.spawn(async move { control::serve(&listener, &control).await });
     (path, folder)
 }

@@ -6,6 +6,7 @@ mod common;
 mod edge;
 
 mod access;
+mod check_config;
 mod cli;
 mod commands;
 mod fuzz_seeds;
@@ -17,3 +18,4 @@ mod report_command;
 mod report_schedule;
 mod requests;
 mod storm;
+mod unmatched;

@@ -12,7 +12,7 @@ use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimKeyFile, SimLuks, SimLv, SimPool, SimVg};
-use lvm_autoscaler::host::{Focus, key, look};
+use lvm_autoscaler::host::{Focus, key, look_to_decide};
 use lvm_autoscaler::inventory::{Capability, Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
 use lvm_autoscaler::plan::history::{Extension, Last, Open};
@@ -69,7 +69,8 @@ impl Case {
 
     fn decide(self) -> Result<Plan, Refusal> {
         let host = Sim::stepped(self.model, epoch());
-        let mut inventory = look(&host, Focus::Volume(&lv("vg/data"))).expect("LVM answers");
+        let mut inventory =
+            look_to_decide(&host, Focus::to_decide(&lv("vg/data"), &self.config), &self.config).expect("LVM answers");
         (self.report)(&mut inventory);
         let named = resolve(&self.labels, &self.config, &OwnNames::new(["db1"]), &inventory)?;
         let target = self.config.target(&named).expect("resolve gives only targets");
@@ -182,6 +183,10 @@ fn cling(case: &mut Case) {
     case.vg().pvs[0].allocated = case.vg().pvs[0].extents;
 }
 
+fn near_miss(case: &mut Case, groups: &str) {
+    case.config.volume_groups = read(&format!("volume_groups: {groups}")).volume_groups;
+}
+
 /// Another group, whose disks are none of ours.
 fn other_group(case: &mut Case) -> &mut SimVg {
     let mut other = case.vg().clone();
@@ -280,6 +285,8 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::BudgetExhausted, |c| { c.target().budget.bytes = Some(gib(5)); extended(c, "vg/data", 2) }, |c| { c.target().budget.bytes = Some(Bytes((5 << 30) - 1)); extended(c, "vg/data", 2) }),
     (Code::BudgetExhausted, |c| { group_budget(c, "{ extensions: 5 }"); extended(c, "vg/other", 4) }, |c| { group_budget(c, "{ extensions: 5 }"); extended(c, "vg/other", 5) }),
     (Code::BudgetExhausted, |c| group_budget(c, "{ bytes: 1GiB }"), |c| group_budget(c, "{ bytes: 1020MiB }")),
+    (Code::ConfigSuspect, |c| near_miss(c, "[{ name: v-g, reserve: 50% }, { name: vg, reserve: 0 }]"), |c| near_miss(c, "[{ name: VG, reserve: 50% }]")),
+    (Code::ConfigSuspect, |c| { near_miss(c, "[{ name: v-g }]"); other_group(c).name = "v-g".parse().expect("a name"); }, |c| { near_miss(c, "[{ name: v-g }]"); other_group(c); }),
     (Code::VgPartial, |_| (), |c| c.vg().partial = true),
     (Code::VgPartial, |_| (), |c| c.report = |i| i.vgs[0].partial = None),
     (Code::VgExported, |_| (), |c| c.vg().exported = true),

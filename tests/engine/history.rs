@@ -357,3 +357,27 @@ fn an_old_journal_means_what_it_meant() {
     let text = serde_json::to_string(&state).expect("writes");
     assert_eq!(serde_json::from_str::<State>(&text).expect("reads"), state);
 }
+
+/// Each threshold of a pool is a metric, with which the shipped rules compare.
+#[test]
+fn the_thresholds_of_a_pool_are_metrics() {
+    const HOST: &str = "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 20GiB }]
+    logical_volumes: [{ name: pool, type: thin-pool, size: 4GiB, data_used: 50%, metadata_used: 30% }]
+";
+    let pool = "{ thin_pool: vg/pool, data_threshold_percent: 85, metadata_threshold_percent: 70 }";
+    let world = World::new(HOST, &format!("monitor: {{ targets: [{pool}] }}"));
+    let text = metrics(&world, &world.config, false, None);
+    assert_lines(
+        &text,
+        &[
+            "lvm_autoscaler_target_data_threshold_ratio{vg=\"vg\",lv=\"pool\",mountpoint=\"\"} 0.85",
+            "lvm_autoscaler_target_metadata_threshold_ratio{vg=\"vg\",lv=\"pool\",mountpoint=\"\"} 0.7",
+            "lvm_autoscaler_target_threshold_ratio{vg=\"vg\",lv=\"pool\",mountpoint=\"\"} 0.85",
+        ],
+    );
+    assert!(!text.contains("inode_threshold_ratio{"), "{text}");
+}

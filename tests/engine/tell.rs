@@ -450,10 +450,13 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
     let wrong = |yaml: &str| config::parse(yaml, Path::new("c.yaml")).expect_err(yaml).to_string();
     for (yaml, said) in [
         ("notify: [{ webhook: { url: ftp://x/ } }]", "c.yaml:1:28: notify[0].webhook.url: is not a URL"),
-        ("notify: [{ webhook: {} }]", "expected one of url and url_file"),
-        ("notify: [{}]", "expected one of webhook and email"),
+        ("notify: [{ webhook: {} }]", "notify[0].webhook: url is missing, expected url or url_file"),
+        ("notify: [{}]", "notify[0]: a receiver is missing, expected webhook or email"),
         ("notify: [{ webhook: { url: http://h/, on: [] } }]", "notify[0].webhook.on: is empty"),
-        ("notify: [{ webhook: { url: http://h/, on: [gone] } }]", "unknown variant `gone`"),
+        (
+            "notify: [{ webhook: { url: http://h/, on: [gone] } }]",
+            "notify[0].webhook.on[0]: \"gone\" is unknown, expected `planned`, `grown`",
+        ),
         (
             "notify: [{ webhook: { url: http://h/, authorization: { credentials_file: /t } } }]",
             "would be sent in the clear",
@@ -462,6 +465,10 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
             "notify:\n  - webhook:\n      url: http://h/\n      template: |\n        {\n          {% if %}\n        }",
             "c.yaml:4:17: notify[0].webhook.template: line 2 of the template",
         ),
+        (
+            "notify: [{ webhook: { url: http://h/, template: '{\"a\": {{ nothing }}}' } }]",
+            "template: line 1 of the template: \"nothing\" is an unknown variable, expected `version`",
+        ),
         ("notify: [{ email: { from: a@b.c, to: [a@b.c] } }]", "smarthost: is missing"),
         ("notify: [{ email: { smarthost: h, from: a@b.c, to: [a@b.c] } }]", "\"h\" is not a server"),
         ("notify: [{ email: { smarthost: 'h:25', from: a, to: [a@b.c] } }]", "notify[0].email.from: \"a\""),
@@ -469,7 +476,7 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
         ("notify: [{ email: { smarthost: 'h:25', from: a@b.c, to: [] } }]", "notify[0].email.to: is empty"),
         (
             "notify: [{ email: { smarthost: 'h:25', from: a@b.c, to: [a@b.c], auth_username: u } }]",
-            "expected both of auth_username and auth_password_file",
+            "auth_password_file is missing, which auth_username needs",
         ),
         (
             "notify: [{ email: { smarthost: 'h:25', from: a@b.c, to: [a@b.c], auth_username: u, auth_password_file: /p, tls: none } }]",
@@ -484,7 +491,7 @@ fn a_config_that_cannot_tell_is_wrong_at_its_line() {
     }
     // What only shows when it is filled in.
     for (key, said) in [
-        (r#"template: '{"a": {{ nothing }}}'"#, "notify[0].webhook.template: line 1 of the template"),
+        (r#"template: '{"a": {{ title.nothing }}}'"#, "notify[0].webhook.template: line 1 of the template"),
         (r#"template: '{"a": "{{ title }}"}'"#, "is no JSON when it is filled in"),
         (r#"template: '{{ range(100000000) | list | length }}'"#, "notify[0].webhook.template"),
     ] {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::check::check_absolute;
 use crate::config::credentials::{Authorization, Credentials};
-use crate::config::file::{Wrong, wrong};
+use crate::config::file::{Wrong, missing, wrong};
 use crate::config::locate::PathPart;
 use crate::config::raw;
 use crate::config::section::Section;
@@ -38,10 +38,12 @@ pub(super) fn validate(raw: &mut raw::Webhook) -> Result<Credentials, Wrong> {
         }
         (None, Some(Section(raw))) => {
             let Some(username) = raw.username.filter(|name| !name.is_empty() && !name.contains(':')) else {
-                return wrong(key(&["basic_auth"]), "username is missing or holds a colon, expected a name");
+                let message = "username is missing or holds a colon, expected a name";
+                return missing(key(&["basic_auth"]), &["username"], message);
             };
             let Some(file) = raw.password_file else {
-                return wrong(key(&["basic_auth"]), "password_file is missing, expected a file with a password");
+                let message = "password_file is missing, expected a file with a password";
+                return missing(key(&["basic_auth"]), &["password_file"], message);
             };
             absolute(&file, &["basic_auth", "password_file"])?;
             Some(Authorization::Basic { username, file })
@@ -51,7 +53,7 @@ pub(super) fn validate(raw: &mut raw::Webhook) -> Result<Credentials, Wrong> {
     let allowed_sans = match raw.client_certificate.take() {
         Some(raw) if raw.allowed_sans.is_empty() => {
             let message = "allowed_sans is missing, expected the names that a client's certificate may carry";
-            return wrong(key(&["client_certificate"]), message);
+            return missing(key(&["client_certificate"]), &["allowed_sans"], message);
         }
         Some(raw) => Some(raw.allowed_sans),
         None => None,

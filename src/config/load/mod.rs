@@ -5,60 +5,97 @@ mod notify;
 mod target;
 mod webhook;
 
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use super::check::{at_least_a_second, check_absolute};
-use super::file::{self, ConfigError, Wrong, wrong};
+use super::file::{self, ConfigError, Form, Wrong, twice, wrong};
 use super::limits::{Budget, GrownDisks, MOST_EXTENSIONS, Partitions};
 use super::locate::PathPart;
+use super::places::Places;
+use super::reference::sections;
 use super::tools::Tools;
+use super::tree::{Problem, Tree};
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
 use crate::name::PvUuid;
-use crate::units::{Amount, Bytes};
 use target::{budget, check_defaults, target};
 
 /// Reports are about days; one each minute is for who tries it out.
 const SHORTEST_REPORT: Duration = Duration::from_secs(60);
 
-/// Reads and checks a file.
+const FORM: Form = Form { has_extensions: true, known: Some(known) };
+
+fn known() -> Vec<String> {
+    sections().into_iter().flat_map(|section| section.keys).map(|key| key.path.into_owned()).collect()
+}
+
+/// Reads and checks a file, and those of the folder beside it (`config.d/*.yaml`).
 pub fn load(file: &Path, trust: Trust) -> Result<Config, ConfigError> {
-    let config = file::read(file, trust, validate)?;
-    Ok(Config { trust, ..config })
+    load_with_places(file, trust).map(|(config, _)| config)
+}
+
+/// The same, with the places of what it says.
+pub fn load_with_places(file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    let (mut tree, mut problems) = file::tree(&file::text(file, trust)?, file, FORM)?;
+    for more in file::beside(file)? {
+        let (other, found) = file::tree(&file::text(&more, trust)?, &more, FORM)?;
+        problems.extend(found);
+        tree.append(other, &mut problems);
+    }
+    checked(tree, problems, trust)
+}
+
+/// The same for standard input; `file` only names it in errors.
+pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    let (tree, problems) = file::tree(&file::bounded(input, 0, file)?, file, FORM)?;
+    checked(tree, problems, trust)
+}
+
+fn checked(tree: Tree, problems: Vec<Problem>, trust: Trust) -> Result<(Config, Places), ConfigError> {
+    let (config, tree) = file::check(tree, problems, FORM, validate)?;
+    Ok((Config { trust, ..config }, Places(tree)))
 }
 
 /// Checks a text; `file` only names it in errors.
 pub fn parse(yaml: &str, file: &Path) -> Result<Config, ConfigError> {
-    file::read_yaml(yaml, file, validate)
+    file::read_yaml(yaml, file, FORM, validate)
 }
 
 fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     let unset = Config::default();
     let credentials = credentials::validate(&mut file.webhook)?;
-    check_defaults(&file.defaults)?;
+    check_defaults(&file.defaults.target)?;
     let mut targets: Vec<Target> = Vec::new();
     for (index, raw) in file.monitor.targets.into_iter().enumerate() {
         let at = vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)];
-        let target = target(raw, &file.defaults, &at)?;
-        if targets.iter().any(|other| other.lv == target.lv) {
-            let key = if target.file_system().is_some() { "lv_path" } else { "thin_pool" };
-            return wrong([at, vec![PathPart::Key(key)]].concat(), format!("{} is named twice", target.lv));
+        let target = target(raw, &file.defaults.target, &at)?;
+        let of = |index, key| {
+            vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index), PathPart::Key(key)]
+        };
+        let key = |target: &Target| if target.file_system().is_some() { "lv_path" } else { "thin_pool" };
+        if let Some(first) = targets.iter().position(|other| other.lv == target.lv) {
+            let (at, first) = (of(index, key(&target)), of(first, key(&targets[first])));
+            return twice(at, first, format!("{} is named twice", target.lv));
         }
         if let Some(point) = target.mount_point()
-            && targets.iter().any(|other| other.mount_point() == Some(point))
+            && let Some(first) = targets.iter().position(|other| other.mount_point() == Some(point))
         {
-            return wrong([at, vec![PathPart::Key("mount_point")]].concat(), format!("{point} is named twice"));
+            let (at, first) = (of(index, "mount_point"), of(first, "mount_point"));
+            return twice(at, first, format!("{point} is named twice"));
         }
         targets.push(target);
     }
+    let default_reserve = file.defaults.reserve.unwrap_or(unset.default_reserve);
     let mut volume_groups: Vec<VolumeGroup> = Vec::new();
     for (index, raw) in file.volume_groups.into_iter().enumerate() {
         let at = |key| [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key(key)];
-        if volume_groups.iter().any(|other| other.name == raw.name) {
-            return wrong(at("name"), format!("{} is named twice", raw.name));
+        if let Some(first) = volume_groups.iter().position(|other| other.name == raw.name) {
+            let first = vec![PathPart::Key("volume_groups"), PathPart::Item(first), PathPart::Key("name")];
+            return twice(at("name").to_vec(), first, format!("{} is named twice", raw.name));
         }
-        let reserve = raw.reserve.unwrap_or(Amount::Size(Bytes::ZERO));
+        let reserve = raw.reserve.unwrap_or(default_reserve);
         let unset = Budget { extensions: MOST_EXTENSIONS, bytes: None, ..Budget::TARGET };
         let place = |key: &'static str| {
             let group = [PathPart::Key("volume_groups"), PathPart::Item(index)];
@@ -72,6 +109,11 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
             let at =
                 [PathPart::Key("volume_groups"), PathPart::Item(index), PathPart::Key("spares"), PathPart::Item(n)];
             return wrong(at, format!("{spare} is named twice"));
+        }
+        if !spares.is_empty() && raw.name.one().is_none() {
+            let message =
+                format!("are disks for one group, and {} may be several: give the group an entry of its own", raw.name);
+            return wrong(at("spares"), message);
         }
         if partitions == Partitions::Growpart && grown_disks == GrownDisks::Off {
             return wrong(
@@ -88,6 +130,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
         interval: file.monitor.interval_seconds,
         targets,
         volume_groups,
+        default_reserve,
         credentials,
         webhook: webhook::validate(&file.webhook)?,
         instances: instances(file.webhook.instances)?,
@@ -152,7 +195,7 @@ fn tools(Tools(paths): Tools) -> Result<ToolPaths, Wrong> {
 mod tests {
     use super::*;
     use crate::config::{Mode, What};
-    use crate::units::{GIB, Percent};
+    use crate::units::{Amount, Bytes, GIB, Percent};
 
     fn error(yaml: &str) -> String {
         parse(yaml, Path::new("c.yaml")).expect_err("must be refused").to_string()
@@ -230,6 +273,37 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
     }
 
     #[test]
+    fn the_reserve_of_a_group_is_its_own_or_that_of_a_pattern_or_the_default() {
+        let yaml = "
+defaults: { reserve: 10%, cooldown: 1h }
+volume_groups:
+  - { name: data*, reserve: 20GiB }
+  - { name: data_own, reserve: 0 }
+  - { name: d*, reserve: 30GiB }
+  - { name: budgeted, budget: { extensions: 3 } }
+monitor: { targets: [{ lv_path: a/b, mount_point: /b }] }
+";
+        let config = parse(yaml, Path::new("c.yaml")).expect("valid");
+        let reserve = |name: &str| config.reserve(&name.parse().expect("a name"), Bytes(100 * GIB)).0 / GIB;
+        for (name, gib) in [("data_1", 20), ("data_own", 0), ("disk", 30), ("other", 10), ("budgeted", 10)] {
+            assert_eq!(reserve(name), gib, "{name}");
+        }
+        assert_eq!(config.targets[0].cooldown, Duration::from_secs(3600));
+        for (yaml, wants) in [
+            ("defaults: { reserve: 10 }", "c.yaml:1:22: defaults.reserve: 10 has no unit, expected a size"),
+            ("defaults: { reserv: 10% }", "c.yaml:1:13: defaults.reserv: unknown key"),
+            (
+                "monitor: { targets: [{ reserve: 1GiB, lv_path: a/b, mount_point: /b }] }",
+                "targets[0].reserve: unknown key",
+            ),
+            ("volume_groups: [{ name: 'a/*' }]", "volume_groups[0].name: \"a/*\" is not a pattern for names of groups"),
+        ] {
+            let error = error(yaml);
+            assert!(error.contains(wants), "{error}");
+        }
+    }
+
+    #[test]
     fn nothing_is_a_config_that_grows_nothing() {
         for yaml in ["", "# only a comment\n", "---\n", "{}"] {
             assert_eq!(parse(yaml, Path::new("c.yaml")).expect("valid"), Config::default());
@@ -240,15 +314,18 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
     fn errors_say_where_and_what_was_expected() {
         let target = "monitor:\n  targets:\n    - lv_path: /dev/a/b\n      mount_point: /b\n      ";
         let cases = [
-            ("monitr: {}", "c.yaml:1:1: unknown field `monitr`, expected one of"),
+            ("monitr: {}", "c.yaml:1:1: monitr: unknown key, did you mean `monitor`?"),
             (
                 "monitor:\n  interval_seconds: 0",
                 "c.yaml:2:21: monitor.interval_seconds: 0 is not a whole number of seconds",
             ),
-            ("monitor:\n  interval_seconds: 60s", "c.yaml:2:21: monitor.interval_seconds: \"60s\" is not a whole"),
+            (
+                "monitor:\n  interval_seconds: 60s",
+                "c.yaml:2:21: monitor.interval_seconds: \"60s\" has a unit, and this key takes seconds: write 60",
+            ),
             (
                 &format!("{target}threshold_percent: 180"),
-                "c.yaml:5:26: monitor.targets[0].threshold_percent: 180 is not a number above 0 and below 100",
+                "c.yaml:5:26: monitor.targets[0].threshold_percent: 180 is not a percentage from 1 to below 100",
             ),
             (
                 &format!("{target}threshold_percent: eighty"),
@@ -256,7 +333,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ),
             (
                 &format!("{target}threshold_percent: [80]"),
-                "c.yaml:5:26: monitor.targets[0].threshold_percent: invalid type: sequence, expected a number above 0",
+                "c.yaml:5:26: monitor.targets[0].threshold_percent: is a list, expected a percentage from 1",
             ),
             (
                 &format!("{target}increment: 2G"),
@@ -271,10 +348,13 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
                 &format!("{target}cooldown: soon"),
                 "c.yaml:5:17: monitor.targets[0].cooldown: \"soon\" is not a length of time",
             ),
-            (&format!("{target}cooldown: 5m\n      cooldown: 6m"), "duplicate field `cooldown`"),
+            (
+                &format!("{target}cooldown: 5m\n      cooldown: 6m"),
+                "c.yaml:6:7: monitor.targets[0].cooldown: duplicate key, it is already on line 5",
+            ),
             (
                 &format!("{target}min_increment: 9GiB\n      max_increment: 3GiB"),
-                "c.yaml:5:22: monitor.targets[0].min_increment: the smallest step, 9 GiB, is larger than the largest, 3 GiB",
+                "c.yaml:5:22: monitor.targets[0].min_increment: 9 GiB is more than max_increment, 3 GiB",
             ),
             (&format!("{target}max_size: 0GiB"), "c.yaml:5:17: monitor.targets[0].max_size: is 0, expected more"),
             ("monitor:\n  targets:\n    - mount_point: /b\n", "c.yaml:3:7: monitor.targets[0]: lv_path is missing"),
@@ -288,7 +368,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ),
             (
                 &format!("{target}mode: auto"),
-                "c.yaml:5:13: monitor.targets[0].mode: unknown variant `auto`, expected one of `act`",
+                "c.yaml:5:13: monitor.targets[0].mode: \"auto\" is unknown, expected `act`, `recommend` or `off`",
             ),
             (
                 &format!("{target}budget: {{ extensions: 0 }}"),
@@ -308,7 +388,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ),
             (
                 &format!("{target}window: {{ days: [monday], from: \"08:00\", to: \"20:00\" }}"),
-                "\"monday\" is not a day: mon, tue",
+                "\"monday\" is not a day, write mon",
             ),
             (
                 &format!("{target}window: {{ from: \"08:00\", to: \"08:00\" }}"),
@@ -333,11 +413,11 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ),
             (
                 "webhook: { authorization: s3cr3t }",
-                "c.yaml:1:27: webhook.authorization: invalid type: text, expected a mapping; secrets stand in files",
+                "c.yaml:1:27: webhook.authorization: is text, expected a mapping; secrets stand in files",
             ),
             (
                 "webhook: { authorization: { credentials: s3cr3t } }",
-                "webhook.authorization: unknown field `credentials`, expected `type` or `credentials_file`",
+                "webhook.authorization.credentials: unknown key, did you mean `credentials_file`?",
             ),
             (
                 "webhook: { authorization: { type: Basic, credentials_file: /t } }",
@@ -347,7 +427,7 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
                 "webhook: { authorization: { credentials_file: t } }",
                 "c.yaml:1:47: webhook.authorization.credentials_file: \"t\" is not absolute",
             ),
-            ("webhook: { authorization: {} }", "webhook.authorization: missing field `credentials_file`"),
+            ("webhook: { authorization: {} }", "webhook.authorization: credentials_file is missing"),
             (
                 "webhook: { authorization: { credentials_file: /t }, basic_auth: { username: a, password_file: /p } }",
                 "c.yaml:1:65: webhook.basic_auth: authorization is given too, and a request has one",
@@ -391,15 +471,12 @@ volume_groups: [{ name: a, budget: { extensions: 12, per: 24h } }]
             ("report: { interval: 5s }", "c.yaml:1:21: report.interval: is too short, expected at least 1m"),
             ("report: { directory: here }", "c.yaml:1:22: report.directory: \"here\" is not absolute"),
             ("report: { formats: [] }", "c.yaml:1:20: report.formats: is empty, expected some of"),
-            ("report: { formats: [pdf] }", "unknown variant `pdf`, expected one of `html`, `markdown`, `json`"),
+            ("report: { formats: [pdf] }", "\"pdf\" is unknown, expected `html`, `markdown` or `json`"),
             ("report: { keep: 0 }", "c.yaml:1:17: report.keep: 0 is not a whole number from 1 to 100"),
             ("tools: { lvm: lvm }", "c.yaml:1:15: tools.lvm: \"lvm\" is not absolute, expected a path from /"),
-            (
-                "tools: { vgs: /vgs }",
-                "c.yaml:1:10: tools: unknown field `vgs`, expected one of `lvm`, `blkid`, `resize2fs`",
-            ),
-            ("tools: { rmdir: /a, rmdir: /b }", "tools: duplicate field `rmdir`"),
-            ("tools: /usr/sbin", "tools: invalid type: string \"/usr/sbin\", expected a mapping of programs to paths"),
+            ("tools: { vgs: /vgs }", "c.yaml:1:10: tools.vgs: unknown key, expected `lvm`, `blkid`, `resize2fs`"),
+            ("tools: { rmdir: /a, rmdir: /b }", "tools.rmdir: duplicate key"),
+            ("tools: /usr/sbin", "tools: is text, expected a mapping of programs to paths"),
             ("monitor: [", "c.yaml:"),
             ("a: 1\n---\nb: 2", "c.yaml:"),
         ];

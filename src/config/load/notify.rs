@@ -6,11 +6,12 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 
 use crate::config::check::{at_least_a_second, check_absolute};
-use crate::config::file::{Wrong, wrong};
+use crate::config::file::{Wrong, missing, wrong};
 use crate::config::locate::PathPart;
+use crate::config::near::{listed, near};
 use crate::config::notify::{
-    Audit, EmailReceiver, Occasion, Receiver, Template, Tls, Url, Way, WebhookFormat, WebhookReceiver, is_loopback,
-    parse_url, protects_secrets, template_error,
+    Audit, EmailReceiver, Occasion, Receiver, Template, Tls, Url, VARIABLES, Way, WebhookFormat, WebhookReceiver,
+    is_loopback, parse_url, protects_secrets, template_error,
 };
 use crate::config::raw;
 use crate::units::{Bytes, MIB};
@@ -32,7 +33,11 @@ fn receiver(raw: raw::Notify, index: usize) -> Result<Receiver, Wrong> {
     match (raw.webhook, raw.email) {
         (Some(raw), None) => webhook(raw, &[at, vec![PathPart::Key("webhook")]].concat()),
         (None, Some(raw)) => email(raw, &[at, vec![PathPart::Key("email")]].concat()),
-        _ => wrong(at, "expected one of webhook and email"),
+        (None, None) => missing(at, &["webhook", "email"], "a receiver is missing, expected webhook or email"),
+        (Some(_), Some(_)) => {
+            let message = "webhook is given too: each receiver is an item of its own";
+            wrong([at, vec![PathPart::Key("email")]].concat(), message)
+        }
     }
 }
 
@@ -41,7 +46,8 @@ fn webhook(raw: raw::NotifyWebhook, at: &[PathPart]) -> Result<Receiver, Wrong> 
     let url = match (raw.url, raw.url_file) {
         (Some(url), None) => Url::Plain(parse_url(&url).or_else(|message| wrong(key("url"), message))?),
         (None, Some(file)) => Url::File(absolute(file, &key("url_file"))?),
-        _ => return wrong(at, "expected one of url and url_file"),
+        (None, None) => return missing(at, &["url", "url_file"], "url is missing, expected url or url_file"),
+        (Some(_), Some(_)) => return wrong(key("url_file"), "url is given too, expected only one of them"),
     };
     let authorization = match raw.authorization {
         None => None,
@@ -85,10 +91,12 @@ fn email(raw: raw::Email, at: &[PathPart]) -> Result<Receiver, Wrong> {
         };
         return wrong(key("smarthost"), format!("{found}, expected HOST:PORT such as mail.example.com:587"));
     };
-    let Some(from) = raw.from else { return wrong(at, "from is missing, expected an address such as lvm@example.com") };
+    let Some(from) = raw.from else {
+        return missing(at, &["from"], "from is missing, expected an address such as lvm@example.com");
+    };
     let from = mailbox(&from).or_else(|message| wrong(key("from"), message))?;
     if raw.to.is_empty() {
-        return wrong(key("to"), "is empty, expected one address or more");
+        return missing(key("to"), &["to"], "is empty, expected one address or more");
     }
     let recipient = |(index, text): (usize, &String)| {
         mailbox(text).or_else(|message| wrong([key("to"), vec![PathPart::Item(index)]].concat(), message))
@@ -97,7 +105,13 @@ fn email(raw: raw::Email, at: &[PathPart]) -> Result<Receiver, Wrong> {
     let auth = match (raw.auth_username, raw.auth_password_file) {
         (None, None) => None,
         (Some(username), Some(file)) => Some((username, absolute(file, &key("auth_password_file"))?)),
-        _ => return wrong(at, "expected both of auth_username and auth_password_file, or neither"),
+        (Some(_), None) => {
+            let message = "auth_password_file is missing, which auth_username needs";
+            return missing(at, &["auth_password_file"], message);
+        }
+        (None, Some(_)) => {
+            return missing(at, &["auth_username"], "auth_username is missing, which auth_password_file needs");
+        }
     };
     if auth.is_some() && raw.tls == Tls::None && !is_loopback(&host) {
         return wrong(key("tls"), "the password would be sent in the clear: expected starttls or tls");
@@ -193,8 +207,25 @@ fn template(
 /// What can be said of a template before there is anything to fill in.
 fn check_syntax(template: &Template, at: &[PathPart]) -> Result<(), Wrong> {
     let Template::Inline(text) = template else { return Ok(()) };
-    match minijinja::Environment::new().template_from_str(text) {
-        Ok(_) => Ok(()),
-        Err(error) => wrong(at, template_error(&error)),
-    }
+    let environment = minijinja::Environment::new();
+    let parsed = match environment.template_from_str(text) {
+        Ok(parsed) => parsed,
+        Err(error) => return wrong(at, template_error(&error)),
+    };
+    let is_known = |name: &str| VARIABLES.contains(&name) || environment.globals().any(|(global, _)| global == name);
+    let mut unknown: Vec<String> =
+        parsed.undeclared_variables(false).into_iter().filter(|name| !is_known(name)).collect();
+    unknown.sort_unstable();
+    let Some(name) = unknown.first() else { return Ok(()) };
+    let line = text.lines().position(|line| has_word(line, name)).map_or(1, |index| index + 1);
+    let meant = near(name, VARIABLES.into_iter());
+    let hint = match meant.is_empty() {
+        true => format!("expected {}", listed(&VARIABLES)),
+        false => format!("did you mean {}?", listed(&meant)),
+    };
+    wrong(at, format!("line {line} of the template: {name:?} is an unknown variable, {hint}"))
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::check::check_absolute;
-use crate::config::file::{Wrong, wrong};
+use crate::config::file::{Wrong, missing, wrong};
 use crate::config::limits::{Budget, LONGEST_BUDGET, PoolLimits, Window};
 use crate::config::locate::PathPart;
 use crate::config::{FileSystem, Target, What, raw};
@@ -143,6 +143,11 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
         ("min_pool_free_data", raw.min_pool_free_data.is_some()),
         ("min_pool_free_metadata", raw.min_pool_free_metadata.is_some()),
     ];
+    if raw.lv_path.is_some() && raw.thin_pool.is_some() {
+        let message =
+            "lv_path is given too: a target is a file system (lv_path, mount_point) or a thin pool (thin_pool)";
+        return wrong(places.of("thin_pool"), message);
+    }
     let out_of_place: &[(&'static str, bool)] = if raw.thin_pool.is_some() { &of_file_system } else { &of_pool };
     // The defaults are for both.
     if let Some((name, _)) = out_of_place.iter().find(|(name, given)| *given && places.is_own(name)) {
@@ -156,10 +161,11 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
     }
     let Some(lv) = raw.lv_path.clone() else {
         let expected = "lv_path is missing, expected a path such as /dev/storage_vg/data_lv, or thin_pool";
-        return wrong(places.target, expected);
+        return missing(places.target, &["lv_path", "thin_pool"], expected);
     };
     let Some(mount_point) = raw.mount_point.clone() else {
-        return wrong(places.target, "mount_point is missing, expected an absolute path such as /data");
+        let expected = "mount_point is missing, expected an absolute path such as /data";
+        return missing(places.target, &["mount_point"], expected);
     };
     if let Some(file) = &raw.luks_key_file {
         check_absolute(file, &places.of("luks_key_file"))?;
@@ -225,8 +231,10 @@ fn check_sizes(raw: &raw::Target, places: &Places<'_>) -> Result<(), Wrong> {
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        let name = if places.is_own("min_increment") { "min_increment" } else { "max_increment" };
-        return wrong(places.of(name), format!("the smallest step, {min}, is larger than the largest, {max}"));
+        return match places.is_own("min_increment") {
+            true => wrong(places.of("min_increment"), format!("{min} is more than max_increment, {max}")),
+            false => wrong(places.of("max_increment"), format!("{max} is less than min_increment, {min}")),
+        };
     }
     let given = [
         ("increment_gb", raw.increment_gb.is_some()),

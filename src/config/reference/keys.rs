@@ -105,9 +105,9 @@ keys! {
             "the logical volume";
         "monitor.targets[].mount_point" "an absolute path" Required "/data"
             "where its file system is mounted; the daemon compares it with the mount table before each step";
-        "monitor.targets[].threshold_percent" "a number above 0 and below 100" Is("80") "85"
+        "monitor.targets[].threshold_percent" "a percentage from 1 to below 100" Is("80") "85"
             "grow above this usage as `df` counts it: used / (used + available)";
-        "monitor.targets[].inode_threshold_percent" "a number above 0 and below 100" Is("90") "95"
+        "monitor.targets[].inode_threshold_percent" "a percentage from 1 to below 100" Is("90") "95"
             "ext4 only: grow also above this usage of inodes";
         "monitor.targets[].increment" "a size or a percentage" Is("10%") "20GiB"
             "the size of a step: a size, or a share of the volume. The volume grows by as many steps as bring usage below the threshold";
@@ -160,20 +160,23 @@ keys! {
     POOL {
         "monitor.targets[].thin_pool" "`VG/POOL`" Required "storage_vg/pool0"
             "the pool; instead of `lv_path` and `mount_point`";
-        "monitor.targets[].data_threshold_percent" "a number above 0 and below 100" Is("80") "70"
+        "monitor.targets[].data_threshold_percent" "a percentage from 1 to below 100" Is("80") "70"
             "grow its data above this";
-        "monitor.targets[].metadata_threshold_percent" "a number above 0 and below 100" Is("80") "70"
+        "monitor.targets[].metadata_threshold_percent" "a percentage from 1 to below 100" Is("80") "70"
             "grow its metadata above this";
     }
 
     GROUPS {
         "defaults" "a mapping" Means("none") "{ cooldown: 30m, mode: recommend }"
-            "keys of a target, for all targets that do not set them";
+            "keys of a target, for all targets that do not set them; and `reserve`";
+        "defaults.reserve" "a size, a percentage or 0" Is("0") "10%"
+            "space that the daemon leaves free in each group for which `volume_groups` has no `reserve`";
         "volume_groups" "a list" Means("none") "[{ name: storage_vg, reserve: 10% }]"
             "groups with limits of their own";
-        "volume_groups[].name" "a name" Required "storage_vg"
-            "the volume group";
-        "volume_groups[].reserve" "a size or a percentage" Is("0GiB") "10%"
+        "volume_groups[].name" "a name or a pattern" Required "storage_vg"
+            "the volume group, or a pattern for several: `*` is any text, `?` one character, `[ab]` one of these. An entry with the \
+             group's own name counts before patterns, and of those the first that matches; a budget is for each group of its own";
+        "volume_groups[].reserve" "a size, a percentage or 0" Means("`defaults.reserve`") "10%"
             "space that the daemon leaves free: a size, or a share of the group";
         "volume_groups[].budget" "a mapping" Means("none") "{ extensions: 12, per: 24h }"
             "a budget for all targets of the group together, in addition to their own";

@@ -40,9 +40,14 @@ The daemon reads `/etc/lvm-autoscaler/config.yaml`, or the file that `--config.f
 here are accepted.
 Without a config file, or without targets, the daemon is an exporter and nothing can grow.
 
-- **Check it** with `lvm-autoscaler check-config FILE`, which prints errors as `file:line:column: path: what is wrong, what was expected`. With
+- **Check it** with `lvm-autoscaler check-config FILE`, which prints errors as `file:line:column: path: what is wrong, what was expected`: all of
+  them in one run, with what was perhaps meant. `-` reads standard input. With
   `--web.config.file=FILE` it also checks the web config and its certificates. Unknown and duplicate keys are errors, so that a misspelt limit is
-  noticed. The file may have at most 256 KiB.
+  noticed, and so are values that are possible but not plausible (`threshold_percent: 0.8`). With
+  `--live` it also compares the config with this host. The file may have at most 256 KiB.
+- **Several files.** After `config.yaml` the daemon reads `config.d/*.yaml` beside it, in the order of their names (after `X.yaml`, `X.d/*.yaml`). Lists, such
+  as `monitor.targets`, are appended, mappings are joined, and any other value may be set in one file only.
+- **Repetition.** Anchors, aliases and `<<` work as in other YAML. A key that begins with `x-` is yours: the program ignores it and what is below it.
 - **Reload it** with `systemctl reload lvm-autoscaler`, SIGHUP or `lvm-autoscaler reload`. If the file has an error, the previous config stays in force. A
   running operation keeps the config with which it began. `state.directory`, `inventory.timeout`, `tools` and the arguments of `serve` need a
   restart: a reload that would change them fails as a whole.

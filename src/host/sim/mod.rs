@@ -48,10 +48,18 @@ pub struct Sim {
 
 /// Where the simulated time comes from.
 enum Clock {
-    /// It passes this many times faster than the real one.
-    Running { from: Timestamp, since: Instant, speed: f64 },
+    /// It passes this many times faster than the real one; `boot` tells this start from others, and `up` is how long
+    /// it had been up at `since`.
+    Running { from: Timestamp, since: Instant, speed: f64, boot: u64, up: Duration },
     /// It passes only when somebody sleeps or [`Sim::pass`] is called.
     Stepped(Mutex<Stepped>),
+}
+
+/// A simulated host at a moment.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Simulation {
+    model: Model,
+    now: Moment,
 }
 
 /// A clock that stands still.
@@ -66,7 +74,17 @@ impl Sim {
     /// A host whose time passes by itself, `speed` times as fast as the real one.
     pub fn running(model: Model, from: Timestamp) -> Sim {
         let speed = model.speed;
-        Sim::new(model, Clock::Running { from, since: Instant::now(), speed })
+        // Each start is a boot of its own: in the same one no time would have passed since what an earlier start did.
+        let boot = from.as_microsecond().unsigned_abs();
+        Sim::new(model, Clock::Running { from, since: Instant::now(), speed, boot, up: Duration::ZERO })
+    }
+
+    /// The host of a running daemon, as its [`Host::simulation`] gives it.
+    pub fn of_daemon(json: &str) -> serde_json::Result<Sim> {
+        let Simulation { model, now } = serde_json::from_str(json)?;
+        let (boot, up) = now.boot.unwrap_or((0, Duration::ZERO));
+        let (from, speed) = (now.at, model.speed);
+        Ok(Sim::new(model, Clock::Running { from, since: Instant::now(), speed, boot, up }))
     }
 
     /// A host whose time stands still until it is moved.
@@ -170,7 +188,7 @@ fn number(lv: &SimLv, fs: &SimFs) -> DeviceNumber {
 impl Host for Sim {
     fn now(&self) -> Timestamp {
         match &self.clock {
-            Clock::Running { from, since, speed } => {
+            Clock::Running { from, since, speed, .. } => {
                 let passed = Duration::try_from_secs_f64(since.elapsed().as_secs_f64() * speed).unwrap_or_default();
                 from.saturating_add(SignedDuration::try_from(passed).unwrap_or_default()).unwrap_or(*from)
             }
@@ -180,7 +198,7 @@ impl Host for Sim {
 
     fn moment(&self) -> Moment {
         let boot = match &self.clock {
-            Clock::Running { since, speed, .. } => (1, since.elapsed().mul_f64(*speed)),
+            Clock::Running { since, speed, boot, up, .. } => (*boot, *up + since.elapsed().mul_f64(*speed)),
             Clock::Stepped(now) => {
                 let now = crate::locked(now);
                 (now.boot, now.up)
@@ -198,6 +216,11 @@ impl Host for Sim {
 
     fn own_names(&self) -> Vec<String> {
         crate::locked(&self.model).names.clone()
+    }
+
+    fn simulation(&self) -> Option<String> {
+        let now = self.moment();
+        serde_json::to_string(&Simulation { model: self.with(|model| model.clone()), now }).ok()
     }
 
     fn run(&self, command: &Command, overdue: &dyn Fn()) -> Result<Output, RunError> {

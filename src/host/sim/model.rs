@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Tool;
 use crate::filesystem::{Btrfs, Ext, ExtAtRest, Superblock, Xfs};
@@ -12,7 +13,7 @@ use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Bytes, Extents, MIB};
 
 /// A host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
     /// Its names and addresses.
     pub names: Vec<String>,
@@ -45,7 +46,7 @@ pub struct Model {
 }
 
 /// A volume group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimVg {
     pub name: VgName,
@@ -61,7 +62,7 @@ pub struct SimVg {
 }
 
 /// A physical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPv {
     pub name: String,
@@ -152,7 +153,7 @@ pub(super) const FIRST_EXTENT: Bytes = Bytes(MIB);
 pub(super) const ORPHANS_EXTENT: Bytes = Bytes(4 * MIB);
 
 /// A logical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimLv {
     pub name: LvRef,
@@ -195,7 +196,7 @@ pub struct SimLv {
 }
 
 /// LUKS on a volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimLuks {
     /// The name of the mapping.
     pub name: String,
@@ -222,7 +223,7 @@ pub struct SimLuks {
 }
 
 /// A key file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SimKeyFile {
     /// Who else can read it.
     pub exposed: Option<String>,
@@ -231,7 +232,7 @@ pub struct SimKeyFile {
 }
 
 /// What is special to a thin pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are LVM's")]
 pub struct SimPool {
     pub metadata: Extents,
@@ -240,7 +241,7 @@ pub struct SimPool {
 }
 
 /// A file system on a volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SimFs {
     /// The kernel's name of its type.
     pub kind: String,

@@ -2,6 +2,16 @@
 
 use super::subject::{Subject, Verdict, refuse_if, require};
 use crate::inventory::{Disk, Pv};
+use crate::plan::suspicion;
+
+/// A misspelt limit is not a missing limit.
+pub(super) fn config_suspect(s: &Subject<'_>) -> Verdict {
+    let near = s.config.near_misses(&s.vg.name);
+    match near.into_iter().find(|name| !s.inventory.has_group(name)) {
+        Some(named) => Verdict::Refuse(suspicion(named, &s.vg.name)),
+        None => Verdict::Pass,
+    }
+}
 
 pub(super) fn vg_partial(s: &Subject<'_>) -> Verdict {
     let missing = s.vg.missing_pv_count.map_or("some".to_owned(), |count| count.to_string());

@@ -21,7 +21,7 @@ pub fn page() -> String {
 const SECTIONS: [(&str, Code); 6] = [
     ("The request", Code::UnknownTarget),
     ("The time", Code::ModeOff),
-    ("The volume group", Code::VgPartial),
+    ("The volume group", Code::ConfigSuspect),
     ("The logical volume", Code::LvInactive),
     ("The file system", Code::NotMounted),
     ("The size", Code::AtMaxSize),

@@ -7,7 +7,8 @@ use super::filesystem::{
     not_mounted,
 };
 use super::group::{
-    disk_shrunk, duplicate_pv, pv_unusable, vg_exported, vg_foreign, vg_partial, vg_read_only, vg_shared,
+    config_suspect, disk_shrunk, duplicate_pv, pv_unusable, vg_exported, vg_foreign, vg_partial, vg_read_only,
+    vg_shared,
 };
 use super::mapping::{luks_key, luks_unsupported};
 use super::request::{
@@ -86,6 +87,9 @@ guards! {
     BudgetExhausted "budget_exhausted" Some(budget_exhausted),
         "`budget` and `volume_groups[].budget` allow another extension by at least the smallest step"
         "wait until the oldest extension no longer counts, or raise the budget";
+    ConfigSuspect "config_suspect" Some(config_suspect),
+        "no entry of `volume_groups` that is not on this host has nearly the group's name, or the group has an entry of its own"
+        "correct the name, or give the group an entry";
     VgPartial "vg_partial" Some(vg_partial),
         "no PV is missing"
         "bring it back: `pvs`, `vgextend --restoremissing`";

@@ -1,0 +1,115 @@
+//! The name of an entry of `volume_groups`: of one group, or a pattern for many.
+
+use std::fmt;
+use std::str::FromStr;
+
+use regex::Regex;
+use serde::{Serialize, Serializer};
+
+use crate::name::VgName;
+
+/// Which groups an entry is for.
+#[derive(Debug, Clone)]
+pub enum GroupName {
+    /// This one.
+    One(VgName),
+    /// All whose names match: `*` is any text, `?` any character, `[ab]` one of them.
+    Pattern {
+        /// As it is written.
+        text: String,
+        /// The same for comparing.
+        regex: Regex,
+    },
+}
+
+impl GroupName {
+    /// Whether it is for that group.
+    pub fn matches(&self, vg: &VgName) -> bool {
+        match self {
+            GroupName::One(name) => name == vg,
+            GroupName::Pattern { regex, .. } => regex.is_match(vg.as_str()),
+        }
+    }
+
+    /// The group, if it is for one only.
+    pub fn one(&self) -> Option<&VgName> {
+        match self {
+            GroupName::One(name) => Some(name),
+            GroupName::Pattern { .. } => None,
+        }
+    }
+}
+
+impl FromStr for GroupName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<GroupName, String> {
+        if !text.contains(['*', '?', '[']) {
+            return text.parse().map(GroupName::One).map_err(|error: crate::name::NameError| error.to_string());
+        }
+        let expected = "expected letters, digits and + _ . - with * ? and [..]";
+        if !text.chars().all(|c| c.is_ascii_alphanumeric() || "+_.-*?[]".contains(c)) {
+            return Err(format!("{text:?} is not a pattern for names of groups, {expected}"));
+        }
+        let mut pattern = String::new();
+        for c in text.chars() {
+            match c {
+                '*' => pattern.push_str(".*"),
+                '?' => pattern.push('.'),
+                '[' | ']' | '-' => pattern.push(c),
+                c => pattern.push_str(&regex::escape(&c.to_string())),
+            }
+        }
+        let regex = Regex::new(&format!("^(?:{pattern})$"));
+        let regex = regex.map_err(|_| format!("{text:?} is not a pattern for names of groups, {expected}"))?;
+        Ok(GroupName::Pattern { text: text.to_owned(), regex })
+    }
+}
+
+impl PartialEq for GroupName {
+    fn eq(&self, other: &GroupName) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupName::One(name) => name.fmt(f),
+            GroupName::Pattern { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl Serialize for GroupName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, matches) in [
+            ("data*", "data_vg", true),
+            ("data*", "olddata", false),
+            ("*", "any-thing.1", true),
+            ("vg?", "vg1", true),
+            ("vg?", "vg10", false),
+            ("vg[0-3]", "vg2", true),
+            ("vg[0-3]", "vg4", false),
+            ("vg.1*", "vgx1", false),
+            ("a+b*", "a+b1", true),
+            ("vg", "vg", true),
+        ] {
+            let name: VgName = name.parse().expect("a name");
+            assert_eq!(pattern.parse::<GroupName>().expect(pattern).matches(&name), matches, "{pattern} {name}");
+        }
+        for wrong in ["vg[", "v/g*", "vg *", "(*", "vg[]"] {
+            wrong.parse::<GroupName>().expect_err(wrong);
+        }
+    }
+}
