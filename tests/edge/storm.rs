@@ -188,7 +188,13 @@ fn storm(queue: usize) {
                         stream.get_mut().write_all(&bytes).expect("sent");
                         let Answer { status, body, .. } = Answer::next(&mut stream).expect("answered");
                         let took = asked.elapsed();
-                        let body: Value = serde_json::from_str(&body).expect("JSON");
+                        // On a busy machine the journal may take longer than a request waits for it: nothing is accepted then.
+                        let Ok(body) = serde_json::from_str::<Value>(&body) else {
+                            assert_eq!(status, 503, "{body}");
+                            results.lock().expect("no panic").2 += 1;
+                            std::thread::sleep(Duration::from_millis(100));
+                            continue;
+                        };
                         let alerts = body["alerts"].as_array().expect("a verdict each");
                         assert_eq!(alerts.len(), ALERTS);
                         let mut results = results.lock().expect("no panic");
