@@ -192,8 +192,8 @@ def link(title, uid, about):
 
 I = 'instance=~"$instance"'
 NEEDS = f'ALERTS{{alertstate="firing", alertname=~"Lvm.*", severity=~"critical|warning", lvm_autoscaler="", {I}}}'
-VERSIONED, VERSION = "max by (instance, version)", "* on (instance, job) group_left (version) lvm_autoscaler_build_info"
-VG, LV = "max by (instance, vg)", "max by (instance, vg, lv, mountpoint)"
+VERSIONED, VERSION = "max by (cluster, instance, version)", "* on (cluster, job, instance) group_left (version) max by (cluster, job, instance, version) (lvm_autoscaler_build_info)"
+VG, LV = "max by (cluster, instance, vg)", "max by (cluster, instance, vg, lv, mountpoint)"
 # A refusal's counter begins with its first refusal, which increase() does not see.
 REFUSED = f"(increase(lvm_autoscaler_refusals_total{{{I}}}[24h]) and lvm_autoscaler_refusals_total offset 24h) or lvm_autoscaler_refusals_total{{{I}}}"
 
@@ -217,8 +217,8 @@ fleet = dashboard(
         stat("Needs a person", "Alerts of alerts/people.yml that fire.", f"count({NEEDS}) or vector(0)", "none", ANY_IS_BAD),
         table("What needs a person", "Alerts for people that fire in Prometheus, the worst first; Alertmanager may hold back what another one explains. Their "
               "runbooks are in docs/runbooks.",
-              [(f"max by (severity, alertname, instance, vg, lv, mountpoint, code, command) ({NEEDS})", "", "none", None, None)],
-              {"severity": "Severity", "alertname": "Alert", "instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at",
+              [(f"max by (severity, alertname, cluster, instance, vg, lv, mountpoint, code, command) ({NEEDS})", "", "none", None, None)],
+              {"severity": "Severity", "alertname": "Alert", "cluster": "Cluster", "instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at",
                "code": "Refused with", "command": "Command"}, w=24, h=7, sort=("Severity", False)),
         table("Volume groups", "The ones with the smallest share of free space first.",
               [(f"{VG} (lvm_vg_free_bytes{{{I}}}) / {VG} (lvm_vg_size_bytes{{{I}}})", "Free", "percentunit", FREE, None),
@@ -228,37 +228,37 @@ fleet = dashboard(
                (f"{VG} (lvm_vg_missing_pv_count{{{I}}})", "Missing PVs", "none", ANY_IS_BAD, None),
                (f"{VG} (lvm_autoscaler_supply_needed_bytes{{{I}}})", "Needs", "bytes", ANY_IS_BAD, None),
                (f"{VG} (lvm_vg_stranded_bytes{{{I}}})", "Free for no target", "bytes", None, None),
-               (f"sum by (instance, vg) (lvm_pv_growable_bytes{{{I}}})", "Larger disks", "bytes", None, None)],
-              {"instance": "Host", "vg": "VG"}, w=12, h=9, sort=("Free", False)),
+               (f"sum by (cluster, instance, vg) (lvm_pv_growable_bytes{{{I}}})", "Larger disks", "bytes", None, None)],
+              {"cluster": "Cluster", "instance": "Host", "vg": "VG"}, w=12, h=9, sort=("Free", False)),
         graph("Free space of volume groups", "As a share of each group.",
               [("lvm_vg:free:ratio{" + I + "}", "{{instance}} {{vg}}")], "percentunit", h=9, min=0, max=1),
         table("Targets", "What may grow: the ones that are full first come first. Headroom is what max_size, the group's reserve and its "
               "free space leave. Time to full is at the pace of the last hour, as it is and with all headroom used.",
-              [(f"{LV} (lvm_filesystem:usage:ratio{{{I}}} and on (instance, vg, lv) lvm_autoscaler_target_threshold_ratio)", "Used",
+              [(f"{LV} (lvm_filesystem:usage:ratio{{{I}}} and on (cluster, job, instance, vg, lv) lvm_autoscaler_target_threshold_ratio)", "Used",
                 "percentunit", USED, None),
                (f"{LV} (lvm_autoscaler_target_threshold_ratio{{{I}}})", "Grows above", "percentunit", None, None),
                (f"{LV} (lvm_autoscaler_target_headroom_bytes{{{I}}})", "Headroom", "bytes", [("red", None), ("green", 1 << 30)], None),
                (f"{LV} (lvm_filesystem:time_to_full:seconds{{{I}}})", "Full in", "s", UNTIL, None),
                (f"{LV} (lvm_filesystem:time_to_full_with_headroom:seconds{{{I}}})", "Full in, with headroom", "s", UNTIL, None),
                (f"{LV} (lvm_autoscaler_target_needs_attention{{{I}}})", "Needs attention", "none", ANY_IS_BAD, YES_NO)],
-              {"instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at"}, h=9, sort=("Full in", False)),
+              {"cluster": "Cluster", "instance": "Host", "vg": "VG", "lv": "LV", "mountpoint": "Mounted at"}, h=9, sort=("Full in", False)),
         table("What grew today", "Volumes that were extended in 24 hours, and by how much.",
-              [(f"sum by (instance, vg, lv) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[24h])) > 0", "Grown by", "bytes", None, None),
-               (f'round(sum by (instance, vg, lv) (increase(lvm_autoscaler_operations_total{{outcome="grown", {I}}}[24h]))) > 0', "Times", "none",
+              [(f"sum by (cluster, instance, vg, lv) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[24h])) > 0", "Grown by", "bytes", None, None),
+               (f'round(sum by (cluster, instance, vg, lv) (increase(lvm_autoscaler_operations_total{{outcome="grown", {I}}}[24h]))) > 0', "Times", "none",
                 None, None)],
-              {"instance": "Host", "vg": "VG", "lv": "LV"}, w=12, sort=("Grown by", True)),
+              {"cluster": "Cluster", "instance": "Host", "vg": "VG", "lv": "LV"}, w=12, sort=("Grown by", True)),
         table("Refused today, and why", "Requests to which a guard said no, by its code. Without VG and LV the alert named no target.",
-              [(f"round(sum by (instance, vg, lv, code) ({REFUSED})) > 0", "Times", "none", None, None)],
-              {"instance": "Host", "vg": "VG", "lv": "LV", "code": "Code"}, w=12, sort=("Times", True)),
+              [(f"round(sum by (cluster, instance, vg, lv, code) ({REFUSED})) > 0", "Times", "none", None, None)],
+              {"cluster": "Cluster", "instance": "Host", "vg": "VG", "lv": "LV", "code": "Code"}, w=12, sort=("Times", True)),
         graph("Extensions", "Bytes by which volumes were extended.",
-              [(f"sum by (instance) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[$__rate_interval]))", "{{instance}}")], "bytes",
+              [(f"sum by (cluster, instance) (increase(lvm_autoscaler_grown_bytes_total{{{I}}}[$__rate_interval]))", "{{instance}}")], "bytes",
               style={"drawStyle": "bars", "fillOpacity": 80}),
         table("Hosts", "Whether LVM answers, how old the inventory is, and which version runs.",
               [(f"{VERSIONED} (lvm_up{{{I}}} {VERSION})", "LVM answers", "none", NONE_IS_BAD, YES_NO),
                (f"{VERSIONED} (lvm_inventory_age_seconds{{{I}}} {VERSION})", "Inventory age", "s",
                 [("green", None), ("orange", 120), ("red", 300)], None),
                (f"{VERSIONED} ((time() - process_start_time_seconds{{{I}}}) {VERSION})", "Running for", "s", None, None)],
-              {"instance": "Host", "version": "Version"}, w=12),
+              {"cluster": "Cluster", "instance": "Host", "version": "Version"}, w=12),
     ],
 )
 
@@ -267,9 +267,9 @@ fleet = dashboard(
 H = 'instance="$instance"'
 HV = f'{H}, vg=~"$vg"'
 HM = f'{HV}, mountpoint=~"$mountpoint"'
-POOL = 'on (instance, vg, lv) lvm_lv_info{layout=~".*thin.*", layout=~".*pool.*"}'
-RAID = 'on (instance, vg, lv) lvm_lv_info{layout=~".*(raid|mirror).*"}'
-SNAPSHOT = 'on (instance, vg, lv) lvm_lv_info{role=~".*snapshot.*", layout!~".*thin.*"}'
+POOL = 'on (cluster, job, instance, vg, lv) lvm_lv_info{layout=~".*thin.*", layout=~".*pool.*"}'
+RAID = 'on (cluster, job, instance, vg, lv) lvm_lv_info{layout=~".*(raid|mirror).*"}'
+SNAPSHOT = 'on (cluster, job, instance, vg, lv) lvm_lv_info{role=~".*snapshot.*", layout!~".*thin.*"}'
 OF = "{{vg}}/{{lv}}"
 CAPACITY = f"(lvm_filesystem:used:bytes{{{HM}}} / lvm_filesystem:usage:ratio{{{HM}}})"
 STEP = {"lineInterpolation": "stepAfter"}
@@ -333,8 +333,8 @@ host = dashboard(
               "system needs itself.",
               [(f"lvm_filesystem:used:bytes{{{HM}}}", "used"),
                (CAPACITY, "capacity as df counts it"),
-               (f"{CAPACITY} * on (instance, vg, lv) group_left () lvm_autoscaler_target_threshold_ratio", "grows above"),
-               (f"lvm_lv_size_bytes{{{HV}}} and on (instance, vg, lv) lvm_filesystem_size_bytes{{{HM}}}", "volume")],
+               (f"{CAPACITY} * on (cluster, job, instance, vg, lv) group_left () max by (cluster, job, instance, vg, lv) (lvm_autoscaler_target_threshold_ratio)", "grows above"),
+               (f"lvm_lv_size_bytes{{{HV}}} and on (cluster, job, instance, vg, lv) lvm_filesystem_size_bytes{{{HM}}}", "volume")],
               "bytes", w=24, overrides=[DASHED, SIZE_LINE], min=0, repeat="mountpoint", repeatDirection="h"),
         graph("Usage", "As df counts it: used / (used + available).",
               [(f"lvm_filesystem:usage:ratio{{{HM}}}", "{{mountpoint}}"),
@@ -394,10 +394,10 @@ host = dashboard(
                (f"lvm_autoscaler_queue_length{{{H}}}", "waiting")], "none", w=8),
         graph("Collectors", "How long each took. A scrape never waits for LVM.",
               [(f"lvm_collector_duration_seconds{{{H}}}", "{{collector}}")], "s", w=8, min=0),
-        graph("Scrapes", "How long Prometheus waited.", [(f"scrape_duration_seconds{{{H}}} and on (instance, job) lvm_up", "scrape")], "s", w=8, min=0),
+        graph("Scrapes", "How long Prometheus waited.", [(f"scrape_duration_seconds{{{H}}} and on (cluster, job, instance) lvm_up", "scrape")], "s", w=8, min=0),
         graph("CPU", "Of the daemon.",
-              [(f"rate(process_cpu_seconds_total{{{H}}}[$__rate_interval]) and on (instance, job) lvm_up", "CPU")], "percentunit", w=8, min=0),
-        graph("Memory", "Of the daemon.", [(f"process_resident_memory_bytes{{{H}}} and on (instance, job) lvm_up", "resident")], "bytes", w=8,
+              [(f"rate(process_cpu_seconds_total{{{H}}}[$__rate_interval]) and on (cluster, job, instance) lvm_up", "CPU")], "percentunit", w=8, min=0),
+        graph("Memory", "Of the daemon.", [(f"process_resident_memory_bytes{{{H}}} and on (cluster, job, instance) lvm_up", "resident")], "bytes", w=8,
               min=0),
         table("Health", "Failing collectors, fields of LVM's report that were not understood, commands that take too long.",
               [(f"min by (collector) (lvm_collector_success{{{H}}})", "Succeeds", "none", NONE_IS_BAD, YES_NO),
@@ -408,7 +408,7 @@ host = dashboard(
         stat("Commands overdue", "Commands that take longer than expected. They are waited for, never killed.",
              f"sum(lvm_autoscaler_command_overdue{{{H}}}) or vector(0)", "none", ANY_IS_BAD, w=6),
         stat("Open files", "Of those that the daemon may open.",
-             f"process_open_fds{{{H}}} / process_max_fds and on (instance, job) lvm_up", "percentunit", USED, w=6),
+             f"process_open_fds{{{H}}} / process_max_fds and on (cluster, job, instance) lvm_up", "percentunit", USED, w=6),
         row("What it tells"),
         graph("Notifications", "Attempts, by how they ended: retried ones are repeated, failed and dropped ones are not.",
               [(f"sum by (kind, outcome) (increase(lvm_autoscaler_notifications_total{{{H}}}[$__rate_interval]))", "{{kind}} {{outcome}}")],

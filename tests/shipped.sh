@@ -40,6 +40,7 @@ if [[ $tools ]]; then
     # routed RECEIVER LABEL=VALUE...
     routed() { "$tools/amtool" config routes test --config.file=configs/alertmanager.yml --verify.receivers="$1" "${@:2}"; }
     routed lvm-autoscaler alertname=LvmFileSystemFilling severity=warning lvm_autoscaler=extend instance=db1 vg=v lv=l mountpoint=/data
+    routed lvm-autoscaler alertname=LvmFileSystemFilling severity=warning lvm_autoscaler=extend cluster=east instance=db1 vg=v lv=l mountpoint=/data
     routed people alertname=LvmFileSystemNearlyFull severity=critical instance=db1 vg=v lv=l
     routed people alertname=SomebodyElses severity=warning
 else
@@ -67,6 +68,7 @@ fi
 python3 dashboards/generate.py --check
 "$python" tests/shipped/check.py
 if [[ $tools ]]; then
+    "$python" tests/shipped/clusters.py "$tools/promtool"
     "$python" tests/shipped/live.py "$tools" "$daemon"
     "$python" tests/shipped/edge.py "$tools" "$daemon"
 else

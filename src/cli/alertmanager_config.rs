@@ -53,7 +53,7 @@ impl AlertmanagerConfig {
              # the hosts change. Alertmanager 0.22 or newer; from 0.31 on a templated url does the same with one receiver.\n\
              route:\n  receiver: nobody\n  routes:\n    - receiver: nobody\n      matchers: [{}]\n      \
              # A group per volume: none waits for another one's group_interval.\n      \
-             group_by: [{}, vg, lv, device, mountpoint]\n      group_wait: 10s\n      group_interval: 1m\n      \
+             group_by: [cluster, {}, vg, lv, device, mountpoint]\n      group_wait: 10s\n      group_interval: 1m\n      \
              repeat_interval: 5m\n      routes:\n",
             hosts.len(),
             quoted(&self.r#match),
@@ -149,6 +149,8 @@ mod tests {
         assert_eq!(receivers[2]["webhook_configs"][0]["url"], "https://[2001:db8::7]:9/webhook/alertmanager");
         let credentials = &receivers[1]["webhook_configs"][0]["http_config"]["authorization"]["credentials_file"];
         assert_eq!(credentials, "/etc/alertmanager/\"token\": x");
+        assert_eq!(yaml["route"]["routes"][0]["group_by"][0], "cluster");
+        assert_eq!(yaml["route"]["routes"][0]["group_by"][1], "instance");
         let routes = yaml["route"]["routes"][0]["routes"].as_sequence().expect("a list");
         assert_eq!(routes.len(), 2);
         assert_eq!(routes[0]["receiver"], receivers[1]["name"]);
