@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-pub use self::options::{DEFAULT_CONFIG, Options, UsageError, load_config};
+pub use self::options::{DEFAULT_CONFIG, Options, UsageError, load_config, load_config_with_places};
 pub use self::relay::relay;
 use crate::alert::instance::OwnNames;
 use crate::audit;
@@ -119,6 +119,9 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let own_names = host.own_names();
     let names = config.instances.as_ref().unwrap_or(&own_names).join(",");
     tracing::info!(names, targets = config.targets.len(), dry_run = options.dry_run, "starting");
+    if config.targets.is_empty() {
+        tracing::info!("no targets, nothing may grow: `lvm-autoscaler init` proposes a config for this host");
+    }
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // Caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.

@@ -115,6 +115,32 @@ impl fmt::Display for Bytes {
     }
 }
 
+impl Bytes {
+    /// As it is written in a config: exact, in the largest unit that it is a whole number of.
+    pub fn in_config(self) -> String {
+        let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
+        let whole = units.into_iter().find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
+        whole.map_or_else(|| format!("{}B", self.0), |(unit, name)| format!("{}{name}", self.0 / unit))
+    }
+}
+
+impl Percent {
+    /// As it is written in a config.
+    pub fn in_config(self) -> String {
+        format!("{}%", self.0)
+    }
+}
+
+impl Amount {
+    /// As it is written in a config.
+    pub fn in_config(self) -> String {
+        match self {
+            Amount::Size(size) => size.in_config(),
+            Amount::Share(share) => share.in_config(),
+        }
+    }
+}
+
 impl fmt::Display for Extents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.0, if self.0 == 1 { "extent" } else { "extents" })

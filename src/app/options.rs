@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Places};
 use crate::files::{self, Trust};
 use crate::metrics::selection::Selection;
 use crate::server::ListenAddress;
@@ -39,13 +39,24 @@ pub struct UsageError(pub String);
 /// Reads the config; without one nothing may grow. It, the secrets and the programs that it names must be such that
 /// nobody else could have changed them; on a simulated host, which nobody can harm, that is only a warning.
 pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Config> {
+    load_config_with_places(named, simulate).map(|(config, _)| config)
+}
+
+/// The same, with the places of what it says; `None` if there is no config file.
+pub fn load_config_with_places(
+    named: Option<&Path>,
+    simulate: Option<&Path>,
+) -> anyhow::Result<(Config, Option<Places>)> {
     let trust = if simulate.is_some() { Trust::Advised } else { Trust::Required };
-    let mut config = match named {
-        Some(file) => config::load(file, trust)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG), trust)?,
+    let usual = Some(Path::new(DEFAULT_CONFIG)).filter(|file| file.exists());
+    let (mut config, places) = match named.or(usual) {
+        Some(file) => {
+            let (config, places) = config::load_with_places(file, trust)?;
+            (config, Some(places))
+        }
         None => {
             tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
-            Config { trust, ..Config::default() }
+            (Config { trust, ..Config::default() }, None)
         }
     };
     config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
@@ -59,5 +70,5 @@ pub fn load_config(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Res
         }
         config.report.directory.iter_mut().for_each(|directory| directory.push("simulated"));
     }
-    Ok(config)
+    Ok((config, places))
 }

@@ -3,10 +3,12 @@
 mod alertmanager_config;
 mod check_config;
 mod daemon;
+mod draft;
 pub mod exit;
 mod extend;
 mod fleet;
 mod history;
+mod init;
 mod live;
 mod metrics;
 mod pause;
@@ -17,6 +19,7 @@ mod report;
 mod selection;
 mod serve;
 mod style;
+mod targets;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -39,12 +42,16 @@ enum Command {
     Serve(serve::Serve),
     /// Print the metrics once, for node_exporter's textfile collector.
     Metrics(metrics::Metrics),
+    /// Look at this host and write a config to begin with: everything that can grow, with `mode: recommend`.
+    Init(init::Init),
     /// Check a config file and print errors with line and column.
     CheckConfig(check_config::CheckConfig),
     /// Forward the alerts of one webhook to the daemons of many hosts.
     Relay(relay::Relay),
     /// Print a receiver and a route for each host, for Alertmanagers before 0.31.
     AlertmanagerConfig(alertmanager_config::AlertmanagerConfig),
+    /// Show what may grow on this host, and why: targets, their file and line, their keys, what would be done now.
+    Targets(targets::Targets),
     /// Show what the daemon would do now for each target, and why; change nothing.
     Plan(plan::Plan),
     /// Grow a target now, with the same guards and steps as for an alert.
@@ -141,9 +148,11 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Metrics(metrics) => metrics.run(),
+            Command::Init(init) => init.run(),
             Command::CheckConfig(check) => check.run(),
             Command::Relay(relay) => relay.run(),
             Command::AlertmanagerConfig(config) => config.run(),
+            Command::Targets(targets) => targets.run(),
             Command::Plan(plan) => plan.run(),
             Command::Extend(extend) => extend.run(),
             Command::History(history) => history.run(),

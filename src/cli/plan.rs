@@ -103,7 +103,7 @@ impl Plan {
 }
 
 /// What would be decided about the pool of a thin volume that only its pool keeps from growing, if the pool may grow.
-fn of_pool<'a>(
+pub(super) fn of_pool<'a>(
     evaluation: &Evaluation,
     host: &dyn Host,
     config: &'a Config,
@@ -119,7 +119,9 @@ fn of_pool<'a>(
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
     if config.targets.is_empty() {
         let where_from = format!("{}, or in the file that --config.file names", app::DEFAULT_CONFIG);
-        bail!(UsageError(format!("there are no targets: add some to monitor.targets in {where_from}")));
+        bail!(UsageError(format!(
+            "there are no targets: add some to monitor.targets in {where_from}, or have `lvm-autoscaler init` propose them"
+        )));
     }
     let Some(wanted) = wanted else { return Ok(config.targets.iter().collect()) };
     let volume = wanted.parse().ok();

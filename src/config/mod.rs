@@ -213,13 +213,18 @@ impl Target {
         self.mount_point().map_or_else(|| format!("the data of {}", self.lv), ToString::to_string)
     }
 
+    /// The least and the most that a step may be if the increment is a percentage.
+    pub fn increment_limits(&self) -> (Bytes, Bytes) {
+        let min = self.min_increment.unwrap_or(MIN_INCREMENT.min(self.max_increment.unwrap_or(MIN_INCREMENT)));
+        (min, self.max_increment.unwrap_or(MAX_INCREMENT.max(min)))
+    }
+
     /// The size of one step for a volume of that size, before it is rounded to extents.
     pub fn step(&self, volume: Bytes) -> Bytes {
         match self.increment {
             Amount::Size(size) => size,
             Amount::Share(share) => {
-                let min = self.min_increment.unwrap_or(MIN_INCREMENT.min(self.max_increment.unwrap_or(MIN_INCREMENT)));
-                let max = self.max_increment.unwrap_or(MAX_INCREMENT.max(min));
+                let (min, max) = self.increment_limits();
                 share.share_of(volume).clamp(min, max)
             }
         }

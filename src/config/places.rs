@@ -15,6 +15,13 @@ impl Places {
         self.0.files()
     }
 
+    /// The file and the line of a target, by its index in [`super::Config::targets`].
+    pub fn of_target(&self, index: usize) -> Option<(&Path, usize)> {
+        let (file, (line, _)) =
+            self.0.at(&[PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)])?;
+        Some((file, line))
+    }
+
     /// Something wrong with a key of `monitor.targets`; where it has no such key, with the target as a whole.
     pub fn target(&self, index: usize, key: &'static str, message: String) -> Problem {
         self.problem(&["monitor", "targets"], index, key, message)

@@ -9,7 +9,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, chmod, fstat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, chmod, fstat, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::trust::{self, Doubt, Why};
@@ -175,6 +177,26 @@ fn beside(name: &OsStr) -> OsString {
 pub fn open_own(path: &Path, flags: OFlags, mode: u32) -> io::Result<File> {
     let (folder, name) = Folder::of(path)?;
     folder.open(name, flags, mode)
+}
+
+/// Writes a file that is not there yet, completely or not at all; `AlreadyExists` if its name is taken. Its folder is
+/// made if it is not there.
+pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        Folder::make(parent, 0o755)?;
+    }
+    let (folder, name) = Folder::of(path)?;
+    let beside = beside(&name);
+    let mut file = folder.open(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)?;
+    let taken = || renameat_with(&folder.fd, &beside, &folder.fd, &name, RenameFlags::NOREPLACE);
+    match file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| Ok(taken()?)) {
+        Ok(()) => folder.sync(),
+        Err(error) => {
+            // The error is about the file itself, and a rest of it helps nobody.
+            let _ = folder.remove(&beside);
+            Err(error)
+        }
+    }
 }
 
 /// Replaces the content of a file, see [`Folder::replace`]. Through a symbolic link of ours: the link stays, what it

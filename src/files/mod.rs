@@ -9,7 +9,7 @@ mod folder;
 mod trust;
 mod walk;
 
-pub use folder::{Folder, UNFINISHED, open_own, replace};
+pub use folder::{Folder, UNFINISHED, create, open_own, replace};
 pub use trust::{Doubt, Trust, Why};
 
 use std::fs::File;

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod fuzz_seeds;
 mod http;
+mod init;
 mod limits;
 mod never_in_the_way;
 mod relay;

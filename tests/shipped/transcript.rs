@@ -67,6 +67,7 @@ fn run(place: &Place, command: &str, daemon: &mut Option<Served>) -> String {
     let mut arguments: Vec<&str> = words.split(' ').collect();
     match arguments[0] {
         "check-config" => arguments.push("config.yaml"),
+        "init" => arguments.push(&host),
         _ => arguments.extend([config.as_str(), host.as_str()]),
     }
     let child = place.start(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -87,6 +88,7 @@ fn run(place: &Place, command: &str, daemon: &mut Option<Served>) -> String {
 /// What differs from run to run: times, and where the test's folder is.
 fn timeless(place: &Place, line: &str) -> String {
     let line = line.replace(&place.path("state/simulated").display().to_string(), "/var/lib/lvm-autoscaler");
+    let line = line.replace(&place.path("config.yaml").display().to_string(), "/etc/lvm-autoscaler/config.yaml");
     let line = line.replace("config.yaml: valid", "/etc/lvm-autoscaler/config.yaml: valid");
     [
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-01-31 08:00:00"),

@@ -35,7 +35,8 @@ const INTRODUCTION: &str = r"# Configuration
 
 <!-- Written from src/config/reference by `UPDATE_DOCS=1 cargo test --test shipped docs::`; edit that. -->
 
-The daemon reads `/etc/lvm-autoscaler/config.yaml`, or the file that `--config.file` names. Start from [configs/config.yaml](../configs/config.yaml).
+The daemon reads `/etc/lvm-autoscaler/config.yaml`, or the file that `--config.file` names.
+`lvm-autoscaler init` writes one for the host that it runs on; or start from [configs/config.yaml](../configs/config.yaml).
 [configs/full.yaml](../configs/full.yaml) shows all keys together; a test checks that it has every key of this page, and that the examples and defaults
 here are accepted.
 Without a config file, or without targets, the daemon is an exporter and nothing can grow.

@@ -372,6 +372,13 @@ impl Tree {
         locate(&self.sources[at.source].yaml, &steps)
     }
 
+    /// Where the value at a path was written; `None` if there is none.
+    pub(in crate::config) fn at(&self, path: &[PathPart]) -> Option<(&Path, Place)> {
+        let (node, rest) = self.reach(path);
+        let source = &self.sources[self.origins[node.origin].source];
+        self.place(node.origin).filter(|_| rest.is_empty()).map(|place| (source.file.as_path(), place))
+    }
+
     /// Takes what is wrong out of the tree: a key with its value, or an item. `false` if nothing would be left.
     pub(in crate::config) fn cut(&mut self, fault: &Fault) -> bool {
         let (id, is_key) = fault.at.unwrap_or((self.root.id, false));
