@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::door::Request;
 use super::queue::Handle;
-use crate::config::Config;
+use crate::config::{Config, Target};
 use crate::inventory::Inventory;
 use crate::journal::Source;
 use crate::name::VgName;
-use crate::plan::{Code, room};
+use crate::plan::{Code, is_over, room};
 use crate::units::Bytes;
 
 /// What more room can change.
@@ -26,7 +26,11 @@ impl Handle {
         let mut before = crate::locked(&self.0.rooms);
         // The first look after a start may be the first since the disk grew.
         let grew = |vg: &VgName| now.get(vg).is_some_and(|room| before.get(vg).is_none_or(|before| room > before));
-        let targets = config.targets.iter().filter(|target| grew(&target.lv.vg) && waits(&target.lv));
+        // What a person asked for and did not get is nobody's who waits, nor is what was emptied meanwhile.
+        let moment = shared.host.moment();
+        let is_over = |target: &Target| is_over(target, inventory, &config, moment) != Some(false);
+        let targets = config.targets.iter();
+        let targets = targets.filter(|target| grew(&target.lv.vg) && waits(&target.lv) && is_over(target));
         let requests: Vec<Request> = targets
             .map(|target| Request { lv: target.lv.clone(), source: Source::Monitor, fingerprint: String::new() })
             .collect();

@@ -91,17 +91,25 @@ pub fn held_back(
 /// was done before, and at any time of day.
 pub fn lack(target: &Target, inventory: &Inventory, config: &Config, now: Moment) -> Option<Box<Lack>> {
     let mode = if target.mode == Mode::Off { return None } else { Mode::Act };
+    // Most are below it, and then there is no more to be asked.
+    if is_over(target, inventory, config, now) != Some(true) {
+        return None;
+    }
+    let target = Target { mode, window: None, ..target.clone() };
+    plan(&target, inventory, config, &History::default(), now).decision.err()?.lack
+}
+
+/// Whether a target is over its threshold, of space, inodes, data or metadata; `None` if the look does not show it.
+pub fn is_over(target: &Target, inventory: &Inventory, config: &Config, now: Moment) -> Option<bool> {
     let (vg, lv) = (inventory.vg(&target.lv.vg)?, inventory.lv(&target.lv)?);
     let fs = target.mount_point().and_then(|point| inventory.filesystem_at(point));
     let history = &History::default();
     let subject = Subject { target, wish: Wish::Usage, config, inventory, vg, lv, fs, history, now };
-    // Most are below it, and then there is no more to be asked.
-    let below = Code::BelowThreshold.guard().map(|guard| guard(&subject));
-    if below != Some(Verdict::Pass) {
-        return None;
+    match Code::BelowThreshold.guard()?(&subject) {
+        Verdict::Pass => Some(true),
+        Verdict::Refuse(_) => Some(false),
+        Verdict::NotAsked => None,
     }
-    let target = Target { mode, window: None, ..target.clone() };
-    plan(&target, inventory, config, history, now).decision.err()?.lack
 }
 
 /// By how much a target may still grow, whatever its usage, with all that may supply its group; `None` if the host does

@@ -1,7 +1,7 @@
 //! A group that is full and gets more room: from disks that became larger, and from spare PVs.
 
 use crate::common::*;
-use lvm_autoscaler::engine::{self, Ended, Request};
+use lvm_autoscaler::engine::{self, Ended, Pipeline, Request};
 use lvm_autoscaler::host::Host as _;
 use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
 use lvm_autoscaler::host::{Focus, look};
@@ -489,4 +489,20 @@ volume_groups: [{ name: vg, reserve: 252MiB }]
         let ended = world.daemon().alert("vg/pool");
         assert_eq!(ended_as(&ended, Outcome::Grown), grown, "{metadata_used}: {ended:?}");
     }
+}
+
+#[test]
+fn who_is_below_the_threshold_does_not_wait() {
+    let world = World::new(&HOST.replace("used: 85%", "used: 50%"), &config("grown_disks: resize"));
+    let daemon = world.daemon();
+    let ended =
+        Pipeline(std::sync::Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
+    assert!(refused(&ended, Code::InsufficientSpace), "{ended:?}");
+    drop(daemon);
+    world.sim.with(|model| grows(model, 3 * GIB));
+    let engine = engine::start(world.shared(false));
+    look_around(&world, &engine);
+    assert_eq!(engine.waiting_count(), 0, "a person asked, and can ask again");
+    engine.drain();
+    assert_eq!(world.state().lately().len(), 1);
 }
