@@ -93,7 +93,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let listeners = open_sockets(options)?;
     let access = Arc::new(Access::load(options.web_config_file.as_deref(), listeners.addresses(), &config)?);
     let host = open_host(&config, options.simulate.as_deref())?;
-    for tool in host.missing_tools() {
+    for tool in host.missing_tools().into_iter().filter(|tool| config.may_need(*tool)) {
         tracing::warn!(tool = tool.as_str(), "{}", missing(tool));
     }
     let in_force = InForce::new(config);

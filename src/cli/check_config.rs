@@ -89,7 +89,7 @@ impl CheckConfig {
         }
         // The file may be for another host, so this is no error.
         let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
-        for tool in missing {
+        for tool in missing.into_iter().filter(|tool| config.may_need(*tool)) {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }
         let named = places.files().filter(|_| !is_stdin).chain(self.web_config_file.as_deref());

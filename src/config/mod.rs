@@ -278,6 +278,18 @@ impl Config {
         secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
     }
 
+    /// Whether what is configured may need a program: some are for what few hosts have, and are not missed elsewhere.
+    pub fn may_need(&self, tool: Tool) -> bool {
+        match tool {
+            Tool::Growpart => self.volume_groups.iter().any(|group| group.partitions == Partitions::Growpart),
+            Tool::Cryptsetup => {
+                let has_key = |target: &Target| target.file_system().is_some_and(|fs| fs.luks_key_file.is_some());
+                self.targets.iter().any(has_key)
+            }
+            _ => true,
+        }
+    }
+
     /// How many targets there are, in words.
     pub fn counted(&self) -> String {
         match self.targets.len() {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::growth::Since;
 use super::snapshot;
 use super::{Facts, FileSystemRow, LvRow, VgRow};
-use crate::command::shell_word;
+use crate::command::{Tool, shell_word};
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
 use crate::journal::Conclusion;
@@ -376,8 +376,9 @@ fn the_daemon(g: &FindingFacts<'_>) -> Vec<Finding> {
             ]),
         );
     }
-    if !facts.config.targets.is_empty() && !facts.inventory.missing_tools.is_empty() {
-        let missing = &facts.inventory.missing_tools;
+    let missing: Vec<Tool> =
+        facts.inventory.missing_tools.iter().copied().filter(|tool| facts.config.may_need(*tool)).collect();
+    if !facts.config.targets.is_empty() && !missing.is_empty() {
         let tools = missing.iter().map(|tool| tool.as_str()).collect::<Vec<_>>().join(", ");
         let packages: BTreeSet<&str> = missing.iter().map(|tool| tool.package()).collect();
         let packages = packages.into_iter().collect::<Vec<_>>().join(", ");

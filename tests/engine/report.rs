@@ -516,3 +516,17 @@ fn space_that_nobody_uses_is_worth_a_note() {
     let found = facts(&only_logs);
     assert_eq!(found.iter().map(|(subject, _)| subject.as_str()).collect::<Vec<_>>(), ["/dev/sdb", "vg-2"]);
 }
+
+#[test]
+fn a_program_that_nothing_here_needs_is_not_missed() {
+    let missing = |config: &str| {
+        let world = World::new(HOST, config);
+        world.sim.with(|model| model.missing_tools = vec![Tool::Growpart, Tool::Cryptsetup]);
+        let (report, _) = report(&world, &world.state(), &[], None);
+        report.findings.iter().find(|finding| finding.code == "tools_missing").map(|finding| finding.sentence.clone())
+    };
+    assert_eq!(missing(CONFIG), None);
+    let partitions = "volume_groups: [{ name: vg, grown_disks: resize, partitions: growpart }]\n";
+    let said = missing(&format!("{CONFIG}{partitions}")).expect("it is needed");
+    assert!(said.contains("growpart") && !said.contains("cryptsetup"), "{said}");
+}
