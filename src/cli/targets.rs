@@ -174,6 +174,7 @@ fn keys(target: &Target) -> Vec<(&'static str, String)> {
         keys.push(("offline", word(&fs.offline)));
         keys.push(("filesystem_check", word(&fs.check)));
         keys.push(("allow_large_xfs_growth", fs.allow_large_xfs_growth.to_string()));
+        keys.extend(fs.luks_key_file.as_ref().map(|file| ("luks_key_file", crate::plain(&file.display().to_string()))));
         keys.push(("max_overprovision", fs.pool.max_overprovision.to_string()));
         keys.push(("min_pool_free_data", fs.pool.min_free_data.in_config()));
         keys.push(("min_pool_free_metadata", fs.pool.min_free_metadata.in_config()));
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn all_keys_of_targets_are_shown() {
-        let yaml = "monitor: { targets: [{ lv_path: vg/a, mount_point: /a }, { thin_pool: vg/p }] }";
+        let yaml = "monitor: { targets: [{ lv_path: vg/a, mount_point: /a, luks_key_file: /k }, { thin_pool: vg/p }] }";
         let config = crate::config::parse(yaml, Path::new("c.yaml")).expect("valid");
         let shown = config.targets.iter().flat_map(keys).map(|(key, _)| key.to_owned());
         let named = ["lv_path", "mount_point", "thin_pool", "increment_gb"].map(str::to_owned);
