@@ -176,7 +176,9 @@ pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> St
     for (code, verdict) in &evaluation.verdicts {
         let line = match verdict {
             Verdict::Pass => format!("  pass    {code}"),
-            Verdict::Refuse(sentence) => format!("  {}  {code:<22}{sentence}", paint("REFUSE", Mood::Held)),
+            Verdict::Refuse(sentence) => {
+                format!("  {}  {code:<22}{}", paint("REFUSE", Mood::Held), crate::plain(sentence))
+            }
             Verdict::NotAsked => format!("  -       {code}"),
         };
         let _ = writeln!(text, "{line}");
