@@ -1,7 +1,7 @@
 //! A YAML text as a tree in which every value keeps its place.
 //!
 //! serde stops at the first error and forgets where the others would have been. So a text becomes a tree first: `build`
-//! makes it, [`Node`] is what serde reads it from (`read`), and what was found wrong can be cut out of it, so that
+//! makes it, `node::Node` is what serde reads it from (`read`), and what was found wrong can be cut out of it, so that
 //! reading it again finds the next error.
 
 mod append;
