@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::config::{self, Config};
-use crate::host::{Focus, Host, look, look_to_decide};
+use crate::host::{Focus, Host, look};
 use crate::inventory::{FileSystem, Inventory, Lv, Vg};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::plan::{Code, Evaluation, History, Wish, plan_for};
@@ -237,7 +237,7 @@ impl Proposal {
         let config: Config = config::parse(&draft.render(), Path::new("the proposal"))
             .with_context(|| format!("no target can be written for {}", self.lv))?;
         let target = config.targets.first().context("no target")?;
-        let inventory = look_to_decide(host, Focus::Volume(&self.lv), &config)?;
+        let inventory = look(host, Focus::Volume(&self.lv))?;
         let wish = Wish::Person { by: None };
         Ok(plan_for(wish, target, &inventory, &config, &History::default(), host.moment()))
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::daemon::{compare_config, tell};
+use super::decision::Decider;
 use super::exit::Exit;
 use super::plan::{document, render, select};
 use super::style::{Format, mood, paint, print_json};
@@ -16,9 +17,8 @@ use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::control::Extend as Wanted;
 use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
-use crate::host::{Focus, key, look_to_decide};
 use crate::journal::Journal;
-use crate::plan::{Outcome, Wish, plan_for};
+use crate::plan::{Outcome, Wish};
 use crate::units::Bytes;
 
 #[derive(Debug, Args)]
@@ -88,21 +88,14 @@ impl Extend {
 
     /// What would be done, from the same function.
     fn preview(&self, config: &Config, target: &Target) -> anyhow::Result<Exit> {
-        let host = app::open_host_of_daemon(config, self.simulate.as_deref())?;
-        let history = Journal::peek(&config.state_directory)?.history(false);
-        let inventory = look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, config), config)?;
-        let evaluation = key::decide(host.as_ref(), target, config, &inventory, |inventory| {
-            plan_for(Wish::Person { by: self.by }, target, inventory, config, &history, host.moment())
-        });
+        let decided = Decider::new(config, self.simulate.as_deref())?.about(Wish::Person { by: self.by }, target)?;
         let mut out = std::io::stdout().lock();
         match self.format {
-            Format::Text => write!(out, "{}", render(target, &evaluation, true))?,
-            Format::Json => {
-                print_json(&mut out, &document(target, &evaluation))?;
-            }
+            Format::Text => write!(out, "{}", render(&decided))?,
+            Format::Json => print_json(&mut out, &document(&decided))?,
         }
         compare_config(config)?;
-        Ok(if evaluation.decision.is_ok() { Exit::Done } else { Exit::Refused })
+        Ok(if decided.evaluation.decision.is_ok() { Exit::Done } else { Exit::Refused })
     }
 
     /// No daemon runs: this process is one for as long as it takes, under the same lock and with the same journal.

@@ -3,6 +3,7 @@
 mod alertmanager_config;
 mod check_config;
 mod daemon;
+mod decision;
 mod draft;
 pub mod exit;
 mod extend;

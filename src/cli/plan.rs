@@ -9,14 +9,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::daemon::compare_config;
+use super::decision::{Decided, Decider, Names};
 use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
-use crate::config::{Config, Mode, Target};
-use crate::host::{Focus, Host, key, look, look_to_decide};
-use crate::journal::Journal;
+use crate::config::{Config, Target};
+use crate::plan::Step;
 use crate::plan::guard::Verdict;
-use crate::plan::{Evaluation, History, Step, Unmatched, Wish, plan, plan_for};
 
 /// So many names help to find the one that was meant.
 const SHOWN: usize = 20;
@@ -43,48 +42,33 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = self.selected(&config)?;
-        let host = app::open_host_of_daemon(&config, self.simulate.as_deref())?;
-        let history = Journal::peek(&config.state_directory)?.history(false);
-        let everything = look(host.as_ref(), Focus::Everything)?;
-        let unmatched = Unmatched::of(&config, &everything);
+        let decider = Decider::new(&config, self.simulate.as_deref())?;
+        let names = Names::of(&decider)?;
         let mut out = std::io::stdout().lock();
         let (mut documents, mut refused) = (Vec::new(), 0);
         for target in &targets {
-            let is_absent = unmatched.targets.contains(&target.lv);
-            // One line says it of all of them, below.
-            if is_absent && self.targets.is_empty() && self.format == Format::Text {
+            // One line says it of all that are not there, below.
+            if !names.has(target) && self.targets.is_empty() && self.format == Format::Text {
                 continue;
             }
-            let inventory = match is_absent {
-                true => everything.clone(),
-                false => look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, &config), &config)?,
-            };
-            let evaluation = key::decide(host.as_ref(), target, &config, &inventory, |inventory| {
-                plan(target, inventory, &config, &history, host.moment())
-            });
-            let of_pool = of_pool(&evaluation, host.as_ref(), &config, &history)?;
-            refused += usize::from(evaluation.decision.is_err() && of_pool.is_none());
+            let decided = decider.about_usage(target, &names)?;
+            let pool = decider.about_pool(&decided)?;
+            refused += usize::from(decided.evaluation.decision.is_err() && pool.is_none());
             match self.format {
                 Format::Text => {
-                    writeln!(out, "{}", render(target, &evaluation, false))?;
-                    if let Some((pool, evaluation)) = of_pool {
+                    writeln!(out, "{}", render(&decided))?;
+                    if let Some(pool) = pool {
                         writeln!(out, "its pool would grow first, and then this is decided again:\n")?;
-                        writeln!(out, "{}", render(pool, &evaluation, false))?;
+                        writeln!(out, "{}", render(&pool))?;
                     }
                 }
-                Format::Json => documents.push(document(target, &evaluation)),
+                Format::Json => documents.push(document(&decided)),
             }
         }
         if self.format == Format::Json {
             print_json(&mut out, &documents)?;
         }
-        // JSON is a list of targets: what is about the whole config goes beside it.
-        for sentence in unmatched.suspicions().into_iter().chain(unmatched.sentences(&config, &everything)) {
-            match self.format {
-                Format::Text => writeln!(out, "{}", crate::plain(&sentence))?,
-                Format::Json => drop(writeln!(std::io::stderr(), "{}", crate::plain(&sentence))),
-            }
-        }
+        names.say(&config, self.format, &mut out)?;
         compare_config(&config)?;
         let all_refused = !self.targets.is_empty() && refused == targets.len();
         Ok(if all_refused { Exit::Refused } else { Exit::Done })
@@ -100,20 +84,6 @@ impl Plan {
         }
         Ok(selected)
     }
-}
-
-/// What would be decided about the pool of a thin volume that only its pool keeps from growing, if the pool may grow.
-pub(super) fn of_pool<'a>(
-    evaluation: &Evaluation,
-    host: &dyn Host,
-    config: &'a Config,
-    history: &History,
-) -> anyhow::Result<Option<(&'a Target, Evaluation)>> {
-    let Some((pool, by)) = &evaluation.pool else { return Ok(None) };
-    let Some(target) = config.target(pool).filter(|target| target.mode == Mode::Act) else { return Ok(None) };
-    let inventory = look_to_decide(host, Focus::to_decide(pool, config), config)?;
-    let evaluation = plan_for(Wish::Volume { by: *by }, target, &inventory, config, history, host.moment());
-    Ok(Some((target, evaluation)))
 }
 
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
@@ -145,7 +115,8 @@ pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Re
 }
 
 /// The same as the text, for programs.
-pub(super) fn document(target: &Target, evaluation: &Evaluation) -> serde_json::Value {
+pub(super) fn document(decided: &Decided<'_>) -> serde_json::Value {
+    let Decided { target, evaluation, .. } = decided;
     let guards = evaluation.verdicts.iter().map(|(code, verdict)| {
         let (verdict, sentence) = match verdict {
             Verdict::Pass => ("pass", None),
@@ -167,8 +138,9 @@ pub(super) fn document(target: &Target, evaluation: &Evaluation) -> serde_json::
     })
 }
 
-/// What an operator reads before trusting the tool; `acts` if a recommendation is for nobody else.
-pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> String {
+/// What an operator reads before trusting the tool.
+pub(super) fn render(decided: &Decided<'_>) -> String {
+    let Decided { target, evaluation, is_recommended } = decided;
     let mut text = match target.mount_point() {
         Some(point) => format!("{} at {}\n", target.lv, crate::plain(point.as_str())),
         None => format!("{}, a thin pool\n", target.lv),
@@ -190,7 +162,7 @@ pub(super) fn render(target: &Target, evaluation: &Evaluation, acts: bool) -> St
     match &evaluation.decision {
         Err(refusal) => text.push_str(&format!("  would do nothing: {refusal}\n")),
         Ok(plan) => {
-            let verb = if target.mode == Mode::Recommend && !acts { "would recommend" } else { "would run" };
+            let verb = if *is_recommended { "would recommend" } else { "would run" };
             text.push_str(&format!("  {verb}, because {}\n", crate::plain(&plan.reason)));
             for step in &plan.steps {
                 let command = step.command().map_or_else(|| format!("({step})"), |command| command.to_string());

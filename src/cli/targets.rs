@@ -9,16 +9,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::daemon::compare_config;
+use super::decision::{Decided, Decider, Names};
 use super::exit::Exit;
-use super::plan::of_pool;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app;
-use crate::config::{Config, Mode, Target, What};
+use crate::config::{Config, Target, What};
 use crate::duration::Shown;
-use crate::host::{Focus, look, look_to_decide};
-use crate::journal::Journal;
 use crate::name::LvRef;
-use crate::plan::{Evaluation, Unmatched, plan};
 use crate::units::Amount;
 
 /// Lines of keys are broken there.
@@ -57,25 +54,18 @@ impl Targets {
             writeln!(out, "there are no targets, nothing may grow: `lvm-autoscaler init` proposes some")?;
             return Ok(Exit::Done);
         }
-        let host = app::open_host_of_daemon(&config, self.simulate.as_deref())?;
-        let history = Journal::peek(&config.state_directory)?.history(false);
-        let everything = look(host.as_ref(), Focus::Everything)?;
-        let unmatched = Unmatched::of(&config, &everything);
+        let decider = Decider::new(&config, self.simulate.as_deref())?;
+        let names = Names::of(&decider)?;
         let mut documents = Vec::new();
         for (index, target) in config.targets.iter().enumerate() {
-            let is_absent = unmatched.targets.contains(&target.lv);
-            // One line says it of all of them, below.
-            if is_absent && self.format == Format::Text {
+            let is_there = names.has(target);
+            // One line says it of all that are not there, below.
+            if !is_there && self.format == Format::Text {
                 continue;
             }
-            let inventory = match is_absent {
-                true => everything.clone(),
-                false => look_to_decide(host.as_ref(), Focus::to_decide(&target.lv, &config), &config)?,
-            };
-            let evaluation = plan(target, &inventory, &config, &history, host.moment());
-            let pool = of_pool(&evaluation, host.as_ref(), &config, &history)?;
-            let pool = pool.filter(|(_, evaluation)| evaluation.decision.is_ok()).map(|(pool, _)| &pool.lv);
-            let verdict = verdict(target, &evaluation, pool);
+            let decided = decider.about_usage(target, &names)?;
+            let pool = decider.about_pool(&decided)?.filter(|pool| pool.evaluation.decision.is_ok());
+            let verdict = verdict(&decided, pool.map(|pool| &pool.target.lv));
             let (keys, place) = (keys(target), places.as_ref().and_then(|places| places.of_target(index)));
             match self.format {
                 Format::Text => {
@@ -99,7 +89,7 @@ impl Targets {
                     documents.push(json!({
                         "vg": target.lv.vg, "lv": target.lv.lv, "mount_point": target.mount_point(),
                         "mode": target.mode, "file": place.map(|(file, _)| file), "line": place.map(|(_, line)| line),
-                        "is_on_this_host": !is_absent, "keys": keys, "group": of_group(target, &config),
+                        "is_on_this_host": is_there, "keys": keys, "group": of_group(target, &config),
                         "would": verdict.word.trim_start_matches("would ").trim_start_matches("do "), "code": verdict.code,
                         "sentence": verdict.sentence,
                     }));
@@ -109,22 +99,16 @@ impl Targets {
         if self.format == Format::Json {
             print_json(&mut out, &documents)?;
         }
-        // JSON is a list of targets: what is about the whole config goes beside it.
-        for sentence in unmatched.suspicions().into_iter().chain(unmatched.sentences(&config, &everything)) {
-            match self.format {
-                Format::Text => writeln!(out, "{}", crate::plain(&sentence))?,
-                Format::Json => drop(writeln!(std::io::stderr(), "{}", crate::plain(&sentence))),
-            }
-        }
+        names.say(&config, self.format, &mut out)?;
         compare_config(&config)?;
         Ok(Exit::Done)
     }
 }
 
-fn verdict(target: &Target, evaluation: &Evaluation, pool: Option<&LvRef>) -> Verdict {
-    match &evaluation.decision {
+fn verdict(decided: &Decided<'_>, pool: Option<&LvRef>) -> Verdict {
+    match &decided.evaluation.decision {
         Ok(plan) => {
-            let word = if target.mode == Mode::Recommend { "would recommend" } else { "would grow" };
+            let word = if decided.is_recommended { "would recommend" } else { "would grow" };
             let (before, after) = (plan.before.bytes(plan.extent_size), plan.after.bytes(plan.extent_size));
             let sizes = if before == after {
                 "the same size for the volume".to_owned()

@@ -184,6 +184,13 @@ pub struct VolumeGroup {
     pub spares: Vec<PvUuid>,
 }
 
+impl VolumeGroup {
+    /// Whether anything but its free extents may give it room.
+    pub fn has_supply(&self) -> bool {
+        self.grown_disks != GrownDisks::Off || !self.spares.is_empty()
+    }
+}
+
 /// Absolute paths that override the search.
 pub type ToolPaths = BTreeMap<Tool, PathBuf>;
 
@@ -329,6 +336,16 @@ impl Config {
     /// What of a volume group of that size is never handed out.
     pub fn reserve(&self, vg: &VgName, size: Bytes) -> Bytes {
         self.volume_group(vg).map_or(self.default_reserve, |settings| settings.reserve).resolve(size)
+    }
+
+    /// Whether what is decided about a target may be left to a person: always, or where a disk has to grow for it.
+    pub fn recommends(&self, target: &Target) -> bool {
+        target.mode == Mode::Recommend || self.recommends_disks(&target.lv.vg)
+    }
+
+    /// Whether a growth that needs the room of a disk is left to a person.
+    pub fn recommends_disks(&self, vg: &VgName) -> bool {
+        self.volume_group(vg).is_some_and(|group| group.grown_disks == GrownDisks::Recommend)
     }
 
     /// The groups of `volume_groups` whose names differ from that of a group without settings by a slip: perhaps it was

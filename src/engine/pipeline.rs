@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Shared, execute};
 use crate::command::Tool;
-use crate::config::{Config, GrownDisks, Mode, Rescan, Target};
-use crate::host::{Focus, key, look, look_to_decide};
+use crate::config::{Config, Mode, Rescan, Target};
+use crate::host::{Focus, key, look};
 use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId, VgName};
@@ -77,11 +77,15 @@ impl Pipeline {
             self.clear_if_mended(lv, id, &inventory)?;
         }
         let mut evaluation = self.decide(wish, target, &inventory, &config);
+        let decide_again = || {
+            let inventory = self.look(focus)?;
+            let evaluation = self.decide(wish, target, &inventory, &config);
+            Some((inventory, evaluation))
+        };
         if lacks(&evaluation) && group.is_some_and(|group| group.rescan == Rescan::On) {
             self.rescan(&inventory, &lv.vg);
-            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
-            inventory = again;
-            evaluation = self.decide(wish, target, &inventory, &config);
+            let Some(again) = decide_again() else { return Ok(Ended::Interrupted) };
+            (inventory, evaluation) = again;
         }
         if let Some((pool, by)) = evaluation.pool.clone().filter(|(pool, _)| pool_may_grow(&config, pool)) {
             tracing::info!(%lv, %pool, %by, "its pool is to grow first");
@@ -89,9 +93,8 @@ impl Pipeline {
             if ended == Ended::Interrupted {
                 return Ok(Ended::Interrupted);
             }
-            let Some(again) = self.look(focus) else { return Ok(Ended::Interrupted) };
-            inventory = again;
-            evaluation = self.decide(wish, target, &inventory, &config);
+            let Some(again) = decide_again() else { return Ok(Ended::Interrupted) };
+            (inventory, evaluation) = again;
             if let (Err(refusal), Ended::Refused(of_pool)) = (&mut evaluation.decision, ended) {
                 let sentence = format!("{}; {pool} is a target too, and refused: {of_pool}", refusal.sentence);
                 let lack = of_pool.lack.or(refusal.lack.take());
@@ -103,10 +106,7 @@ impl Pipeline {
         match decision {
             Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
             Ok(plan) => {
-                let waits = group.is_some_and(|group| group.grown_disks == GrownDisks::Recommend);
-                let grows_disk = |step: &Step| matches!(step, Step::GrowPartition { .. } | Step::ResizePv { .. });
-                let waits = waits && plan.supply().any(grows_disk);
-                let recommend = (target.mode == Mode::Recommend || waits) && wish == Wish::Usage;
+                let recommend = plan.is_recommended(target, &config) && !wish.is_a_persons();
                 self.carry_out(request, checked, plan, recommend, inventory)
             }
         }
@@ -130,7 +130,13 @@ impl Pipeline {
         }
         let done = running.all_done();
         let plan = running.plan;
-        let Some(inventory) = self.look(Focus::of(&plan)) else { return Ok(()) };
+        let config = shared.config();
+        let focus = match Focus::of(&plan) {
+            // The guards may be asked again.
+            Focus::Volume(lv) => Focus::to_decide(lv, &config),
+            all => all,
+        };
+        let Some(inventory) = self.look(focus) else { return Ok(()) };
         if !done
             && plan.has_not_begun(&inventory)
             && let Err(why) = self.still_wanted(&plan, &inventory)
@@ -164,6 +170,7 @@ impl Pipeline {
                 let place = point(&now).map_or(String::new(), |point| format!(" at {point}"));
                 Err(format!("{}{place} would be decided now", now.after))
             }
+            Ok(now) if now.is_recommended(target, &config) => Err("it would only be recommended now".to_owned()),
             Ok(now) if takes(&now) != takes(plan) => Err("other disks would be taken now".to_owned()),
             Ok(_) => Ok(()),
         }
@@ -238,7 +245,7 @@ impl Pipeline {
         let lv = focus.volume().map_or(String::new(), ToString::to_string);
         let mut silent = 0;
         while !shared.is_stopping() {
-            match look_to_decide(shared.host.as_ref(), focus, &shared.config()) {
+            match look(shared.host.as_ref(), focus) {
                 Ok(inventory) if silent < USAGE_LOOKS && inventory.filesystems.iter().any(is_not_itself) => {
                     silent += 1;
                     tracing::warn!(%lv, "its file system does not answer or is frozen, looking again");

@@ -9,7 +9,7 @@ use crate::config::{Config, Target};
 use crate::inventory::Inventory;
 use crate::journal::Source;
 use crate::name::VgName;
-use crate::plan::{Code, is_over, room};
+use crate::plan::{Code, is_over, supplied};
 use crate::units::Bytes;
 
 /// What more room can change.
@@ -47,11 +47,9 @@ impl Handle {
     }
 }
 
+/// How much the groups of targets have, free or to be supplied.
 fn rooms(config: &Config, inventory: &Inventory) -> BTreeMap<VgName, Bytes> {
-    // What only a look at one volume shows of a spare is presumed: the look that decides sees it.
-    let has_spares = config.volume_groups.iter().any(|group| !group.spares.is_empty());
-    let presumed = has_spares.then(|| inventory.presumed());
-    let inventory = presumed.as_ref().unwrap_or(inventory);
+    let inventory = supplied(config, inventory);
     let groups = config.targets.iter().filter_map(|target| inventory.vg(&target.lv.vg));
-    groups.filter_map(|vg| Some((vg.name.clone(), room(config, inventory, vg)?))).collect()
+    groups.filter_map(|vg| Some((vg.name.clone(), vg.free?))).collect()
 }

@@ -32,28 +32,29 @@ pub enum Focus<'a> {
     Everything,
     /// One volume with its volume group, and what `blkid` finds on it.
     Volume(&'a LvRef),
-    /// The same, with the PVs that belong to no group, which cost a report of all groups, and what is found on them.
-    Supplied(&'a LvRef),
+    /// The same from a report of all groups, which has the PVs that belong to none, and what is found on these.
+    AllGroups(&'a LvRef),
 }
 
 impl<'a> Focus<'a> {
-    /// What a look must show to decide about a target.
+    /// What a look must show to decide about a target: spare PVs, and whether a group exists that the config names and
+    /// that differs from the volume's by a slip. Nearly no config has either.
     pub fn to_decide(lv: &'a LvRef, config: &Config) -> Focus<'a> {
         let has_spares = config.volume_group(&lv.vg).is_some_and(|group| !group.spares.is_empty());
-        if has_spares { Focus::Supplied(lv) } else { Focus::Volume(lv) }
+        if has_spares || !config.near_misses(&lv.vg).is_empty() { Focus::AllGroups(lv) } else { Focus::Volume(lv) }
     }
 
     /// What a look must show while a plan is carried out.
     pub fn of(plan: &'a Plan) -> Focus<'a> {
         let takes_spare = plan.steps.iter().any(|step| matches!(step, Step::ExtendGroup { .. }));
-        if takes_spare { Focus::Supplied(&plan.lv) } else { Focus::Volume(&plan.lv) }
+        if takes_spare { Focus::AllGroups(&plan.lv) } else { Focus::Volume(&plan.lv) }
     }
 
     /// The volume that it is about.
     pub fn volume(self) -> Option<&'a LvRef> {
         match self {
             Focus::Everything => None,
-            Focus::Volume(lv) | Focus::Supplied(lv) => Some(lv),
+            Focus::Volume(lv) | Focus::AllGroups(lv) => Some(lv),
         }
     }
 }
@@ -99,7 +100,7 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             inventory.filesystems = filesystems(host, &inventory, None, |_| None);
             inventory.above = above(host, &inventory);
         }
-        Focus::Volume(lv) | Focus::Supplied(lv) => {
+        Focus::Volume(lv) | Focus::AllGroups(lv) => {
             // Whoever reads from a suspended device waits, and cannot even be killed.
             let suspended = inventory.lv(lv).is_some_and(|lv| lv.suspended == Some(true))
                 || inventory.mapping_on(lv).is_some_and(|mapping| mapping.suspended);
@@ -126,19 +127,6 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
         }
     }
     inventory.taken_at = host.now();
-    Ok(inventory)
-}
-
-/// Looks at one volume to decide about it. Whether a group exists that the config names, and that differs from the
-/// volume's by a slip, only a report of all groups tells; nearly no config has such a name.
-pub fn look_to_decide(host: &dyn Host, focus: Focus<'_>, config: &Config) -> Result<Inventory, LookError> {
-    let mut inventory = look(host, focus)?;
-    if focus.volume().is_some_and(|lv| !config.near_misses(&lv.vg).is_empty()) {
-        let all = host.run(&Command::report(Tool::Lvm, lvm::report_arguments(None, Columns::Needed)), &|| ());
-        // Without an answer the guard takes the name for misspelt.
-        let all = all.ok().filter(Output::succeeded).and_then(|output| lvm::parse(&output.stdout, host.now()).ok());
-        inventory.other_groups = all.map_or(vec![], |all| all.vgs.into_iter().map(|vg| vg.name).collect());
-    }
     Ok(inventory)
 }
 
@@ -227,7 +215,12 @@ fn report(host: &dyn Host, focus: Focus<'_>) -> Result<(Inventory, Option<Probed
             // apart.
             if output.succeeded() { output } else { ask(None, Columns::Needed)? }
         }
-        Focus::Supplied(_) => ask(None, Columns::Needed)?,
+        Focus::AllGroups(_) => {
+            let mut all = command(None, Columns::Needed);
+            // As in a report of one group: the target's may be another host's.
+            all.arguments.push("--foreign".to_owned());
+            host.run(&all, &|| ())?
+        }
         // A version that lacks a column refuses the command line.
         Focus::Everything => match ask(None, Columns::All)? {
             output if output.code == Some(INVALID_COMMAND_LINE) => ask(None, Columns::Needed)?,

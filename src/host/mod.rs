@@ -27,7 +27,7 @@ use crate::name::MountPoint;
 use crate::plan::Moment;
 pub use key::KeyFileFacts;
 pub use linux::own_names;
-pub use look::{Focus, LookError, glance, look, look_to_decide};
+pub use look::{Focus, LookError, glance, look};
 pub use sampler::{Hold, Sampler};
 
 /// A machine. Synchronous, because the engine is; a call may take long, but a call that only reads always ends.

@@ -68,7 +68,14 @@ impl Partition {
 }
 
 impl Disk {
-    /// Of a partition, how much of its disk no partition has; it can grow into that if no other one follows it.
+    /// Of a partition, how much larger it can become on its disk.
+    pub fn grows_into(&self) -> Bytes {
+        let is_followed = |partition: &Partition| partition.followed_until.is_some();
+        let is_last = !matches!(&self.kind, DiskKind::Partition(partition) if is_followed(partition));
+        if is_last { self.unused_behind() } else { Bytes::ZERO }
+    }
+
+    /// Of a partition, how much of its disk no partition has, whether or not another one is before that.
     pub fn unused_behind(&self) -> Bytes {
         let DiskKind::Partition(partition) = &self.kind else { return Bytes::ZERO };
         partition.unused(Bytes(partition.start.0.saturating_add(self.size.0)))

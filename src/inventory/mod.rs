@@ -41,8 +41,6 @@ pub struct Inventory {
     pub taken_at: Timestamp,
     /// Volume groups, by name.
     pub vgs: Vec<Vg>,
-    /// The names of other groups, where only one was looked at and the config names one of nearly that name.
-    pub other_groups: Vec<VgName>,
     /// Logical volumes, hidden ones (`[pool0_tdata]`) too.
     pub lvs: Vec<Lv>,
     /// Physical volumes, orphans and missing ones too.
@@ -315,7 +313,6 @@ impl Inventory {
         Inventory {
             taken_at,
             vgs: vec![],
-            other_groups: vec![],
             lvs: vec![],
             pvs: vec![],
             mounts: vec![],
@@ -347,12 +344,17 @@ impl Inventory {
             fs.signature = Some(fs.mount.fs_type.clone());
             (fs.frozen, fs.exclusive_operation) = (Some(false), Some("none".to_owned()));
         }
-        for pv in &mut inventory.pvs {
+        inventory.presume_disks();
+        inventory
+    }
+
+    /// The same for PVs alone: what is on their devices.
+    pub fn presume_disks(&mut self) {
+        for pv in &mut self.pvs {
             let kind = pv.disk.as_ref().map(|disk| &disk.kind);
             pv.table = matches!(kind, Some(DiskKind::Partition(_))).then_some(PartitionTable::Gpt);
             (pv.signature, pv.is_linked) = (Some(PV_SIGNATURE.to_owned()), true);
         }
-        inventory
     }
 
     /// The same for the question whose group it is, which only LVM can answer.
@@ -508,10 +510,7 @@ impl Pv {
     /// By how much it could grow, a partition first that no other one follows; in whole MiB, for less is left by any
     /// program that makes partitions. `None`: its device cannot be seen.
     pub fn growable_bytes(&self) -> Option<Bytes> {
-        let disk = self.disk.as_ref()?;
-        let is_followed = matches!(&disk.kind, DiskKind::Partition(partition) if partition.followed_until.is_some());
-        let behind = if is_followed { Bytes::ZERO } else { disk.unused_behind() };
-        let room = self.exceeded_by().0.saturating_add(behind.0);
+        let room = self.exceeded_by().0.saturating_add(self.disk.as_ref()?.grows_into().0);
         // What LVM cannot use of a device is less than an extent, which is not known here.
         Some(Bytes(room / MIB * MIB))
     }

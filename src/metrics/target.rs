@@ -164,6 +164,7 @@ impl Targets {
     pub fn new(config: &Config, sample: &Sample, known: &Knowledge<'_>) -> Targets {
         let (inventory, Knowledge { history, now, .. }) = (&*sample.inventory, known);
         let is_there = |target: &&Target| inventory.lv(&target.lv).is_some();
+        let supplied = plan::supplied(config, inventory);
         let views = config.targets.iter().filter(is_there).map(|target| TargetView {
             vg: target.lv.vg.to_string(),
             lv: target.lv.lv.to_string(),
@@ -175,8 +176,8 @@ impl Targets {
                 What::FileSystem(_) => None,
             },
             held_back: held(target, config, sample.presumed(), known),
-            headroom: headroom(target, sample.presumed(), config).map(|bytes| bytes.0 as f64),
-            cooldown_until: history.last_of(target).and_then(|last| {
+            headroom: headroom(target, &supplied, config).map(|bytes| bytes.0 as f64),
+            cooldown_until: history.last_of(target, config.recommends(target)).and_then(|last| {
                 let until = last.at.at.saturating_add(SignedDuration::try_from(target.cooldown).ok()?).ok()?;
                 Some(until.as_millisecond() as f64 / 1000.0)
             }),
@@ -219,13 +220,15 @@ fn held(target: &Target, config: &Config, presumed: &Inventory, known: &Knowledg
         return Some(Outcome::NeedsAttention.as_str());
     }
     let inventory = presumed.presumed_owner(&target.lv.vg);
-    let code = plan::held_back(target, &inventory, config, history, known.now).or_else(|| (known.refused)(&target.lv));
-    let mode = match target.mode {
-        _ if known.dry_run => Some(Outcome::DryRun),
-        Mode::Recommend => Some(Outcome::Recommended),
-        Mode::Act | Mode::Off => None,
+    let plan = match plan::if_over(target, &inventory, config, history, known.now) {
+        Err(refusal) => return Some(refusal.code.as_str()),
+        Ok(plan) => plan,
     };
-    code.map(Code::as_str).or(mode.map(Outcome::as_str))
+    let outcome = match plan.is_recommended(target, config) {
+        _ if known.dry_run => Some(Outcome::DryRun),
+        recommended => recommended.then_some(Outcome::Recommended),
+    };
+    (known.refused)(&target.lv).map(Code::as_str).or(outcome.map(Outcome::as_str))
 }
 
 /// Nothing where the inodes cannot run out before the space does.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::step::Step;
+use crate::config::{Config, Mode, Target};
 use crate::filesystem::FsKind;
 use crate::inventory::Inventory;
 use crate::name::{LvRef, MountPoint};
@@ -77,6 +78,13 @@ impl Plan {
     /// The steps that give the group more room.
     pub fn supply(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.is_supply())
+    }
+
+    /// Whether it is for a person to carry out, unless a person asked for it.
+    pub fn is_recommended(&self, target: &Target, config: &Config) -> bool {
+        let grows_disk = |step: &Step| matches!(step, Step::GrowPartition { .. } | Step::ResizePv { .. });
+        let needs_disk = self.steps.iter().any(grows_disk);
+        target.mode == Mode::Recommend || needs_disk && config.recommends_disks(&self.lv.vg)
     }
 
     /// Whether it is seen that nothing was extended, so that the operation can still be left without a trace.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use crate::config::{Budget, Config, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Target};
+use crate::config::{Budget, Config, LONGEST_BUDGET, MOST_EXTENSIONS, Target};
 use crate::name::{LvRef, OperationId, VgName};
 use crate::units::Bytes;
 
@@ -138,9 +138,9 @@ impl Paused {
 }
 
 impl History {
-    /// The operation whose cooldown holds the target back.
-    pub fn last_of(&self, target: &Target) -> Option<&Last> {
-        let recommended = self.recommended.get(&target.lv).filter(|_| target.mode == Mode::Recommend);
+    /// The operation whose cooldown holds the target back; a recommendation does as long as there may be another.
+    pub fn last_of(&self, target: &Target, recommends: bool) -> Option<&Last> {
+        let recommended = self.recommended.get(&target.lv).filter(|_| recommends);
         self.last.get(&target.lv).into_iter().chain(recommended).max_by_key(|last| last.id)
     }
 

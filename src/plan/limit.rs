@@ -195,7 +195,7 @@ fn to_allocatable(facts: &LimitFacts<'_>, place: &Place) -> Limit {
     let vg = &facts.vg.name;
     // What LVM does not know of yet is nearer than a new disk.
     let grown = facts.inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)).find_map(|pv| {
-        let room = pv.disk.as_ref()?.size.saturating_sub(pv.end()?);
+        let room = pv.exceeded_by();
         (room >= facts.extent_size)
             .then(|| format!("{} is {room} larger than its PV: pvresize {}, or ", pv.name, pv.name))
     });

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
 pub use crate::filesystem::FsKind;
-use crate::inventory::{FileSystem, Inventory, Lv, Vg};
+use crate::inventory::{FileSystem, Inventory, Lv};
 use crate::name::LvRef;
 use crate::units::Bytes;
 pub use decided::{Metadata, Plan, PlannedFs};
@@ -31,9 +31,11 @@ pub use guard::{Code, Lack, Refusal, Unusable};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
+pub use size::headroom;
 use size::{Size, Sized};
 pub(crate) use step::WAIT;
 pub use step::{Step, Striping};
+pub use supply::supplied;
 pub use unmatched::Unmatched;
 pub(crate) use unmatched::suspicion;
 pub use wish::Wish;
@@ -73,18 +75,18 @@ pub fn plan(
     plan_for(Wish::Usage, target, inventory, config, history, now)
 }
 
-/// What would hold a target back if it were over its threshold and its cooldown were over; `None` if it would grow.
-pub fn held_back(
+/// What would be decided about a target if it were over its threshold and its cooldown were over.
+pub fn if_over(
     target: &Target,
     inventory: &Inventory,
     config: &Config,
     history: &History,
     now: impl Into<Moment>,
-) -> Option<Code> {
+) -> Result<Plan, Refusal> {
     let target = Target { cooldown: Duration::ZERO, ..target.clone() };
     // Like a person's, this question does not depend on how full the target is.
     let wish = Wish::Person { by: None };
-    plan_for(wish, &target, inventory, config, history, now).decision.err().map(|refusal| refusal.code)
+    plan_for(wish, &target, inventory, config, history, now).decision
 }
 
 /// What the group of a target lacks, if the target is over its threshold and that alone keeps it from growing: whatever
@@ -110,18 +112,6 @@ pub fn is_over(target: &Target, inventory: &Inventory, config: &Config, now: Mom
         Verdict::Refuse(_) => Some(false),
         Verdict::NotAsked => None,
     }
-}
-
-/// By how much a target may still grow, whatever its usage, with all that may supply its group; `None` if the host does
-/// not show enough to tell.
-pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
-    let vg = inventory.vg(&target.lv.vg)?;
-    size::headroom(target, &supply::with_all(config.volume_group(&vg.name), inventory, vg), config)
-}
-
-/// How much a group has free, with all that may supply it.
-pub fn room(config: &Config, inventory: &Inventory, vg: &Vg) -> Option<Bytes> {
-    supply::with_all(config.volume_group(&vg.name), inventory, vg).vg(&vg.name)?.free
 }
 
 /// Decides about one target.

@@ -197,8 +197,9 @@ fn fit(
     Ok((taken, limited_by))
 }
 
-/// By how much a target may still grow, whatever its usage; `None` if the host does not show enough to tell.
-pub(super) fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
+/// By how much a target may still grow, whatever its usage; `None` if the host does not show enough to tell. With what
+/// may supply its group if that is in the look ([`super::supplied`]).
+pub fn headroom(target: &Target, inventory: &Inventory, config: &Config) -> Option<Bytes> {
     let (vg, lv) = (inventory.vg(&target.lv.vg)?, inventory.lv(&target.lv)?);
     let extent_size = vg.extent_size.filter(|size| size.0 > 0)?;
     let before = lv.size?.to_extents_down(extent_size);

@@ -9,8 +9,8 @@ use super::guard::{Code, Lack, Refusal, Subject, Unusable};
 use super::size::{Sized, TooLittle};
 use super::step::Step;
 use crate::command::{Tool, shell_word};
-use crate::config::{GrownDisks, Partitions, VolumeGroup};
-use crate::inventory::{DiskKind, Inventory, PV_SIGNATURE, Partition, PartitionTable, Pv, Vg};
+use crate::config::{Config, GrownDisks, Partitions, VolumeGroup};
+use crate::inventory::{Disk, DiskKind, Inventory, PV_SIGNATURE, Partition, PartitionTable, Pv, Vg};
 use crate::name::PvUuid;
 use crate::units::{Bytes, Extents, MIB};
 
@@ -21,8 +21,9 @@ const USUAL_START: Bytes = Bytes(MIB);
 pub(super) const FOR_SPACE: [Code; 3] = [Code::VgReserve, Code::BlockSize, Code::InsufficientSpace];
 
 /// One thing that gives the group more room.
-struct Offer<'a> {
-    pv: &'a Pv,
+struct Offer {
+    /// Of its PV.
+    uuid: String,
     gain: Extents,
     what: String,
     steps: Vec<Step>,
@@ -37,30 +38,32 @@ pub(super) struct Supplied {
 /// Computes the size as long as free extents are enough, and else with as many of the disks as it takes, in their
 /// order.
 pub(super) fn with_supply(s: &Subject<'_>, size: impl Fn(&Subject<'_>) -> Sized) -> Supplied {
-    let first = size(s);
-    if !is_short(&first) {
-        return Supplied { sized: first, steps: vec![] };
+    let mut sized = size(s);
+    if !is_short(&sized) {
+        return Supplied { sized, steps: vec![] };
     }
-    let (offers, unusable) = of_group(s.config.volume_group(&s.vg.name), s.inventory, s.vg);
-    let with = |used: &[&Offer<'_>]| {
-        if used.is_empty() {
-            return size(s);
-        }
-        let inventory = applied(s.inventory, s.vg, used);
+    let (offers, unusable) = of_group(s.config, s.inventory, s.vg);
+    let with = |used: &[&Offer]| {
+        let mut inventory = s.inventory.clone();
+        apply(&mut inventory, s.vg, used);
         let (Some(vg), Some(lv)) = (inventory.vg(&s.vg.name), inventory.lv(&s.lv.name)) else { return size(s) };
         size(&Subject { inventory: &inventory, vg, lv, ..*s })
     };
-    let all: Vec<&Offer<'_>> = offers.iter().collect();
-    let enough = (1..=all.len()).find(|n| !is_short(&with(&all[..*n])));
-    let mut used = all[..enough.unwrap_or(all.len())].to_vec();
-    // One of them may not be what helped, as where the allocation policy keeps to other disks.
-    for offer in &all {
-        let without: Vec<&Offer<'_>> = used.iter().copied().filter(|other| !std::ptr::eq(*other, *offer)).collect();
-        if without.len() < used.len() && gives(&with(&without)) >= gives(&with(&used)) {
-            used = without;
+    let mut used: Vec<&Offer> = vec![];
+    for offer in &offers {
+        if is_short(&sized) {
+            used.push(offer);
+            sized = with(&used);
         }
     }
-    let mut sized = with(&used);
+    // One of them may not be what helped, as where the allocation policy keeps to other disks.
+    for offer in used.clone() {
+        let without: Vec<&Offer> = used.iter().copied().filter(|other| !std::ptr::eq(*other, offer)).collect();
+        let fewer = with(&without);
+        if gives(&fewer) >= gives(&sized) {
+            (used, sized) = (without, fewer);
+        }
+    }
     match &mut sized {
         Ok((size, _)) => {
             size.lines.extend(used.iter().map(|offer| format!("{} has not enough free: {}", s.vg.name, offer.what)));
@@ -82,13 +85,20 @@ pub(super) fn with_supply(s: &Subject<'_>, size: impl Fn(&Subject<'_>) -> Sized)
     Supplied { sized, steps }
 }
 
-/// The look as it would be when every disk that may has given its room.
-pub(super) fn with_all<'a>(config: Option<&VolumeGroup>, inventory: &'a Inventory, vg: &Vg) -> Cow<'a, Inventory> {
-    let (offers, _) = of_group(config, inventory, vg);
-    if offers.is_empty() {
+/// The look as it would be if every disk that may supply its group had done so. What only a look at one volume shows of
+/// a disk is taken to be in order.
+pub fn supplied<'a>(config: &Config, inventory: &'a Inventory) -> Cow<'a, Inventory> {
+    let has_supply = |vg: &&Vg| config.volume_group(&vg.name).is_some_and(VolumeGroup::has_supply);
+    if !inventory.vgs.iter().any(|vg| has_supply(&vg)) {
         return Cow::Borrowed(inventory);
     }
-    Cow::Owned(applied(inventory, vg, &offers.iter().collect::<Vec<_>>()))
+    let mut supplied = inventory.clone();
+    supplied.presume_disks();
+    for vg in inventory.vgs.iter().filter(has_supply) {
+        let (offers, _) = of_group(config, &supplied, vg);
+        apply(&mut supplied, vg, &offers.iter().collect::<Vec<_>>());
+    }
+    Cow::Owned(supplied)
 }
 
 fn is_short(sized: &Sized) -> bool {
@@ -103,13 +113,13 @@ fn gives(sized: &Sized) -> Extents {
     sized.as_ref().map_or(Extents(0), |(size, _)| size.after)
 }
 
-fn applied(inventory: &Inventory, vg: &Vg, used: &[&Offer<'_>]) -> Inventory {
-    let mut inventory = inventory.clone();
-    let Some(extent_size) = vg.extent_size else { return inventory };
+/// As the look would be if these had given their room.
+fn apply(inventory: &mut Inventory, vg: &Vg, used: &[&Offer]) {
+    let Some(extent_size) = vg.extent_size else { return };
     let (name, uuid) = (vg.name.clone(), vg.uuid.clone());
     for offer in used {
         let gain = offer.gain.bytes(extent_size);
-        for pv in inventory.pvs.iter_mut().filter(|pv| pv.uuid == offer.pv.uuid) {
+        for pv in inventory.pvs.iter_mut().filter(|pv| pv.uuid == offer.uuid) {
             if pv.vg.is_none() {
                 (pv.extent_count, pv.allocated_extents, pv.size) =
                     (Some(Extents(0)), Some(Extents(0)), Some(Bytes::ZERO));
@@ -126,13 +136,13 @@ fn applied(inventory: &Inventory, vg: &Vg, used: &[&Offer<'_>]) -> Inventory {
             (vg.free, vg.size) = (more_bytes(vg.free), more_bytes(vg.size));
         }
     }
-    inventory
 }
 
 /// What may supply the group, in order, and what should and cannot.
-fn of_group<'a>(config: Option<&VolumeGroup>, inventory: &'a Inventory, vg: &'a Vg) -> (Vec<Offer<'a>>, Vec<Unusable>) {
+fn of_group(config: &Config, inventory: &Inventory, vg: &Vg) -> (Vec<Offer>, Vec<Unusable>) {
     let (mut offers, mut unusable) = (vec![], vec![]);
-    let Some((config, extent_size)) = config.zip(vg.extent_size.filter(|size| size.0 > 0)) else {
+    let settings = config.volume_group(&vg.name);
+    let Some((config, extent_size)) = settings.zip(vg.extent_size.filter(|size| size.0 > 0)) else {
         return (offers, unusable);
     };
     if config.grown_disks != GrownDisks::Off {
@@ -156,13 +166,7 @@ fn of_group<'a>(config: Option<&VolumeGroup>, inventory: &'a Inventory, vg: &'a 
 }
 
 /// A disk that became larger than its PV.
-fn grown<'a>(
-    config: &VolumeGroup,
-    inventory: &Inventory,
-    vg: &Vg,
-    extent_size: Bytes,
-    pv: &'a Pv,
-) -> Result<Offer<'a>, String> {
+fn grown(config: &VolumeGroup, inventory: &Inventory, vg: &Vg, extent_size: Bytes, pv: &Pv) -> Result<Offer, String> {
     let larger = format!("is {} larger than its PV and cannot be used", pv.growable(extent_size));
     let no = |why: String| Err(format!("{larger}: {why}"));
     let name = shell_word(&pv.name);
@@ -201,7 +205,7 @@ fn grown<'a>(
         }
         DiskKind::Whole { .. } | DiskKind::Multipath { agree: true } => {}
         DiskKind::Partition(partition) => {
-            let grown = partition_grown(config, inventory, extent_size, pv, partition)
+            let grown = partition_grown(config, inventory, extent_size, (pv, disk), partition)
                 .map_err(|why| format!("{larger}: {why}"))?;
             device = grown.as_ref().map_or(device, |(size, _)| *size);
             steps.extend(grown.map(|(_, step)| step));
@@ -214,9 +218,9 @@ fn grown<'a>(
     }
     let device = Bytes(first.0.saturating_add(extents.bytes(extent_size).0));
     let (vg, uuid) = (vg.name.clone(), pv.uuid.clone());
-    steps.push(Step::ResizePv { vg, pv: pv.name.clone(), uuid, extents, device });
+    steps.push(Step::ResizePv { vg, pv: pv.name.clone(), uuid: uuid.clone(), extents, device });
     let what = format!("{} is larger than its PV and gives {gain} ({})", pv.name, gain.bytes(extent_size));
-    Ok(Offer { pv, gain, what, steps })
+    Ok(Offer { uuid, gain, what, steps })
 }
 
 /// The partition's size afterwards and the step to it, where it has to grow first.
@@ -224,11 +228,10 @@ fn partition_grown(
     config: &VolumeGroup,
     inventory: &Inventory,
     extent_size: Bytes,
-    pv: &Pv,
+    (pv, disk): (&Pv, &Disk),
     partition: &Partition,
 ) -> Result<Option<(Bytes, Step)>, String> {
-    let Some(disk) = &pv.disk else { return Ok(None) };
-    let Partition { disk: parent, number, start, followed_until, disk_size } = partition;
+    let Partition { disk: parent, number, start, followed_until, .. } = partition;
     let behind = disk.unused_behind();
     // What the partition already has is taken alone, should the rest not be allowed.
     let is_enough = pv.exceeded_by() >= extent_size;
@@ -267,21 +270,13 @@ fn partition_grown(
             Tool::Growpart.package()
         ));
     }
-    if disk_size.0 < end {
-        return no(format!("{parent} has only {disk_size}"));
-    }
     let size = Bytes(disk.size.0.saturating_add(behind.0));
     let (pv, disk, number, start) = (pv.name.clone(), parent.clone(), *number, *start);
     Ok(Some((size, Step::GrowPartition { pv, disk, number, start, size })))
 }
 
 /// A PV that belongs to no group; `None` if it is in this one already.
-fn spare<'a>(
-    inventory: &'a Inventory,
-    vg: &Vg,
-    extent_size: Bytes,
-    uuid: &PvUuid,
-) -> Result<Option<Offer<'a>>, String> {
+fn spare(inventory: &Inventory, vg: &Vg, extent_size: Bytes, uuid: &PvUuid) -> Result<Option<Offer>, String> {
     let mut found = inventory.pvs.iter().filter(|pv| pv.uuid == uuid.as_str());
     let Some(pv) = found.next() else {
         return Err("is not on this host: see pvs -a -o+pv_uuid, or take it out of volume_groups[].spares".to_owned());
@@ -344,5 +339,5 @@ fn spare<'a>(
     }
     let step = Step::ExtendGroup { vg: vg.name.clone(), pv: name.clone(), uuid: uuid.clone() };
     let what = format!("the spare {name} gives {gain} ({})", gain.bytes(extent_size));
-    Ok(Some(Offer { pv, gain, what, steps: vec![step] }))
+    Ok(Some(Offer { uuid: pv.uuid.clone(), gain, what, steps: vec![step] }))
 }

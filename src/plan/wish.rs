@@ -24,7 +24,8 @@ pub enum Wish {
 }
 
 impl Wish {
-    pub(super) fn is_a_persons(self) -> bool {
+    /// A person approved of it by asking.
+    pub fn is_a_persons(self) -> bool {
         matches!(self, Wish::Person { .. })
     }
 

@@ -10,10 +10,10 @@ use super::{
     Compared, Facts, FileSystemRow, FirstFull, LvRow, Operation, Point, PvRow, Refused, Report, Summary, Urgency, VgRow,
 };
 use crate::config::Mode;
-use crate::inventory::{FileSystem, Lv, Pv, Vg};
+use crate::inventory::{FileSystem, Inventory, Lv, Pv, Vg};
 use crate::journal::{Conclusion, Past, REMEMBERED};
 use crate::name::LvRef;
-use crate::plan::{Outcome, headroom};
+use crate::plan::{Outcome, headroom, supplied};
 use crate::units::Bytes;
 
 /// The form of the JSON.
@@ -24,9 +24,10 @@ impl Report {
     pub fn new(facts: &Facts<'_>) -> Report {
         let since = Since::choose(facts.earlier, &facts.now, facts.since);
         let since = since.as_ref();
+        let supplied = supplied(facts.config, facts.inventory);
         let mut filesystems: Vec<FileSystemRow> = snapshot::one_per_volume(facts.inventory)
             .into_iter()
-            .map(|(lv, fs)| filesystem(facts, since, lv, fs))
+            .map(|(lv, fs)| filesystem(facts, &supplied, since, lv, fs))
             .collect();
         filesystems.sort_by(|a, b| last_day(a).total_cmp(&last_day(b)).then(share(b).total_cmp(&share(a))));
         let lvs: Vec<LvRow> =
@@ -78,14 +79,20 @@ fn why_not<T>(known: Option<T>, since: Option<&Since<'_>>) -> Result<T, String> 
     known.ok_or_else(|| if since.is_some() { "new".to_owned() } else { "no earlier report".to_owned() })
 }
 
-fn filesystem(facts: &Facts<'_>, since: Option<&Since<'_>>, lv: &Lv, fs: &FileSystem) -> FileSystemRow {
+fn filesystem(
+    facts: &Facts<'_>,
+    supplied: &Inventory,
+    since: Option<&Since<'_>>,
+    lv: &Lv,
+    fs: &FileSystem,
+) -> FileSystemRow {
     let target = facts.config.target(&lv.name).filter(|target| target.mount_point() == Some(&fs.mount.mount_point));
     let used = fs.usage.map(|usage| usage.used());
     let then = since.and_then(|since| since.then.filesystem(&lv.uuid, &fs.mount.fs_type));
     let filled = used.zip(then).map(|(used, then)| growth::change(used, then.used));
     let rate = why_not(since.zip(filled), since).and_then(|(since, filled)| since.per_day(filled));
     let avail = fs.usage.map(|usage| usage.avail);
-    let headroom = target.and_then(|target| headroom(target, facts.inventory, facts.config));
+    let headroom = target.and_then(|target| headroom(target, supplied, facts.config));
     let room = avail.zip(headroom).map(|(avail, headroom)| Bytes(avail.0.saturating_add(headroom.0)));
     let grows = target.is_some_and(|target| target.mode == Mode::Act);
     let mut history: Vec<Point> = facts

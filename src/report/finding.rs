@@ -584,17 +584,17 @@ fn paused_and_recommended(g: &FindingFacts<'_>) -> Vec<Finding> {
         )
     });
     let recommended = state.last_recommended.iter().filter_map(|(lv, last)| {
-        let target = g.facts.config.target(lv).filter(|target| target.mode == Mode::Recommend)?;
+        let target = g.facts.config.target(lv).filter(|target| g.facts.config.recommends(target))?;
         let fs = g.filesystems.iter().find(|fs| &fs.lv == lv)?;
         fs.usage.filter(|usage| usage.value() > target.threshold.value())?;
-        let sentence = format!(
-            "{lv} would have been grown at {}, and its mode is recommend.",
-            last.at.at.strftime("%Y-%m-%d %H:%M UTC")
-        );
-        Some(
-            finding(Urgency::Soon, "recommended", lv, sentence, "Decide, and grow it by hand or set mode: act.")
-                .with([format!("lvm-autoscaler plan {lv}")]),
-        )
+        let (what, instead) = match target.mode {
+            Mode::Recommend => ("its mode", "mode: act"),
+            Mode::Act | Mode::Off => ("grown_disks of its group", "grown_disks: resize"),
+        };
+        let at = last.at.at.strftime("%Y-%m-%d %H:%M UTC");
+        let sentence = format!("{lv} would have been grown at {at}, and {what} is recommend.");
+        let advice = format!("Decide, and grow it by hand or set {instead}.");
+        Some(finding(Urgency::Soon, "recommended", lv, sentence, &advice).with([format!("lvm-autoscaler plan {lv}")]))
     });
     paused.chain(recommended).collect()
 }

@@ -17,7 +17,7 @@ use crate::engine::Handle;
 use crate::inventory::{FileSystem, Inventory, Lv, Pv, Sample, Vg};
 use crate::journal::{Conclusion, Past, Running, State};
 use crate::name::{LvName, LvRef, MountPoint, OperationId, VgName};
-use crate::plan::{Code, History, Moment, Plan, Refusal, Step, Unmatched, headroom, plan};
+use crate::plan::{Code, History, Moment, Plan, Refusal, Step, Unmatched, headroom, plan, supplied};
 use crate::units::{Bytes, Percent};
 
 /// So many operations are shown, refusals of targets, and refusals that name no target: none pushes out another kind.
@@ -249,7 +249,8 @@ impl Status {
         let engine = context.engine();
         let state = engine.map(|engine| engine.shared().state()).unwrap_or_default();
         let history = state.history(engine.is_some_and(|engine| engine.shared().dry_run));
-        let view = |target: &Target| target_view(target, &config, &sample, &state, &history, &now);
+        let supplied = supplied(&config, &sample.inventory);
+        let view = |target: &Target| target_view(target, &config, (&sample, &supplied), &state, &history, &now);
         // What is not here is one line, unless something of it is under way or needs a person.
         let unmatched = if sample.taken { Unmatched::of(&config, &sample.inventory) } else { Unmatched::default() };
         let absent: BTreeSet<&LvRef> = unmatched.targets.iter().collect();
@@ -327,7 +328,7 @@ fn head(
 fn target_view(
     target: &Target,
     config: &Config,
-    sample: &Sample,
+    (sample, supplied): (&Sample, &Inventory),
     state: &State,
     history: &History,
     now: &Moment,
@@ -346,7 +347,7 @@ fn target_view(
         sentence: parked.account.to_string(),
         commands: parked.account.commands.clone(),
     });
-    let now_view = now_view(target, decided);
+    let now_view = now_view(target, config, decided);
     let running = state.running.values().any(|running| running.plan.lv == target.lv);
     let metadata_threshold = match &target.what {
         What::ThinPool { metadata_threshold } => Some(*metadata_threshold),
@@ -383,11 +384,11 @@ fn target_view(
         threshold_percent: target.threshold,
         metadata_percent: lv.filter(|_| metadata_threshold.is_some()).and_then(|lv| lv.metadata_percent),
         metadata_threshold_percent: metadata_threshold,
-        headroom_bytes: headroom(target, presumed, config),
+        headroom_bytes: headroom(target, supplied, config),
         max_size_bytes: target.max_size,
         now: now_view,
         paused_since: history.paused.since(&target.lv).map(|(since, _)| since),
-        cooldown_until: history.last_of(target).and_then(|last| {
+        cooldown_until: history.last_of(target, config.recommends(target)).and_then(|last| {
             let left = target.cooldown.checked_sub(now.since(&last.at)).filter(|left| !left.is_zero())?;
             now.at.checked_add(SignedDuration::try_from(left).ok()?).ok()
         }),
@@ -408,14 +409,14 @@ fn target_view(
     }
 }
 
-fn now_view(target: &Target, decided: Option<Result<Plan, Refusal>>) -> Now {
+fn now_view(target: &Target, config: &Config, decided: Option<Result<Plan, Refusal>>) -> Now {
     let sentence =
         |verdict, code, sentence: String| Now { verdict, refused: code, sentence, after_bytes: None, steps: vec![] };
     match decided {
         None => sentence("unknown", None, "LVM was not read yet".to_owned()),
         Some(Err(refusal)) => sentence("refuse", Some(refusal.code), refusal.sentence),
         Some(Ok(plan)) => {
-            let verdict = if target.mode == Mode::Recommend { "recommend" } else { "grow" };
+            let verdict = if plan.is_recommended(target, config) { "recommend" } else { "grow" };
             let shown = |step: &Step| step.command().map_or_else(|| format!("({step})"), |command| command.to_string());
             let (after, steps) = (plan.after.bytes(plan.extent_size), plan.steps.iter().map(shown).collect());
             Now { after_bytes: Some(after), steps, ..sentence(verdict, None, plan.reason) }

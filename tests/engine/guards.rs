@@ -12,7 +12,7 @@ use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::alert::target::resolve;
 use lvm_autoscaler::config::{self, Config};
 use lvm_autoscaler::host::sim::{self, Model, Sim, SimFs, SimKeyFile, SimLuks, SimLv, SimPool, SimVg};
-use lvm_autoscaler::host::{Focus, key, look_to_decide};
+use lvm_autoscaler::host::{Focus, key, look};
 use lvm_autoscaler::inventory::{Capability, Inventory, Superblock};
 use lvm_autoscaler::name::OperationId;
 use lvm_autoscaler::plan::history::{Extension, Last, Open};
@@ -69,8 +69,7 @@ impl Case {
 
     fn decide(self) -> Result<Plan, Refusal> {
         let host = Sim::stepped(self.model, epoch());
-        let mut inventory =
-            look_to_decide(&host, Focus::to_decide(&lv("vg/data"), &self.config), &self.config).expect("LVM answers");
+        let mut inventory = look(&host, Focus::to_decide(&lv("vg/data"), &self.config)).expect("LVM answers");
         (self.report)(&mut inventory);
         let named = resolve(&self.labels, &self.config, &OwnNames::new(["db1"]), &inventory)?;
         let target = self.config.target(&named).expect("resolve gives only targets");

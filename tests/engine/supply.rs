@@ -85,7 +85,7 @@ fn spare(n: usize, size: u64) -> SimPv {
 
 fn evaluated(world: &World) -> Evaluation {
     let name = lv("vg/data");
-    let inventory = look(world.sim.as_ref(), Focus::Supplied(&name)).expect("LVM answers");
+    let inventory = look(world.sim.as_ref(), Focus::AllGroups(&name)).expect("LVM answers");
     let target = world.config.target(&name).expect("configured");
     plan::plan(target, &inventory, &world.config, &world.state().history(false), world.sim.moment())
 }
@@ -505,4 +505,70 @@ fn who_is_below_the_threshold_does_not_wait() {
     assert_eq!(engine.waiting_count(), 0, "a person asked, and can ask again");
     engine.drain();
     assert_eq!(world.state().lately().len(), 1);
+}
+
+#[test]
+fn what_is_recommended_of_a_disk_is_not_recommended_again_before_the_cooldown_is_over_and_held_by_no_person() {
+    let world = world("grown_disks: recommend", |model| grows(model, 3 * GIB));
+    let daemon = world.daemon();
+    assert!(ended_as(&daemon.alert("vg/data"), Outcome::Recommended));
+    assert!(refused(&daemon.alert("vg/data"), Code::Cooldown));
+    let asked =
+        Pipeline(std::sync::Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
+    assert!(ended_as(&asked, Outcome::Grown), "{asked:?}");
+}
+
+#[test]
+fn an_interrupted_resize_is_not_gone_on_with_once_it_would_only_be_recommended() {
+    let world = world("grown_disks: resize", |model| grows(model, 3 * GIB));
+    world.inject("pvresize", 0, Harm::CrashBefore);
+    assert!(until_crash(|| world.daemon().alert("vg/data")).is_err());
+    let world = world.with_config(&config("grown_disks: recommend"));
+    world.daemon().recover().expect("the journal can be written");
+    assert_eq!((world.count("pvresize"), world.extents("vg/data")), (1, BEFORE));
+    let said = world.state().past.back().expect("an operation").sentence.clone();
+    assert!(said.contains("it would only be recommended now"), "{said}");
+}
+
+#[test]
+fn a_pool_that_grows_for_a_volume_takes_no_disk_that_a_person_must_approve() {
+    let host = "
+names: [db1]
+volume_groups:
+  - name: vg
+    physical_volumes: [{ name: /dev/sdb, size: 4112MiB }]
+    logical_volumes:
+      - { name: pool, type: thin-pool, size: 4GiB, data_used: 50%, metadata_used: 30% }
+      - { name: data, size: 2GiB, pool: pool, filesystem: { type: ext4, mount_point: /data, used: 85% } }
+";
+    let config = |grown| {
+        format!(
+            "
+defaults: {{ increment: 3GiB, min_increment: 3GiB, max_overprovision: 2.0 }}
+monitor:
+  targets:
+    - {{ lv_path: /dev/vg/data, mount_point: /data }}
+    - {{ thin_pool: vg/pool, increment: 1GiB, min_increment: 1GiB }}
+volume_groups: [{{ name: vg, grown_disks: {grown} }}]
+"
+        )
+    };
+    for (grown, resized) in [("resize", 1), ("recommend", 0)] {
+        let world = World::new(host, &config(grown));
+        world.sim.with(|model| grows(model, 8 * GIB));
+        let ended = world.daemon().alert("vg/data");
+        assert_eq!(ended_as(&ended, Outcome::Grown), resized == 1, "{grown}: {ended:?}");
+        assert_eq!(world.count("pvresize"), resized, "{grown}");
+    }
+}
+
+#[test]
+fn headroom_counts_what_may_supply_the_group_wherever_it_is_shown() {
+    let world = World::new(HOST, &with_spares());
+    world.sim.with(|model| model.orphans = vec![spare(0, 10 * GIB)]);
+    let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+    let target = world.config.target(&lv("vg/data")).expect("configured");
+    let headroom = |inventory: &_| plan::headroom(target, inventory, &world.config);
+    assert_eq!(headroom(&inventory), Some(Bytes(0)));
+    assert_eq!(headroom(&plan::supplied(&world.config, &inventory)), Some(Bytes(10 * GIB)));
 }

@@ -65,7 +65,8 @@ pub(super) fn breaker_open(s: &Subject<'_>) -> Verdict {
 }
 
 pub(super) fn cooldown(s: &Subject<'_>) -> Verdict {
-    let Some(last) = s.history.last_of(s.target) else { return Verdict::Pass };
+    let recommends = !s.wish.is_a_persons() && s.config.recommends(s.target);
+    let Some(last) = s.history.last_of(s.target, recommends) else { return Verdict::Pass };
     let (cooldown, elapsed) = (s.target.cooldown, s.now.since(&last.at));
     refuse_if(elapsed < cooldown, || {
         format!(
