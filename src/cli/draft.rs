@@ -163,9 +163,9 @@ impl Group {
         } else if free.0 >= share.0.saturating_mul(2) {
             (format!("{RESERVE}%"), share, format!("{share} {purpose}; growth never takes them."))
         } else {
-            // Most of what is left would be the reserve.
+            // The usual reserve would be most of the free space.
             let half = Bytes(free.0 / 2 / MIB * MIB);
-            let why = format!("{half}, half of what is free, {purpose}; {RESERVE} % of the group would be {share}.");
+            let why = format!("{half}, half of the free space, {purpose}: {RESERVE} % of the group would be {share}.");
             (half.in_config(), half, why)
         };
         Some(Group { name: vg.name.clone(), size, free, reserve, why, room: free.saturating_sub(kept) })

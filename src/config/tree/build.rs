@@ -104,7 +104,7 @@ fn mappings(kind: Kind) -> Option<Vec<Map>> {
     }
 }
 
-/// Reads a value; the text of what is not text comes later, see [`Fill`].
+/// Reads a value. The source text of numbers, booleans and nulls is added later, see [`Fill`].
 struct Read<'a> {
     origin: usize,
     origins: &'a mut Vec<Origin>,
@@ -226,7 +226,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Reads the text of what is a number, a truth value or nothing: where text is expected, `007` is not 7.
+/// Adds the source text of numbers, booleans and nulls: where text is expected, `007` must not become 7.
 struct Fill<'a>(&'a mut Node);
 
 impl<'de> DeserializeSeed<'de> for Fill<'_> {

@@ -322,7 +322,7 @@ impl Tree {
         (node, &[])
     }
 
-    /// What a person is told of it; `None` if it only follows from what was cut out before. `known` are the paths of
+    /// The message for a person; `None` if the fault is only a consequence of an earlier one. `known` are the paths of
     /// all keys, such as `monitor.targets[].mode`.
     pub(in crate::config) fn report(&self, fault: &Fault, known: &[String]) -> Option<Problem> {
         let (id, is_key) = fault.at.unwrap_or((self.root.id, false));
@@ -353,7 +353,7 @@ impl Tree {
         Some(self.problem(origin, path.trim_start_matches('.'), &message))
     }
 
-    /// A problem of what was written there.
+    /// A problem at that place of a file.
     pub(super) fn problem(&self, origin: usize, path: &str, message: &str) -> Problem {
         let separator = if path.is_empty() { "" } else { ": " };
         let file = self.sources[self.origins[origin].source].file.clone();

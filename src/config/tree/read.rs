@@ -16,7 +16,7 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { value: Typed::Null, text } if text.is_empty())
     }
 
-    /// What it is instead of what was expected.
+    /// An error that says what was found where something else was expected.
     fn wrong(&self, expected: impl Into<String>) -> Error {
         let found = match &self.kind {
             Kind::List(_) => "is a list",
