@@ -98,6 +98,15 @@ intact() {
     say "every precious file is intact"
 }
 
+# full_volume KIND: drill_vg/data takes all of its group, with a file system at $work/data and precious files on it.
+full_volume() {
+    lvcreate -q -y -l 100%FREE -n data drill_vg
+    "mkfs.$1" -q /dev/drill_vg/data
+    mkdir "$work/data"
+    mount /dev/drill_vg/data "$work/data"
+    precious "$work/data"
+}
+
 cleanup() {
     set +e
     trap - ERR

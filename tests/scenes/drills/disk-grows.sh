@@ -1,11 +1,7 @@
 # shellcheck shell=bash
 disk first 600M
 vgcreate -q drill_vg "$first"
-lvcreate -q -y -l 100%FREE -n data drill_vg
-mkfs.xfs -q /dev/drill_vg/data
-mkdir "$work/data"
-mount /dev/drill_vg/data "$work/data"
-precious "$work/data"
+full_volume xfs
 daemon "monitor: { targets: [{ lv_path: /dev/drill_vg/data, mount_point: $work/data, increment: 64MiB, min_increment: 64MiB }] }
 volume_groups: [{ name: drill_vg, grown_disks: resize }]"
 before=$(lv_bytes drill_vg/data)

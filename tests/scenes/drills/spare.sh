@@ -3,11 +3,7 @@ disk first 300M
 disk extra 300M
 disk spare 200M
 vgcreate -q drill_vg "$first"
-lvcreate -q -y -l 100%FREE -n data drill_vg
-mkfs.ext4 -q /dev/drill_vg/data
-mkdir "$work/data"
-mount /dev/drill_vg/data "$work/data"
-precious "$work/data"
+full_volume ext4
 pvcreate -q "$spare"
 udevadm settle
 uuid=$(pvs --noheadings -o pv_uuid "$spare" | tr -d ' ')

@@ -3,11 +3,7 @@ disk first 400M
 disk second 400M
 export new_disk=$second
 vgcreate -q drill_vg "$first"
-lvcreate -q -y -l 100%FREE -n data drill_vg
-mkfs.ext4 -q /dev/drill_vg/data
-mkdir "$work/data"
-mount /dev/drill_vg/data "$work/data"
-precious "$work/data"
+full_volume ext4
 daemon "monitor: { interval_seconds: 1, targets: [{ lv_path: /dev/drill_vg/data, mount_point: $work/data, increment: 64MiB }] }"
 before=$(lv_bytes drill_vg/data) fs=$(fs_bytes "$work/data")
 fill "$work/data" 88
