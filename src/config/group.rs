@@ -1,11 +1,11 @@
-//! The name of an entry of `volume_groups`: of one group, or a pattern for many.
+//! Which volume groups an entry of the config is for: one, or all that match a pattern.
 
 use std::fmt;
 use std::str::FromStr;
 
-use regex::Regex;
 use serde::{Serialize, Serializer};
 
+use super::glob::Glob;
 use crate::name::VgName;
 
 /// Which groups an entry is for.
@@ -13,13 +13,8 @@ use crate::name::VgName;
 pub enum GroupName {
     /// This one.
     One(VgName),
-    /// All whose names match: `*` is any text, `?` any character, `[ab]` one of them.
-    Pattern {
-        /// As it is written.
-        text: String,
-        /// The same for comparing.
-        regex: Regex,
-    },
+    /// All whose names match.
+    Pattern(Glob),
 }
 
 impl GroupName {
@@ -27,7 +22,7 @@ impl GroupName {
     pub fn matches(&self, vg: &VgName) -> bool {
         match self {
             GroupName::One(name) => name == vg,
-            GroupName::Pattern { regex, .. } => regex.is_match(vg.as_str()),
+            GroupName::Pattern(glob) => glob.matches(vg.as_str()),
         }
     }
 
@@ -35,7 +30,7 @@ impl GroupName {
     pub fn one(&self) -> Option<&VgName> {
         match self {
             GroupName::One(name) => Some(name),
-            GroupName::Pattern { .. } => None,
+            GroupName::Pattern(_) => None,
         }
     }
 }
@@ -44,25 +39,16 @@ impl FromStr for GroupName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<GroupName, String> {
-        if !text.contains(['*', '?', '[']) {
+        if !text.contains(['*', '?', '[', '{']) {
             return text.parse().map(GroupName::One).map_err(|error: crate::name::NameError| error.to_string());
         }
-        let expected = "expected letters, digits and + _ . - with * ? and [..]";
-        if !text.chars().all(|c| c.is_ascii_alphanumeric() || "+_.-*?[]".contains(c)) {
-            return Err(format!("{text:?} is not a pattern for names of groups, {expected}"));
-        }
-        let mut pattern = String::new();
-        for c in text.chars() {
-            match c {
-                '*' => pattern.push_str(".*"),
-                '?' => pattern.push('.'),
-                '[' | ']' | '-' => pattern.push(c),
-                c => pattern.push_str(&regex::escape(&c.to_string())),
-            }
-        }
-        let regex = Regex::new(&format!("^(?:{pattern})$"));
-        let regex = regex.map_err(|_| format!("{text:?} is not a pattern for names of groups, {expected}"))?;
-        Ok(GroupName::Pattern { text: text.to_owned(), regex })
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "+_.-*?[]{},!".contains(c);
+        let glob = text.parse().ok().filter(|_| text.chars().all(is_of_name));
+        glob.map(GroupName::Pattern).ok_or_else(|| {
+            format!(
+                "{text:?} is not a pattern for names of groups, expected letters, digits and + _ . - with * ? and [..]"
+            )
+        })
     }
 }
 
@@ -76,7 +62,7 @@ impl fmt::Display for GroupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GroupName::One(name) => name.fmt(f),
-            GroupName::Pattern { text, .. } => f.write_str(text),
+            GroupName::Pattern(glob) => glob.fmt(f),
         }
     }
 }

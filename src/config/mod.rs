@@ -6,6 +6,7 @@
 mod check;
 mod credentials;
 mod file;
+mod glob;
 mod group;
 mod hidden;
 mod http_client;

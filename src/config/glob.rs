@@ -1,0 +1,116 @@
+//! Patterns as a shell has them: for names (`data*`) and for paths (`/srv/**`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde::{Serialize, Serializer};
+
+/// A pattern: `*` is any text, `?` any character, `[ab]` one of them, `{a,b}` either. In a path none of them is a `/`,
+/// while `/**` is the folder before it and all that is below.
+#[derive(Debug, Clone)]
+pub struct Glob {
+    text: String,
+    /// `None`: it has no wildcard, and is only equal.
+    matcher: Option<GlobMatcher>,
+}
+
+impl Glob {
+    /// Whether it matches.
+    pub fn matches(&self, text: &str) -> bool {
+        match &self.matcher {
+            None => self.text == text,
+            Some(matcher) => {
+                let is_folder = |folder| text == if folder == "" { "/" } else { folder };
+                matcher.is_match(text) || self.text.strip_suffix("/**").is_some_and(is_folder)
+            }
+        }
+    }
+
+    /// The one text that it matches, if there is only one.
+    pub fn literal(&self) -> Option<&str> {
+        self.matcher.is_none().then_some(&*self.text)
+    }
+
+    /// Whether it matches any text.
+    pub fn is_any(&self) -> bool {
+        self.text.chars().all(|c| matches!(c, '*' | '?')) && self.text.contains('*') && !self.text.contains('?')
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for Glob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Glob, String> {
+        if text.is_empty() || text != text.trim() || text.chars().any(char::is_control) {
+            return Err(format!("{text:?} is not a pattern: it is empty, or begins or ends with a blank"));
+        }
+        let matcher = match text.contains(['*', '?', '[', ']', '{', '}']) {
+            false => None,
+            true => {
+                let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
+                Some(glob.map_err(|error| format!("{text:?} is not a pattern: {}", error.kind()))?.compile_matcher())
+            }
+        };
+        Ok(Glob { text: text.to_owned(), matcher })
+    }
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Glob) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Glob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_a_shell_matches() {
+        for (pattern, yes, no) in [
+            ("data", &["data"][..], &["data1", "dat", "Data"][..]),
+            ("data*", &["data", "data_1"], &["xdata"]),
+            ("pg_?", &["pg_1"], &["pg_", "pg_12"]),
+            ("{a,b}[0-9]", &["a1", "b9"], &["c1", "a"]),
+            ("[!a]b", &["cb"], &["ab"]),
+            ("/srv/*", &["/srv/a"], &["/srv", "/srv/a/b", "/srv2"]),
+            ("/srv/**", &["/srv", "/srv/a", "/srv/a/b"], &["/srv2", "/"]),
+            ("/srv/**/data", &["/srv/data", "/srv/a/b/data"], &["/srv/a/data/x"]),
+            ("/**", &["/", "/a", "/a/b"], &[]),
+            ("*", &["anything"], &["/a/b"]),
+        ] {
+            let glob: Glob = pattern.parse().expect(pattern);
+            yes.iter().for_each(|text| assert!(glob.matches(text), "{pattern} {text}"));
+            no.iter().for_each(|text| assert!(!glob.matches(text), "{pattern} {text}"));
+        }
+        for wrong in ["", " a", "a\n", "[a", "{a", "a]b{"] {
+            assert!(wrong.parse::<Glob>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_wildcard_is_equal_to_itself_only() {
+        let glob: Glob = "a.b+c".parse().expect("a pattern");
+        assert_eq!((glob.literal(), glob.matches("aXb+c")), (Some("a.b+c"), false));
+        assert!(["*", "**"].iter().all(|any| any.parse::<Glob>().is_ok_and(|glob| glob.is_any())));
+        assert!(!"?*".parse::<Glob>().expect("a pattern").is_any());
+    }
+}
