@@ -6,7 +6,7 @@ mod reload;
 pub mod reports;
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +22,7 @@ pub use self::relay::relay;
 use crate::alert::instance::OwnNames;
 use crate::audit;
 use crate::command::Tool;
-use crate::config::{Config, InForce};
+use crate::config::{Config, InForce, Target};
 use crate::control::{self, Control, ControlSocket};
 use crate::engine::Handle;
 use crate::files::{Doubt, Folder};
@@ -35,7 +35,7 @@ use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
 use crate::name::LvRef;
-use crate::plan::{Code, Unmatched};
+use crate::plan::{Code, Unmatched, applied};
 use crate::routes::{Context, Pages, StatusPages};
 use crate::server::{self, Access, Limits, Listeners};
 use reload::Daemon;
@@ -104,8 +104,9 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let mut names = watch_names(Arc::clone(&in_force), Arc::clone(&metrics));
     let engine: Arc<OnceLock<Handle>> = Arc::default();
-    let woken = Arc::clone(&engine);
+    let (woken, selecting) = (Arc::clone(&engine), Arc::clone(&in_force));
     let seen = move |inventory: &Inventory| {
+        selecting.change(|config| applied(config, inventory));
         names(inventory);
         woken.get().into_iter().for_each(|engine| engine.seen(inventory));
     };
@@ -118,8 +119,8 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     metrics.config_read(Some(host.now()));
     let own_names = host.own_names();
     let names = config.instances.as_ref().unwrap_or(&own_names).join(",");
-    tracing::info!(names, targets = config.targets.len(), dry_run = options.dry_run, "starting");
-    if config.targets.is_empty() {
+    tracing::info!(names, config = config.counted(), dry_run = options.dry_run, "starting");
+    if config.grows_nothing() {
         tracing::info!("no targets, nothing may grow: `lvm-autoscaler init` proposes a config for this host");
     }
 
@@ -133,6 +134,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         options: options.clone(),
         access: Arc::clone(&access),
         in_force: Arc::clone(&in_force),
+        latest: Arc::clone(&latest),
         host: Arc::clone(&host),
         metrics: Arc::clone(&metrics),
         sampler,
@@ -141,7 +143,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         from_file: (options.config_file.is_some() || Path::new(DEFAULT_CONFIG).exists()).into(),
         one: Mutex::default(),
     });
-    if !config.targets.is_empty() {
+    if !config.grows_nothing() {
         daemon.start()?;
     }
     let (clock, named) = (Arc::clone(&host), Arc::clone(&host));
@@ -334,12 +336,37 @@ impl Watchdog {
     }
 }
 
+/// What policies selected at the last look.
+#[derive(Default)]
+struct ByPolicies(BTreeMap<LvRef, String>);
+
+impl ByPolicies {
+    /// What is selected now and was not by the same policy before, and what is selected no more, without a policy.
+    fn news(&mut self, config: &Config) -> Vec<(LvRef, Option<String>)> {
+        let of = |target: &Target| Some((target.lv.clone(), target.origin.policy.clone()?));
+        let now: BTreeMap<LvRef, String> = config.targets.iter().filter_map(of).collect();
+        let is_new = |(lv, policy): &(&LvRef, &String)| self.0.get(*lv) != Some(*policy);
+        let new = now.iter().filter(is_new).map(|(lv, policy)| (lv.clone(), Some(policy.clone())));
+        let gone = self.0.keys().filter(|lv| !now.contains_key(*lv)).map(|lv| (lv.clone(), None));
+        let news = new.chain(gone).collect();
+        self.0 = now;
+        news
+    }
+}
+
 /// What is done after each look at everything: the log has what the config names and the host does not have, once for
 /// each config and whenever it changes, and only targets that are there have counters.
 fn watch_names(in_force: Arc<InForce>, metrics: Arc<Metrics>) -> impl FnMut(&Inventory) + Send + 'static {
     let (mut told, mut counted): (Option<(Arc<Config>, Unmatched)>, BTreeSet<LvRef>) = Default::default();
+    let mut selected = ByPolicies::default();
     move |inventory| {
         let config = in_force.get();
+        for (lv, policy) in selected.news(&config) {
+            match policy {
+                Some(policy) => tracing::info!(%lv, policy, "a policy selects it, so it is a target"),
+                None => tracing::info!(%lv, "no policy selects it any more, so it is no target; its history is kept"),
+            }
+        }
         let unmatched = Unmatched::of(&config, inventory);
         let absent: BTreeSet<&LvRef> = unmatched.targets.iter().collect();
         let there = config.targets.iter().map(|target| &target.lv).filter(|lv| !absent.contains(lv));

@@ -35,10 +35,9 @@ pub fn resolve(
     }
     match config.target(lv) {
         Some(_) => Ok(lv.clone()),
-        None => Err(Refusal::new(
-            Code::UnknownTarget,
-            format!("{lv} is not among monitor.targets: add it if it should grow"),
-        )),
+        None => {
+            Err(Refusal::new(Code::UnknownTarget, format!("{}: add it if it should grow", config.not_a_target(lv))))
+        }
     }
 }
 

@@ -14,10 +14,12 @@ use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
 use crate::host::{Host, Sampler};
+use crate::inventory::Latest;
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
 use crate::notify::{self, Notifier};
+use crate::plan::applied;
 use crate::server::Access;
 
 /// Who is told of each record of the journal.
@@ -31,6 +33,7 @@ pub(super) struct Daemon {
     pub(super) options: Options,
     pub(super) access: Arc<Access>,
     pub(super) in_force: Arc<InForce>,
+    pub(super) latest: Arc<Latest>,
     pub(super) host: Arc<dyn Host>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampler: Sampler,
@@ -83,11 +86,12 @@ impl Daemon {
         // All that can fail comes before anything is in force.
         notify::verify(&new)?;
         audit::verify(&new)?;
-        let journal = match new.targets.is_empty() || self.engine.get().is_some() {
+        let journal = match new.grows_nothing() || self.engine.get().is_some() {
             true => None,
             false => Some(Journal::own(&new.state_directory, &new.witness)?),
         };
-        let new = Arc::new(new);
+        // What its policies select is known at once, or an alert that comes now would be refused.
+        let new = applied(&Arc::new(new), &self.latest.get().inventory);
         self.in_force.replace(Arc::clone(&new));
         self.from_file.store(is_there, Ordering::Relaxed);
         if let Some(journal) = journal {

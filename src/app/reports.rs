@@ -3,6 +3,7 @@
 //! The schedule is a thread of its own that waits for nobody and for which nobody waits. It ends with the process: a
 //! report is written whole or not at all.
 
+use crate::plan::applied;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -103,10 +104,11 @@ impl Reporter {
 }
 
 /// The report of this host without a daemon, from a fresh look and a journal that is only read.
-pub fn alone(host: &dyn Host, config: &Config, wish: &Wish) -> anyhow::Result<String> {
+pub fn alone(host: &dyn Host, config: &Arc<Config>, wish: &Wish) -> anyhow::Result<String> {
     let since = wish.since.map(|since| since.from(host.now()));
     let inventory = look(host, Focus::Everything)?;
-    let state = match config.targets.is_empty() {
+    let config = &*applied(config, &inventory);
+    let state = match config.grows_nothing() {
         true => State::default(),
         false => Journal::peek(&config.state_directory)?,
     };

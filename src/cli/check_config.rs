@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
@@ -50,12 +51,14 @@ impl CheckConfig {
             true => config::load_from(std::io::stdin().lock(), file, trust),
             false => config::load_with_places(file, trust),
         };
-        let (config, places) = loaded.map_err(|error| match error {
-            ConfigError::Untrusted(doubt) => {
-                UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership")).into()
-            }
-            error => anyhow::Error::new(error),
-        })?;
+        let (config, places) =
+            loaded.map(|(config, places)| (Arc::new(config), places)).map_err(|error| match error {
+                ConfigError::Untrusted(doubt) => {
+                    UsageError(format!("{doubt}. If it is not in its place yet: check-config --ignore-ownership"))
+                        .into()
+                }
+                error => anyhow::Error::new(error),
+            })?;
         let unreadable = notify::check(&config)?;
         config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
         audit::verify(&config)?;
@@ -88,7 +91,7 @@ impl CheckConfig {
             writeln!(out, "  {} ({mode}): above {threshold} by {increment}, {limit}", crate::plain(&lv))?;
         }
         // The file may be for another host, so this is no error.
-        let missing = if config.targets.is_empty() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
+        let missing = if config.grows_nothing() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
         for tool in missing.into_iter().filter(|tool| config.may_need(*tool)) {
             writeln!(out, "  on this host {}", app::missing(tool))?;
         }

@@ -11,7 +11,40 @@ use crate::config::{Config, Mode, Target};
 use crate::host::{Focus, Host, key, look};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
-use crate::plan::{Evaluation, History, Unmatched, Wish, plan_for};
+use crate::plan::{Evaluation, History, Unmatched, Wish, applied, plan_for};
+
+/// The config that a command works with: with what its policies select on the host, if it has any.
+pub(super) fn config_here(file: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Arc<Config>> {
+    on_host(app::load_config(file, simulate)?, simulate)
+}
+
+/// The same for a command about one target: where the config names that itself, no host has to be looked at.
+pub(super) fn config_for(
+    name: Option<&str>,
+    file: Option<&Path>,
+    simulate: Option<&Path>,
+) -> anyhow::Result<Arc<Config>> {
+    let config = app::load_config(file, simulate)?;
+    match name {
+        Some(name) if !config.targets.iter().any(|target| is_called(target, name)) => on_host(config, simulate),
+        _ => Ok(Arc::new(config)),
+    }
+}
+
+fn on_host(config: Config, simulate: Option<&Path>) -> anyhow::Result<Arc<Config>> {
+    let config = Arc::new(config);
+    if config.policies.is_empty() {
+        return Ok(config);
+    }
+    let everything = look(app::open_host_of_daemon(&config, simulate)?.as_ref(), Focus::Everything)?;
+    Ok(applied(&config, &everything))
+}
+
+/// Whether a target is called so by a person: VG/LV, the path of its volume, or its mount point.
+pub(super) fn is_called(target: &Target, name: &str) -> bool {
+    let (volume, point) = (name.parse().ok(), name.parse().ok());
+    Some(&target.lv) == volume.as_ref() || point.is_some() && target.mount_point() == point.as_ref()
+}
 
 /// Decides about the targets of a config.
 pub(super) struct Decider<'a> {

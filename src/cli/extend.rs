@@ -1,5 +1,6 @@
 //! `extend`: a target grows because a person says so, through the same guards and pipeline.
 
+use super::decision::config_for;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ fn size(text: &str) -> Result<Bytes, String> {
 
 impl Extend {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let config = config_for(Some(&self.target), self.config_file.as_deref(), self.simulate.as_deref())?;
         let target = select(&config, Some(&self.target))?.remove(0);
         if self.dry_run {
             return self.preview(&config, target);

@@ -1,5 +1,6 @@
 //! `history`: what was done and refused, and why, from the journal alone.
 
+use super::decision::{config_for, is_called};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -60,7 +61,7 @@ fn is_zero(count: &u64) -> bool {
 
 impl History {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let config = config_for(self.target.as_deref(), self.config_file.as_deref(), self.simulate.as_deref())?;
         let lv = self.target.as_deref().map(|name| volume(&config, name)).transpose()?;
         let from = match self.since {
             None => Timestamp::MIN,
@@ -81,7 +82,7 @@ impl History {
 
 /// A volume that is no target any more has a history all the same, so only a mount point must be one of a target.
 fn volume(config: &Config, name: &str) -> anyhow::Result<LvRef> {
-    let of_target = || config.targets.iter().find(|target| target.mount_point() == name.parse().ok().as_ref());
+    let of_target = || config.targets.iter().find(|target| is_called(target, name));
     let found = name.parse().ok().or_else(|| of_target().map(|target| target.lv.clone()));
     let unknown = || UsageError(format!("{name:?} is neither a volume (VG/LV) nor the mount point of a target"));
     Ok(found.ok_or_else(unknown)?)

@@ -1,10 +1,12 @@
 //! `check-config --live`: a config beside the host that it is for.
 
+use std::sync::Arc;
+
 use crate::config::{Config, Places, Problem, Target, VolumeGroup, What};
 use crate::host::{Focus, Host, LookError, look};
 use crate::inventory::{Inventory, Lv};
 use crate::name::{MountPoint, VgName};
-use crate::plan::Unmatched;
+use crate::plan::{Unmatched, applied, misspelt};
 use crate::units::Percent;
 
 /// What was found.
@@ -17,8 +19,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn compare(config: &Config, places: &Places, host: &dyn Host) -> Result<Live, LookError> {
+    pub(super) fn compare(config: &Arc<Config>, places: &Places, host: &dyn Host) -> Result<Live, LookError> {
         let inventory = look(host, Focus::Everything)?;
+        let config = &*applied(config, &inventory);
         let mut live = Live::default();
         let unmatched = Unmatched::of(config, &inventory);
         for (index, group) in config.volume_groups.iter().enumerate() {
@@ -34,7 +37,8 @@ impl Live {
                 None => live.group(index, group, config, places, &inventory),
             }
         }
-        for (index, target) in config.targets.iter().enumerate() {
+        // A policy is for many hosts, so what its limits mean for one volume of this one is no error of it.
+        for (index, target) in config.named().enumerate() {
             let lv = inventory.lv(&target.lv);
             let meant = if lv.is_none() { Unmatched::meant(&target.lv, config, &inventory) } else { None };
             match (lv, meant) {
@@ -47,9 +51,28 @@ impl Live {
                 (None, None) => {}
             }
         }
+        live.policies(config, &inventory);
+        for (index, policy) in config.policies.iter().enumerate() {
+            let of = |target: &&Target| target.origin.policy.as_ref() == Some(&policy.name);
+            let doubts = config.targets.iter().filter(of).filter_map(|target| misspelt(target, config, &inventory));
+            live.wrong.extend(doubts.take(1).map(|doubt| places.policy(index, "match", doubt)));
+        }
         live.notes.extend(unmatched.sentences(config, &inventory));
         live.wrong.sort_by_key(|problem| problem.place);
         Ok(live)
+    }
+
+    /// What each policy selects, and what of that can never grow.
+    fn policies(&mut self, config: &Config, inventory: &Inventory) {
+        let selected = config.targets.iter().filter_map(|target| Some((target.origin.policy.as_ref()?, target)));
+        for (policy, target) in selected {
+            let size = inventory.lv(&target.lv).and_then(|lv| lv.size);
+            let place = target.mount_point().map_or(String::new(), |point| format!(" at {point}"));
+            let too_large = target.max_size.zip(size).filter(|(max, size)| max < size);
+            let more = too_large
+                .map_or(String::new(), |(max, size)| format!(", and cannot grow: it has {size}, max_size is {max}"));
+            self.notes.push(format!("{policy} selects {}{place} ({}){more}", target.lv, target.mode.as_str()));
+        }
     }
 
     fn group(&mut self, index: usize, group: &VolumeGroup, config: &Config, places: &Places, inventory: &Inventory) {

@@ -1,5 +1,6 @@
 //! `metrics`: the exposition once, for node_exporter's textfile collector.
 
+use crate::plan::applied;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,13 +43,14 @@ impl Metrics {
         let looked = look(host.as_ref(), Focus::Everything);
         let failed = looked.as_ref().err().map(|error| crate::chain(error));
         latest.set(looked.ok(), started.elapsed());
-        let targets = match config.targets.is_empty() {
+        let targets = match config.grows_nothing() {
             true => None,
             false => {
                 let history = Journal::peek(&config.state_directory)?.history(false);
                 // What a daemon was refused lately is in its memory alone.
                 let known = Knowledge { history: &history, dry_run: false, refused: &|_| None, now: host.moment() };
-                Some(Targets::new(&config, &latest.get(), &known))
+                let sample = latest.get();
+                Some(Targets::new(&applied(&Arc::new(config), &sample.inventory), &sample, &known))
             }
         };
         let exposition = app::exposition(self.collectors.selection(), &latest, host);

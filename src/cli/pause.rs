@@ -1,6 +1,7 @@
 //! `pause`, `resume` and `reset`: what a person says to the decisions, through the running daemon or, when none runs,
 //! straight into its journal.
 
+use super::decision::config_for;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ impl Word {
 
     /// To the daemon that runs; if none does, into its journal.
     fn tell_or_record(self, path: &str, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let config = config_for(self.target.as_deref(), self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
         let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());
         let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::daemon::compare_config;
-use super::decision::{Decided, Decider, Names};
+use super::decision::{Decided, Decider, Names, config_here, is_called};
 use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
 use crate::app::{self, UsageError};
@@ -40,7 +40,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let config = config_here(self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = self.selected(&config)?;
         let decider = Decider::new(&config, self.simulate.as_deref())?;
         let names = Names::of(&decider)?;
@@ -87,26 +87,21 @@ impl Plan {
 }
 
 pub(super) fn select<'a>(config: &'a Config, wanted: Option<&str>) -> anyhow::Result<Vec<&'a Target>> {
-    if config.targets.is_empty() {
+    if config.grows_nothing() {
         let where_from = format!("{}, or in the file that --config.file names", app::DEFAULT_CONFIG);
         bail!(UsageError(format!(
             "there are no targets: add some to monitor.targets in {where_from}, or have `lvm-autoscaler init` propose them"
         )));
     }
     let Some(wanted) = wanted else { return Ok(config.targets.iter().collect()) };
-    let volume = wanted.parse().ok();
-    let point = wanted.parse().ok();
-    let found = config.targets.iter().find(|target| {
-        Some(&target.lv) == volume.as_ref() || point.is_some() && target.mount_point() == point.as_ref()
-    });
-    match found {
+    match config.targets.iter().find(|target| is_called(target, wanted)) {
         Some(target) => Ok(vec![target]),
         None => {
             let mut known: Vec<String> =
                 config.targets.iter().map(|target| target.lv.to_string()).take(SHOWN).collect();
             let more = config.targets.len() - known.len();
             known.extend((more > 0).then(|| format!("and {more} more")));
-            let known = known.join(", ");
+            let known = if known.is_empty() { "there are none on this host".to_owned() } else { known.join(", ") };
             bail!(UsageError(format!(
                 "{wanted:?} is not among the targets: {known}; to have it grow, add it to monitor.targets"
             )))

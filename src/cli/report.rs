@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -46,7 +47,7 @@ impl ReportCommand {
         let mut line = |line: &str| report.extend([line, "\n"]);
         if !tell(&config, "/-/report", serde_json::to_string(&wish)?, &mut line)? {
             let host = app::open_host(&config, self.simulate.as_deref())?;
-            report = reports::alone(host.as_ref(), &config, &wish)?;
+            report = reports::alone(host.as_ref(), &Arc::new(config), &wish)?;
         }
         match self.output {
             None => std::io::stdout().lock().write_all(report.as_bytes())?,

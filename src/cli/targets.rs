@@ -9,10 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::daemon::compare_config;
-use super::decision::{Decided, Decider, Names};
+use super::decision::{Decided, Decider, Names, config_here};
 use super::exit::Exit;
 use super::style::{Format, Mood, paint, print_json};
-use crate::app;
 use crate::config::{Config, Target, What};
 use crate::duration::Shown;
 use crate::name::LvRef;
@@ -48,16 +47,16 @@ struct Verdict {
 
 impl Targets {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let (config, places) = app::load_config_with_places(self.config_file.as_deref(), self.simulate.as_deref())?;
+        let config = config_here(self.config_file.as_deref(), self.simulate.as_deref())?;
         let mut out = std::io::stdout().lock();
-        if config.targets.is_empty() && self.format == Format::Text {
+        if config.grows_nothing() && self.format == Format::Text {
             writeln!(out, "there are no targets, nothing may grow: `lvm-autoscaler init` proposes some")?;
             return Ok(Exit::Done);
         }
         let decider = Decider::new(&config, self.simulate.as_deref())?;
         let names = Names::of(&decider)?;
         let mut documents = Vec::new();
-        for (index, target) in config.targets.iter().enumerate() {
+        for target in &config.targets {
             let is_there = names.has(target);
             // One line says it of all that are not there, below.
             if !is_there && self.format == Format::Text {
@@ -66,7 +65,7 @@ impl Targets {
             let decided = decider.about_usage(target, &names)?;
             let pool = decider.about_pool(&decided)?.filter(|pool| pool.evaluation.decision.is_ok());
             let verdict = verdict(&decided, pool.map(|pool| &pool.target.lv));
-            let (keys, place) = (keys(target), places.as_ref().and_then(|places| places.of_target(index)));
+            let (keys, origin) = (keys(target), &target.origin);
             match self.format {
                 Format::Text => {
                     let lv = match target.mount_point() {
@@ -74,8 +73,8 @@ impl Targets {
                         None => format!("{}, a thin pool", target.lv),
                     };
                     writeln!(out, "{} ({})", crate::plain(&lv), target.mode.as_str())?;
-                    if let Some((file, line)) = place {
-                        writeln!(out, "  from   {}:{line}", crate::plain(&file.display().to_string()))?;
+                    if let Some(origin) = origin.shown() {
+                        writeln!(out, "  from   {}", crate::plain(&origin))?;
                     }
                     let keys = keys.into_iter().map(|(key, value)| format!("{key}: {value}"));
                     writeln!(out, "  keys   {}", broken(keys).join("\n         "))?;
@@ -88,7 +87,8 @@ impl Targets {
                         keys.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
                     documents.push(json!({
                         "vg": target.lv.vg, "lv": target.lv.lv, "mount_point": target.mount_point(),
-                        "mode": target.mode, "file": place.map(|(file, _)| file), "line": place.map(|(_, line)| line),
+                        "mode": target.mode, "policy": origin.policy, "file": origin.place.as_ref().map(|(file, _)| file),
+                        "line": origin.place.as_ref().map(|(_, line)| line),
                         "is_on_this_host": is_there, "keys": keys, "group": of_group(target, &config),
                         "would": verdict.word.trim_start_matches("would ").trim_start_matches("do "), "code": verdict.code,
                         "sentence": verdict.sentence,

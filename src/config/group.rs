@@ -26,6 +26,11 @@ impl GroupName {
         }
     }
 
+    /// Whether it is for any group.
+    pub fn is_any(&self) -> bool {
+        matches!(self, GroupName::Pattern(glob) if glob.is_any())
+    }
+
     /// The group, if it is for one only.
     pub fn one(&self) -> Option<&VgName> {
         match self {

@@ -21,6 +21,12 @@ impl InForce {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Changes it, as by what its policies select on the host now. Nobody replaces it in between.
+    pub fn change(&self, changed: impl FnOnce(&Arc<Config>) -> Arc<Config>) {
+        let mut config = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *config = changed(&config);
+    }
+
     /// Puts another one in force; the one before.
     pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         std::mem::replace(&mut self.0.write().unwrap_or_else(PoisonError::into_inner), config)

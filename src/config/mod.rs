@@ -3,6 +3,7 @@
 //! The rest of the program sees only [`Config`], in which everything holds together; `raw` and `load` know what the
 //! file looks like. Without a file the config is [`Config::default`]: the exporter, and nothing that may grow.
 
+mod aside;
 mod check;
 mod credentials;
 mod file;
@@ -18,6 +19,7 @@ mod matcher;
 pub(crate) mod near;
 pub mod notify;
 mod places;
+mod policy;
 mod raw;
 pub mod reference;
 mod report;
@@ -43,6 +45,7 @@ use crate::name::{LvRef, MountPoint, PvUuid, VgName};
 use crate::units::{Amount, Bytes, GIB, Percent};
 pub use credentials::{Authorization, Credentials};
 pub use file::ConfigError;
+pub use glob::Glob;
 pub use group::GroupName;
 pub use http_client::{HttpClient, load_http_client};
 pub use in_force::InForce;
@@ -53,6 +56,7 @@ pub use limits::{
 pub use load::{load, load_from, load_with_places, parse};
 pub use matcher::Matcher;
 pub use places::Places;
+pub use policy::{Origin, Policy, Selected, Selector};
 pub use report::{ReportFormat, Reports};
 pub use secret::{FileMark, Secret, SecretError, is_world_readable};
 pub use tree::Problem;
@@ -63,8 +67,12 @@ pub use webhook::{LabelNames, WebhookSettings};
 pub struct Config {
     /// How often to look by ourselves; `None`: only alerts start anything.
     pub interval: Option<Duration>,
-    /// What may grow. Everything else may not.
+    /// What may grow. Everything else may not. First those of `monitor.targets`; then those that policies select, as
+    /// far as the host was looked at, see `plan::applied`.
     pub targets: Vec<Target>,
+    /// What selects further targets on the host, in this order.
+    #[serde(skip)]
+    pub policies: Vec<Policy>,
     /// Settings of volume groups.
     pub volume_groups: Vec<VolumeGroup>,
     /// How much of a group is never handed out, if `volume_groups` has nothing for it.
@@ -132,6 +140,9 @@ pub struct Target {
     pub window: Option<Window>,
     /// What is done with a decision to grow.
     pub mode: Mode,
+    /// Why it is one.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// What of a volume grows.
@@ -257,6 +268,7 @@ impl Default for Config {
         Config {
             interval: None,
             targets: Vec::new(),
+            policies: Vec::new(),
             volume_groups: Vec::new(),
             default_reserve: Amount::Size(Bytes::ZERO),
             instances: None,
@@ -292,17 +304,40 @@ impl Config {
             Tool::Growpart => self.volume_groups.iter().any(|group| group.partitions == Partitions::Growpart),
             Tool::Cryptsetup => {
                 let has_key = |target: &Target| target.file_system().is_some_and(|fs| fs.luks_key_file.is_some());
-                self.targets.iter().any(has_key)
+                self.targets.iter().chain(self.policies.iter().map(Policy::keys)).any(has_key)
             }
             _ => true,
         }
     }
 
-    /// How many targets there are, in words.
+    /// How many targets and policies are written in it, in words.
     pub fn counted(&self) -> String {
-        match self.targets.len() {
+        let targets = match self.named().count() {
             1 => "1 target".to_owned(),
             many => format!("{many} targets"),
+        };
+        match self.policies.len() {
+            0 => targets,
+            1 => format!("{targets} and 1 policy"),
+            many => format!("{targets} and {many} policies"),
+        }
+    }
+
+    /// Whether nothing can ever grow by it.
+    pub fn grows_nothing(&self) -> bool {
+        self.targets.is_empty() && self.policies.is_empty()
+    }
+
+    /// The targets that it names itself.
+    pub fn named(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(|target| target.origin.policy.is_none())
+    }
+
+    /// Why a volume that is no target does not grow.
+    pub fn not_a_target(&self, lv: &LvRef) -> String {
+        match self.policies.is_empty() {
+            true => format!("{lv} is not among monitor.targets"),
+            false => format!("{lv} is not among monitor.targets and no policy selects it"),
         }
     }
 
@@ -312,9 +347,12 @@ impl Config {
         [self.state_directory.join("backup"), PathBuf::from("/run/lvm-autoscaler/backup")]
     }
 
-    /// Tells two configs apart, whatever their files look like.
+    /// Tells two configs apart, whatever their files look like and whatever policies select on a host.
     pub fn fingerprint(&self) -> String {
-        format!("{:08x}", crc32fast::hash(format!("{self:?}").as_bytes()))
+        let mut written = Config { targets: self.named().cloned().collect(), ..self.clone() };
+        let keys = written.policies.iter_mut().map(|policy| &mut policy.keys);
+        written.targets.iter_mut().chain(keys).for_each(|target| target.origin.place = None);
+        format!("{:08x}", crc32fast::hash(format!("{written:?}").as_bytes()))
     }
 
     /// Where a running daemon is told things: in /run, or beside a state directory that is not the usual one.
@@ -357,6 +395,12 @@ impl Config {
         }
         let names = self.volume_groups.iter().filter_map(|group| group.name.one());
         names.filter(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty()).collect()
+    }
+
+    /// Whether a policy names a group that differs from that one by a slip.
+    pub fn has_near_policy(&self, vg: &VgName) -> bool {
+        let mut named = self.policies.iter().filter_map(|policy| policy.selects.vg.one());
+        named.any(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty())
     }
 
     /// The settings of a volume group, if it has any: those of its name, or else of the first pattern that it matches.

@@ -1,6 +1,6 @@
 //! Where a valid config says what it says, for those who find it wrong later, such as on a certain host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::locate::PathPart;
 use super::tree::{Problem, Tree};
@@ -15,16 +15,30 @@ impl Places {
         self.0.files()
     }
 
-    /// The file and the line of a target, by its index in [`super::Config::targets`].
-    pub fn of_target(&self, index: usize) -> Option<(&Path, usize)> {
-        let (file, (line, _)) =
-            self.0.at(&[PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)])?;
-        Some((file, line))
+    /// The file and the line of an entry of `monitor.targets`.
+    pub(super) fn of_target(&self, index: usize) -> Option<(PathBuf, usize)> {
+        self.of(&["monitor", "targets"], index)
+    }
+
+    /// The file and the line of a policy.
+    pub(super) fn of_policy(&self, index: usize) -> Option<(PathBuf, usize)> {
+        self.of(&["policies"], index)
+    }
+
+    fn of(&self, list: &[&'static str], index: usize) -> Option<(PathBuf, usize)> {
+        let list = list.iter().map(|key| PathPart::Key(key));
+        let (file, (line, _)) = self.0.at(&list.chain([PathPart::Item(index)]).collect::<Vec<_>>())?;
+        Some((file.to_owned(), line))
     }
 
     /// Something wrong with a key of `monitor.targets`; where it has no such key, with the target as a whole.
     pub fn target(&self, index: usize, key: &'static str, message: String) -> Problem {
         self.problem(&["monitor", "targets"], index, key, message)
+    }
+
+    /// The same for `policies`.
+    pub fn policy(&self, index: usize, key: &'static str, message: String) -> Problem {
+        self.problem(&["policies"], index, key, message)
     }
 
     /// The same for `volume_groups`.

@@ -3,26 +3,30 @@
 //! Every key of the file stands here once. Sizes and the like are read by visitors, so that an error carries the path,
 //! line and column of the value.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess};
 
 use jiff::civil::{Time, Weekday};
 
+use super::aside::{self, Aside, with_keys_of_target};
+use super::glob::Glob;
 use super::group::GroupName;
 use super::limits::{self, FilesystemCheck, GrownDisks, Mode, Offline, Partitions, Rescan};
 use super::matcher::{self, Matcher};
 use super::notify::{Occasion, Tls, WebhookFormat};
 use super::report::ReportFormat;
 use super::scalar::{
-    Scalar, group_name, not_a, optional_amount, optional_count, optional_duration, optional_gib, optional_header,
-    optional_label, optional_lv, optional_mount_point, optional_percent, optional_pool, optional_queue, optional_ratio,
-    optional_reserve, optional_seconds, optional_share, optional_size, time_of_day,
+    Scalar, group_name, not_a, optional_amount, optional_count, optional_duration, optional_gib, optional_glob,
+    optional_header, optional_label, optional_lv, optional_mount_point, optional_path_glob, optional_percent,
+    optional_pool, optional_queue, optional_ratio, optional_reserve, optional_seconds, optional_share, optional_size,
+    optional_tag, policy_name, time_of_day,
 };
 use super::section::Section;
 use super::tools::Tools;
+use crate::filesystem::FsKind;
 use crate::name::{LvRef, MountPoint, PvUuid};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -32,6 +36,7 @@ pub(super) struct File {
     pub monitor: Monitor,
     pub defaults: Defaults,
     pub volume_groups: Vec<VolumeGroup>,
+    pub policies: Vec<Policy>,
     pub webhook: Webhook,
     pub report: Report,
     pub external_url: Option<String>,
@@ -60,51 +65,28 @@ pub(super) struct Defaults {
 
 impl<'de> serde::Deserialize<'de> for Defaults {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Defaults, D::Error> {
-        deserializer.deserialize_map(KeysOfDefaults)
-    }
-}
-
-struct KeysOfDefaults;
-
-impl<'de> Visitor<'de> for KeysOfDefaults {
-    type Value = Defaults;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping with keys of targets")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Defaults, A::Error> {
-        let mut reserve = None;
-        let rest = WithoutReserve { map, reserve: &mut reserve };
-        let target = serde::Deserialize::deserialize(de::value::MapAccessDeserializer::new(rest))?;
+        let (target, OfDefaults { reserve }) = aside::read(deserializer)?;
         Ok(Defaults { target, reserve })
     }
 }
 
-/// The keys of a target; the other one is put aside.
-struct WithoutReserve<'a, A> {
-    map: A,
-    reserve: &'a mut Option<Amount>,
+#[derive(Default)]
+struct OfDefaults {
+    reserve: Option<Amount>,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutReserve<'_, A> {
-    type Error = A::Error;
+impl Aside for OfDefaults {
+    const WHAT: &'static str = "a mapping with keys of targets";
+    const KEYS: &'static [&'static str] = &["reserve"];
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, mut seed: K) -> Result<Option<K::Value>, A::Error> {
-        loop {
-            match self.map.next_key_seed(UnlessReserve(seed))? {
-                None => return Ok(None),
-                Some(Ok(key)) => return Ok(Some(key)),
-                Some(Err(unused)) => {
-                    *self.reserve = self.map.next_value::<Reserve>()?.0;
-                    seed = unused;
-                }
-            }
-        }
+    fn all() -> &'static [&'static str] {
+        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of_target(OfDefaults::KEYS));
+        &ALL
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        self.reserve = map.next_value::<Reserve>()?.0;
+        Ok(())
     }
 }
 
@@ -112,29 +94,83 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutReserve<'_, A> {
 #[serde(transparent)]
 struct Reserve(#[serde(deserialize_with = "optional_reserve")] Option<Amount>);
 
-/// Reads a key, or gives itself back where that is `reserve`.
-struct UnlessReserve<K>(K);
+/// A policy: what it selects, and the keys of a target for all of that.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub name: Option<String>,
+    pub selects: Option<Selects>,
+    pub target: Target,
+}
 
-impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for UnlessReserve<K> {
-    type Value = Result<K::Value, K>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+impl<'de> serde::Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+        let (target, OfPolicy { name, selects }) = aside::read(deserializer)?;
+        Ok(Policy { name, selects, target })
     }
 }
 
-impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for UnlessReserve<K> {
-    type Value = Result<K::Value, K>;
+#[derive(Default)]
+struct OfPolicy {
+    name: Option<String>,
+    selects: Option<Selects>,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+impl Aside for OfPolicy {
+    const WHAT: &'static str = "a policy";
+    const KEYS: &'static [&'static str] = &["name", "match"];
+
+    fn all() -> &'static [&'static str] {
+        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of_target(OfPolicy::KEYS));
+        &ALL
     }
 
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "reserve" => Ok(Err(self.0)),
-            other => self.0.deserialize(de::value::StrDeserializer::new(other)).map(Ok),
+            "name" => self.name = Some(map.next_value::<PolicyName>()?.0),
+            _ => self.selects = Some(map.next_value()?),
         }
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct PolicyName(#[serde(deserialize_with = "policy_name")] String);
+
+/// `match` of a policy.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Selects {
+    #[serde(deserialize_with = "group_name")]
+    pub vg: GroupName,
+    #[serde(default, deserialize_with = "optional_glob")]
+    pub lv: Option<Glob>,
+    #[serde(default, deserialize_with = "optional_glob")]
+    pub thin_pool: Option<Glob>,
+    #[serde(default, deserialize_with = "optional_path_glob")]
+    pub mount_point: Option<Glob>,
+    #[serde(default)]
+    pub fs: Option<Vec<FsName>>,
+    #[serde(default, deserialize_with = "optional_tag")]
+    pub tag: Option<String>,
+}
+
+/// A file system that can grow, as mount(8) calls it.
+#[derive(Debug)]
+pub(super) struct FsName(pub String);
+
+impl<'de> serde::Deserialize<'de> for FsName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<FsName, D::Error> {
+        const EXPECTED: &str = "a file system that can grow, such as ext4";
+        let scalar = Scalar {
+            expected: EXPECTED,
+            text: |t| match FsKind::from_name(t) {
+                Some(_) => Ok(FsName(t.to_owned())),
+                None => Err(format!("{t:?} is no file system that can grow, expected one of {}", FsKind::names())),
+            },
+            number: |n| Err(not_a(n, EXPECTED)),
+        };
+        deserializer.deserialize_any(scalar)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::glob::Glob;
 use super::group::GroupName;
 use super::limits;
 use crate::duration;
@@ -47,6 +48,58 @@ pub(super) fn group_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<G
     const EXPECTED: &str = "the name of a volume group, or a pattern such as data*";
     let scalar = Scalar { expected: EXPECTED, text: str::parse, number: |n| Err(not_a(n, EXPECTED)) };
     deserializer.deserialize_any(scalar)
+}
+
+/// A policy's name: it stands in logs and on pages.
+pub(super) fn policy_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const EXPECTED: &str = "a name such as databases: letters, digits, - _ and ., at most 64";
+    fn checked(text: &str) -> Result<String, String> {
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let fits = (1..=64).contains(&text.len()) && text.chars().all(is_of_name);
+        if fits { Ok(text.to_owned()) } else { Err(format!("{text:?} is not {EXPECTED}")) }
+    }
+    let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar)
+}
+
+/// A pattern for names of volumes.
+pub(super) fn optional_glob<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Glob>, D::Error> {
+    const EXPECTED: &str = "the name of a volume, or a pattern such as pg_*";
+    fn checked(text: &str) -> Result<Glob, String> {
+        match text.contains('/') {
+            true => Err(format!("{text:?} is not {EXPECTED}: the group stands in `vg`")),
+            false => text.parse(),
+        }
+    }
+    let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+pub(super) fn optional_path_glob<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Glob>, D::Error> {
+    const EXPECTED: &str = "an absolute path, or a pattern such as /srv/**";
+    fn checked(text: &str) -> Result<Glob, String> {
+        // As mount points are compared: without a slash at the end.
+        let bare = text.trim_end_matches('/');
+        match text.starts_with('/') && !text.contains("//") {
+            true => (if bare.is_empty() { "/" } else { bare }).parse(),
+            false => Err(format!("{text:?} is not {EXPECTED}")),
+        }
+    }
+    let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
+}
+
+/// A tag of LVM, with or without the `@` that commands put before it (lvm(8)).
+pub(super) fn optional_tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    const EXPECTED: &str = "a tag of LVM such as autoscale";
+    fn checked(text: &str) -> Result<String, String> {
+        let tag = text.strip_prefix('@').unwrap_or(text);
+        let is_of_tag = |c: char| c.is_ascii_alphanumeric() || "_+.-/=!:#&".contains(c);
+        let fits = (1..=1024).contains(&tag.len()) && !tag.starts_with('-') && tag.chars().all(is_of_tag);
+        if fits { Ok(tag.to_owned()) } else { Err(format!("{text:?} is not {EXPECTED}, see lvm(8)")) }
+    }
+    let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };
+    deserializer.deserialize_any(scalar).map(Some)
 }
 
 pub(super) fn optional_lv<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LvRef>, D::Error> {

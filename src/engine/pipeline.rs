@@ -12,7 +12,7 @@ use crate::inventory::{FileSystem, Inventory, Mount};
 use crate::journal::{Event, JournalError, Parked, Source};
 use crate::name::{LvRef, OperationId, VgName};
 use crate::plan::guard::Verdicts;
-use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Wish, plan_for};
+use crate::plan::{Code, Evaluation, Outcome, Plan, Refusal, Step, Wish, applied_to, plan_for};
 use crate::units::Bytes;
 
 /// How long to wait after LVM gave no report.
@@ -59,11 +59,14 @@ impl Pipeline {
         let shared = &self.0;
         let _hold = shared.hold();
         let config = shared.config();
-        let Some(target) = config.target(lv) else {
-            // The config changed while the request waited.
-            let sentence = format!("{lv} is not among monitor.targets any more");
-            return self.refuse(request, lv, source, None, Refusal::new(Code::UnknownTarget, sentence));
+        // The config changed while the request waited.
+        let gone = |config: &Config| {
+            let sentence = format!("{} any more", config.not_a_target(lv));
+            self.refuse(request, lv, source, None, Refusal::new(Code::UnknownTarget, sentence))
         };
+        if config.target(lv).is_none() && config.policies.is_empty() {
+            return gone(&config);
+        }
         // Only a restart finds it, so there is nothing to wait for.
         if shared.host.missing_tools().contains(&Tool::Lvm) {
             let sentence = format!("lvm is not installed, {}: install it, or set tools.lvm", Tool::Lvm.disables());
@@ -73,6 +76,9 @@ impl Pipeline {
         let group = config.volume_group(&lv.vg);
         let focus = Focus::to_decide(lv, &config);
         let Some(mut inventory) = self.look(focus) else { return Ok(Ended::Interrupted) };
+        // What policies select is read off this very look.
+        let config = applied_to(&config, &inventory, lv);
+        let Some(target) = config.target(lv) else { return gone(&config) };
         if let Some(id) = parked {
             self.clear_if_mended(lv, id, &inventory)?;
         }
@@ -150,9 +156,9 @@ impl Pipeline {
     /// Whether the same would be decided now, or more; if not, why.
     fn still_wanted(&self, plan: &Plan, inventory: &Inventory) -> Result<(), String> {
         let shared = &self.0;
-        let config = shared.config();
+        let config = applied_to(&shared.config(), inventory, &plan.lv);
         let Some(target) = config.target(&plan.lv) else {
-            return Err(format!("{} is not among monitor.targets any more", plan.lv));
+            return Err(format!("{} any more", config.not_a_target(&plan.lv)));
         };
         if target.mode != Mode::Act {
             return Err(format!("the mode of {} is {} now", plan.lv, target.mode.as_str()));

@@ -41,7 +41,8 @@ impl<'a> Focus<'a> {
     /// that differs from the volume's by a slip. Nearly no config has either.
     pub fn to_decide(lv: &'a LvRef, config: &Config) -> Focus<'a> {
         let has_spares = config.volume_group(&lv.vg).is_some_and(|group| !group.spares.is_empty());
-        if has_spares || !config.near_misses(&lv.vg).is_empty() { Focus::AllGroups(lv) } else { Focus::Volume(lv) }
+        let has_near = !config.near_misses(&lv.vg).is_empty() || config.has_near_policy(&lv.vg);
+        if has_spares || has_near { Focus::AllGroups(lv) } else { Focus::Volume(lv) }
     }
 
     /// What a look must show while a plan is carried out.

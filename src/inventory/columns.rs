@@ -14,7 +14,7 @@ const NEEDED: [(&str, &str); 5] = [
         "lv",
         "lv_uuid,lv_name,lv_path,lv_dm_path,lv_layout,lv_role,lv_size,lv_active_locally,lv_suspended,lv_permissions,\
          lv_device_open,lv_health_status,lv_kernel_major,lv_kernel_minor,lv_merging,lv_converting,origin,pool_lv,move_pv,\
-         data_percent,metadata_percent,sync_percent,lv_allocation_policy,lv_metadata_size,lv_check_needed",
+         data_percent,metadata_percent,sync_percent,lv_allocation_policy,lv_metadata_size,lv_check_needed,lv_tags",
     ),
     (
         "pv",
@@ -31,7 +31,7 @@ const SHOWN: [(&str, &str); 3] = [
     ("vg", "vg_extendable,vg_seqno,vg_tags,vg_mda_free,vg_mda_size"),
     (
         "lv",
-        "lv_tags,origin_size,lv_snapshot_invalid,raid_mismatch_count,raid_sync_action,\
+        "origin_size,lv_snapshot_invalid,raid_mismatch_count,raid_sync_action,\
          cache_total_blocks,cache_used_blocks,cache_dirty_blocks,cache_read_hits,cache_read_misses,cache_write_hits,\
          cache_write_misses,vdo_used_size,vdo_saving_percent,vdo_operating_mode",
     ),

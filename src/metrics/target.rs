@@ -144,7 +144,7 @@ pub struct Targets {
     views: Vec<TargetView>,
     groups: Vec<Group>,
     /// By the label `kind`.
-    unmatched: [(&'static str, u64); 2],
+    unmatched: [(&'static str, u64); 3],
 }
 
 /// What the daemon knows of its targets.
@@ -194,7 +194,11 @@ impl Targets {
         Targets {
             views: views.collect(),
             groups: groups.collect(),
-            unmatched: [("target", count(targets)), ("volume_group", count(unknown))],
+            unmatched: [
+                ("target", count(targets)),
+                ("volume_group", count(unknown)),
+                ("policy", count(unmatched.policies.len())),
+            ],
         }
     }
 }

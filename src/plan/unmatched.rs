@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::config::Config;
 use crate::config::near::{listed, slips};
+use crate::config::{Config, Policy};
 use crate::inventory::Inventory;
 use crate::name::{LvRef, VgName};
+use crate::plan::policies::{Choice, choices, misspelt};
 
 /// So many names are said; whoever wants all asks for the targets.
 const SHOWN: usize = 3;
@@ -21,18 +22,24 @@ pub struct Unmatched {
     /// A group of `volume_groups` that is not there, and the one that is there and was perhaps meant. Nothing in the
     /// latter grows.
     pub suspects: Vec<(VgName, VgName)>,
-    /// How many targets the config has.
-    of: usize,
+    /// Policies that select nothing.
+    pub policies: Vec<String>,
+    /// Volumes that a policy would select if it said which of their places counts: a sentence each.
+    pub unclear: Vec<String>,
+    /// Names in policies that are perhaps misspelt: a sentence each.
+    misspelt: Vec<String>,
+    /// How many targets and policies the config has.
+    of: (usize, usize),
 }
 
 impl Unmatched {
-    /// Of a look at everything.
+    /// Of a look at everything, and a config with what policies select on it ([`super::applied`]).
     pub fn of(config: &Config, inventory: &Inventory) -> Unmatched {
         let mut volumes: HashMap<&LvRef, usize> = HashMap::new();
         for lv in &inventory.lvs {
             *volumes.entry(&lv.name).or_default() += 1;
         }
-        let targets: Vec<LvRef> = config.targets.iter().map(|target| &target.lv).cloned().collect();
+        let targets: Vec<LvRef> = config.named().map(|target| &target.lv).cloned().collect();
         let targets: Vec<LvRef> = targets.into_iter().filter(|lv| volumes.get(lv) != Some(&1)).collect();
         let absent = |name: &VgName| !inventory.has_group(name);
         let suspects: Vec<(VgName, VgName)> = inventory
@@ -43,12 +50,35 @@ impl Unmatched {
             .collect();
         let groups = config.volume_groups.iter().filter_map(|group| group.name.one()).filter(|name| absent(name));
         let groups = groups.filter(|name| suspects.iter().all(|(named, _)| named != *name)).cloned().collect();
-        Unmatched { targets, groups, suspects, of: config.targets.len() }
+        let selects =
+            |policy: &&Policy| config.targets.iter().any(|target| target.origin.policy.as_ref() == Some(&policy.name));
+        let policies = config.policies.iter().filter(|policy| !selects(policy)).map(|policy| policy.name.clone());
+        let unclear = choices(config, inventory).into_iter().filter_map(|choice| match choice {
+            Choice::Target(_) => None,
+            Choice::Unclear { lv, policy, points } => Some(format!(
+                "{lv} is mounted at {} with different options, and the policy {policy}, which would select it, does not say which of \
+                 them counts: add mount_point to its match",
+                points.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+            )),
+        });
+        let mut doubts: Vec<String> =
+            config.targets.iter().filter_map(|target| misspelt(target, config, inventory)).collect();
+        doubts.dedup();
+        Unmatched {
+            targets,
+            groups,
+            suspects,
+            policies: policies.collect(),
+            unclear: unclear.collect(),
+            misspelt: doubts,
+            of: (config.named().count(), config.policies.len()),
+        }
     }
 
     /// Whether the host has all that the config names.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.groups.is_empty() && self.suspects.is_empty()
+        let names = self.targets.len() + self.groups.len() + self.suspects.len() + self.policies.len();
+        names + self.unclear.len() + self.misspelt.len() == 0
     }
 
     /// The volume that a target that is not there may have meant; none that is a target itself.
@@ -63,7 +93,7 @@ impl Unmatched {
         let mut sentences = Vec::new();
         if !self.targets.is_empty() {
             let (verb, count) = (if self.targets.len() == 1 { "is" } else { "are" }, self.targets.len());
-            let of = self.of;
+            let of = self.of.0;
             let plural = if of == 1 { "target" } else { "targets" };
             sentences.push(format!("{count} of {of} {plural} {verb} not on this host: {}", named(&self.targets)));
         }
@@ -76,12 +106,20 @@ impl Unmatched {
             let verb = if self.groups.len() == 1 { "is" } else { "are" };
             sentences.push(format!("volume_groups names {}, which {verb} not on this host", named(&self.groups)));
         }
+        if !self.policies.is_empty() {
+            let (verb, count) = (if self.policies.len() == 1 { "selects" } else { "select" }, self.policies.len());
+            let of = self.of.1;
+            let plural = if of == 1 { "policy" } else { "policies" };
+            sentences.push(format!("{count} of {of} {plural} {verb} nothing on this host: {}", named(&self.policies)));
+        }
+        sentences.extend(self.unclear.iter().take(SHOWN).cloned());
         sentences
     }
 
-    /// What closes groups until somebody corrects it, a sentence each.
+    /// What closes groups or volumes until somebody corrects it, a sentence each.
     pub fn suspicions(&self) -> Vec<String> {
-        self.suspects.iter().map(|(named, meant)| suspicion(named, meant)).collect()
+        let groups = self.suspects.iter().map(|(named, meant)| suspicion(named, meant));
+        groups.chain(self.misspelt.iter().cloned()).collect()
     }
 }
 

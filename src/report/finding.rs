@@ -378,7 +378,7 @@ fn the_daemon(g: &FindingFacts<'_>) -> Vec<Finding> {
     }
     let missing: Vec<Tool> =
         facts.inventory.missing_tools.iter().copied().filter(|tool| facts.config.may_need(*tool)).collect();
-    if !facts.config.targets.is_empty() && !missing.is_empty() {
+    if !facts.config.grows_nothing() && !missing.is_empty() {
         let tools = missing.iter().map(|tool| tool.as_str()).collect::<Vec<_>>().join(", ");
         let packages: BTreeSet<&str> = missing.iter().map(|tool| tool.package()).collect();
         let packages = packages.into_iter().collect::<Vec<_>>().join(", ");

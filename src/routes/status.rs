@@ -299,7 +299,7 @@ fn head(
     let dry_run = engine.is_some_and(|engine| engine.shared().dry_run);
     let mode = match engine {
         Some(_) if dry_run => "dry_run",
-        Some(_) if !context.config().targets.is_empty() => "act",
+        Some(_) if !context.config().grows_nothing() => "act",
         _ => "exporter",
     };
     let taken_at = sample.taken.then_some(sample.inventory.taken_at);

@@ -234,7 +234,7 @@ impl Access {
             return Ok(());
         };
         let what_to_do = match self.of {
-            Of::Daemon if config.targets.is_empty() => return Ok(()),
+            Of::Daemon if config.grows_nothing() => return Ok(()),
             Of::Daemon => {
                 "set webhook.authorization in the config (or basic_auth_users or client certificates in the file of \
                  --web.config.file), listen on 127.0.0.1 or unix:/PATH, or remove monitor.targets to have only metrics"

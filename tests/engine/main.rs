@@ -16,6 +16,7 @@ mod kinds;
 mod luks;
 mod outdated_copies;
 mod pipeline;
+mod policies;
 mod pools;
 mod promises;
 mod recovery;

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod notify;
+mod policy;
 mod target;
 mod webhook;
 
@@ -20,7 +21,8 @@ use super::tree::{Problem, Tree};
 use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
 use crate::name::PvUuid;
-use target::{budget, check_defaults, target};
+use policy::policies;
+use target::{For, budget, check_defaults, target};
 
 /// Reports are about days; one each minute is for who tries it out.
 const SHORTEST_REPORT: Duration = Duration::from_secs(60);
@@ -54,8 +56,15 @@ pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<(Config,
 }
 
 fn checked(tree: Tree, problems: Vec<Problem>, trust: Trust) -> Result<(Config, Places), ConfigError> {
-    let (config, tree) = file::check(tree, problems, FORM, validate)?;
-    Ok((Config { trust, ..config }, Places(tree)))
+    let (mut config, tree) = file::check(tree, problems, FORM, validate)?;
+    let places = Places(tree);
+    for (index, target) in config.targets.iter_mut().enumerate() {
+        target.origin.place = places.of_target(index);
+    }
+    for (index, policy) in config.policies.iter_mut().enumerate() {
+        policy.keys.origin.place = places.of_policy(index);
+    }
+    Ok((Config { trust, ..config }, places))
 }
 
 /// Checks a text; `file` only names it in errors.
@@ -70,7 +79,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     let mut targets: Vec<Target> = Vec::new();
     for (index, raw) in file.monitor.targets.into_iter().enumerate() {
         let at = vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index)];
-        let target = target(raw, &file.defaults.target, &at)?;
+        let target = target(raw, &file.defaults.target, &at, &For::One)?;
         let of = |index, key| {
             vec![PathPart::Key("monitor"), PathPart::Key("targets"), PathPart::Item(index), PathPart::Key(key)]
         };
@@ -129,6 +138,7 @@ fn validate(mut file: raw::File) -> Result<Config, Wrong> {
     Ok(Config {
         interval: file.monitor.interval_seconds,
         targets,
+        policies: policies(file.policies, &file.defaults.target)?,
         volume_groups,
         default_reserve,
         credentials,

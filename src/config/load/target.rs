@@ -6,8 +6,8 @@ use crate::config::check::check_absolute;
 use crate::config::file::{Wrong, missing, wrong};
 use crate::config::limits::{Budget, LONGEST_BUDGET, PoolLimits, Window};
 use crate::config::locate::PathPart;
-use crate::config::{FileSystem, Target, What, raw};
-use crate::name::LvRef;
+use crate::config::{FileSystem, Mode, Offline, Origin, Target, What, raw};
+use crate::name::{LvRef, MountPoint};
 use crate::units::{Amount, Bytes, Percent};
 
 /// Where a value stands: below the target itself, or below `defaults`, from which it was taken.
@@ -89,12 +89,44 @@ pub(super) fn check_defaults(defaults: &raw::Target) -> Result<(), Wrong> {
     check_sizes(defaults, &Places { target: &[PathPart::Key("defaults")], inherited: vec![] })
 }
 
-pub(super) fn target(own: raw::Target, defaults: &raw::Target, at: &[PathPart]) -> Result<Target, Wrong> {
+/// Who the keys of a target are for.
+pub(super) enum For {
+    /// The volume that they name.
+    One,
+    /// What a policy selects; `pools`: thin pools.
+    Policy { name: String, pools: bool },
+}
+
+pub(super) fn target(
+    mut own: raw::Target,
+    defaults: &raw::Target,
+    at: &[PathPart],
+    whose: &For,
+) -> Result<Target, Wrong> {
+    if let For::Policy { pools, .. } = whose {
+        check_of_policy(&own, at)?;
+        // What stands for the volumes until there are some.
+        let (group, volume): (LvRef, MountPoint) = placeholder();
+        match pools {
+            true => own.thin_pool = Some(group),
+            false => (own.lv_path, own.mount_point) = (Some(group), Some(volume)),
+        }
+    }
     let mut inherited = Vec::new();
     let raw = merge(own, defaults, &mut inherited);
     let places = Places { target: at, inherited };
     check_sizes(&raw, &places)?;
-    let (lv, what) = named(&raw, &places)?;
+    let (lv, what) = named(&raw, &places, whose)?;
+    let policy = match whose {
+        For::One => None,
+        For::Policy { name, .. } => Some(name.clone()),
+    };
+    let has_limit = raw.max_size.is_some() || raw.budget.is_some_and(|budget| budget.bytes.is_some());
+    if policy.is_some() && !has_limit && raw.mode != Some(Mode::Off) {
+        let message =
+            "has no max_size and no budget.bytes, expected one of them: what a policy selects must have a limit";
+        return missing(at, &["max_size", "budget"], message);
+    }
     let increment = step(&raw).unwrap_or_else(|| Amount::Share(Percent::of(10, 100)));
     // Nobody who asks for steps of 300 GiB means that none of them is ever made.
     let unset = match increment {
@@ -116,7 +148,31 @@ pub(super) fn target(own: raw::Target, defaults: &raw::Target, at: &[PathPart]) 
         breaker_failures: raw.breaker_failures.unwrap_or(3),
         window: raw.window.map(|hours| window(hours, &places.of("window"))).transpose()?,
         mode: raw.mode.unwrap_or_default(),
+        origin: Origin { policy, place: None },
     })
+}
+
+fn placeholder() -> (LvRef, MountPoint) {
+    let (lv, point) = ("policy/policy".parse(), "/".parse());
+    (lv.expect("a name"), point.expect("a path"))
+}
+
+/// A policy selects by `match`, and only what is mounted.
+fn check_of_policy(own: &raw::Target, at: &[PathPart]) -> Result<(), Wrong> {
+    let of = |key| [at, &[PathPart::Key(key)]].concat();
+    let names = [
+        ("lv_path", "match.lv", own.lv_path.is_some()),
+        ("mount_point", "match.mount_point", own.mount_point.is_some()),
+        ("thin_pool", "match.thin_pool", own.thin_pool.is_some()),
+    ];
+    if let Some((key, instead, _)) = names.into_iter().find(|(.., given)| *given) {
+        return wrong(of(key), format!("names a target, a policy selects with `{instead}`"));
+    }
+    if own.offline == Some(Offline::Allow) {
+        let message = "is for monitor.targets: a policy selects what is mounted";
+        return wrong(of("offline"), message);
+    }
+    Ok(())
 }
 
 /// The step, in either spelling.
@@ -125,7 +181,7 @@ fn step(raw: &raw::Target) -> Option<Amount> {
 }
 
 /// Which volume a target is about, and what of it grows.
-fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong> {
+fn named(raw: &raw::Target, places: &Places<'_>, whose: &For) -> Result<(LvRef, What), Wrong> {
     let of_pool = [
         ("data_threshold_percent", raw.data_threshold_percent.is_some()),
         ("metadata_threshold_percent", raw.metadata_threshold_percent.is_some()),
@@ -152,7 +208,8 @@ fn named(raw: &raw::Target, places: &Places<'_>) -> Result<(LvRef, What), Wrong>
     // The defaults are for both.
     if let Some((name, _)) = out_of_place.iter().find(|(name, given)| *given && places.is_own(name)) {
         let other = if raw.thin_pool.is_some() { "file systems" } else { "thin pools" };
-        return wrong(places.of(name), format!("is for {other}, this target is none"));
+        let this = if matches!(whose, For::One) { "this target is none" } else { "this policy selects none" };
+        return wrong(places.of(name), format!("is for {other}, {this}"));
     }
     let eighty = || Percent::of(80, 100);
     if let Some(pool) = &raw.thin_pool {

@@ -77,7 +77,11 @@ fn fullreport(model: &Model, arguments: &[&str]) -> Output {
     {
         return fails(5, format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}"));
     }
-    let wanted = model.vgs.iter().filter(|vg| only.is_none_or(|only| vg.name.as_str() == *only));
+    let is_own = |vg: &&SimVg| {
+        let is_foreign = !vg.system_id.is_empty() && vg.system_id != model.system_id;
+        !is_foreign || arguments.contains(&"--foreign")
+    };
+    let wanted = model.vgs.iter().filter(|vg| only.is_none_or(|only| vg.name.as_str() == *only)).filter(is_own);
     let mut sections: Vec<Value> = wanted.map(|vg| section(model, vg)).collect();
     if only.is_none() && !model.orphans.is_empty() {
         let rows: Vec<Value> = model.orphans.iter().map(|pv| pv_row(pv, ORPHANS_EXTENT, false)).collect();
@@ -322,7 +326,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
         "lv_device_open": if_active(flag(open)), "lv_allocation_policy": lv.policy, "lv_check_needed": if pool.is_some() { "0" } else { "-1" }, "lv_health_status": lv.health,
         "lv_kernel_major": if_active("253"), "lv_kernel_minor": if_active(&lv.minor.to_string()), "lv_merging": "0",
         "lv_converting": "0", "origin": lv.origin.as_deref().unwrap_or(""), "pool_lv": lv.pool.as_deref().unwrap_or(""), "move_pv": "", "lv_metadata_size": metadata_size.map_or(String::new(), |size| size.to_string()),
-        "data_percent": data_percent, "metadata_percent": metadata_percent,
+        "data_percent": data_percent, "metadata_percent": metadata_percent, "lv_tags": lv.tags,
         "sync_percent": if lv.kind.starts_with("raid") && !lv.kind.starts_with("raid0") { "100.00" } else { "" },
     })
 }

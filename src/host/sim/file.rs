@@ -79,6 +79,8 @@ struct Lv {
     #[serde(default)]
     snapshot_of: Option<LvName>,
     #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
     filesystem: Option<Fs>,
 }
 
@@ -199,6 +201,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
         is_swap: false,
         is_open: false,
         luks: None,
+        tags: lv.tags.join(","),
         fs: lv.filesystem.map(|fs| filesystem(fs, size)),
         name,
     };

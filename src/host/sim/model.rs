@@ -192,6 +192,8 @@ pub struct SimLv {
     pub is_open: bool,
     /// It is LUKS, and the file system is on the mapping.
     pub luks: Option<SimLuks>,
+    /// Its tags, with commas between.
+    pub tags: String,
     pub fs: Option<SimFs>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::subject::{Subject, Verdict, refuse_if, require};
 use crate::inventory::{Disk, Pv};
+use crate::plan::policies::misspelt;
 use crate::plan::suspicion;
 
 /// A misspelt limit is not a missing limit.
@@ -9,7 +10,7 @@ pub(super) fn config_suspect(s: &Subject<'_>) -> Verdict {
     let near = s.config.near_misses(&s.vg.name);
     match near.into_iter().find(|name| !s.inventory.has_group(name)) {
         Some(named) => Verdict::Refuse(suspicion(named, &s.vg.name)),
-        None => Verdict::Pass,
+        None => misspelt(s.target, s.config, s.inventory).map_or(Verdict::Pass, Verdict::Refuse),
     }
 }
 

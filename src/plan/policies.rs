@@ -1,0 +1,184 @@
+//! What policies select on a host: a function of a config and a look, done again with each look, so that a volume that
+//! was made a minute ago is a target, and one that is gone or was renamed is none.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::near::slips;
+use crate::config::{Config, Policy, Selected, Target};
+use crate::inventory::{FileSystem, Inventory, Lv};
+use crate::name::{LvRef, MountPoint};
+
+/// What a policy makes of a volume that it selects.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Choice {
+    /// A target.
+    Target(Box<Target>),
+    /// Nothing: its file system is mounted in several places with different options, and the policy does not say which
+    /// of them counts.
+    Unclear {
+        /// The volume.
+        lv: LvRef,
+        /// The policy's name.
+        policy: String,
+        /// The places.
+        points: Vec<MountPoint>,
+    },
+}
+
+/// The config with the targets that its policies select on a host, from a look at everything.
+pub fn applied(config: &Arc<Config>, inventory: &Inventory) -> Arc<Config> {
+    if config.policies.is_empty() {
+        return Arc::clone(config);
+    }
+    let selected = choices(config, inventory).into_iter().filter_map(|choice| match choice {
+        Choice::Target(target) => Some(*target),
+        Choice::Unclear { .. } => None,
+    });
+    let targets: Vec<Target> = config.named().cloned().chain(selected).collect();
+    with(config, targets)
+}
+
+/// The same for one volume and the thin pools of its group, from a look at it; all other targets stay as they are.
+pub fn applied_to(config: &Arc<Config>, inventory: &Inventory, lv: &LvRef) -> Arc<Config> {
+    if config.policies.is_empty() {
+        return Arc::clone(config);
+    }
+    let is_seen = |other: &Lv| &other.name == lv || other.name.vg == lv.vg && is_thin_pool(other);
+    let seen: Vec<&Lv> = inventory.lvs.iter().filter(|other| is_seen(other)).collect();
+    let is_old = |target: &&Target| {
+        let is_seen = &target.lv == lv || seen.iter().any(|lv| lv.name == target.lv);
+        target.origin.policy.is_none() || !is_seen
+    };
+    let selected = seen.iter().filter_map(|lv| match choice(config, inventory, lv)? {
+        Choice::Target(target) => Some(*target),
+        Choice::Unclear { .. } => None,
+    });
+    let targets: Vec<Target> = config.targets.iter().filter(is_old).cloned().chain(selected).collect();
+    with(config, targets)
+}
+
+/// Another one only where that makes a difference: who compares sees at once whether it does.
+fn with(config: &Arc<Config>, targets: Vec<Target>) -> Arc<Config> {
+    match targets == config.targets {
+        true => Arc::clone(config),
+        false => Arc::new(Config { targets, ..Config::clone(config) }),
+    }
+}
+
+/// What policies make of all volumes.
+pub(super) fn choices(config: &Config, inventory: &Inventory) -> Vec<Choice> {
+    inventory.lvs.iter().filter_map(|lv| choice(config, inventory, lv)).collect()
+}
+
+fn choice(config: &Config, inventory: &Inventory, lv: &Lv) -> Option<Choice> {
+    if config.policies.is_empty() || lv.hidden || lv.is_role("snapshot") {
+        return None;
+    }
+    // Neither one of two with the same name, nor what belongs to nobody or to another host.
+    let vg = inventory.lv(&lv.name).and_then(|lv| inventory.vg(&lv.name.vg))?;
+    let is_foreign = inventory.system_id.as_ref().is_some_and(|own| !vg.system_id.is_empty() && own != &vg.system_id);
+    if is_foreign || vg.exported == Some(true) || config.named().any(|target| target.lv == lv.name) {
+        return None;
+    }
+    let mounts = mounts(config, inventory, lv);
+    config.policies.iter().find_map(|policy| selected(policy, lv, &mounts))
+}
+
+fn is_thin_pool(lv: &Lv) -> bool {
+    lv.is_layout("thin") && lv.is_layout("pool")
+}
+
+/// Where the file system of a volume is mounted and seen, but not where an entry of `monitor.targets` expects another.
+fn mounts<'a>(config: &Config, inventory: &'a Inventory, lv: &'a Lv) -> Vec<&'a FileSystem> {
+    let is_seen = |fs: &&FileSystem| {
+        let point = &fs.mount.mount_point;
+        let is_text = point.as_path() == Path::new(point.as_str());
+        let is_anothers = config.named().any(|target| target.mount_point() == Some(point));
+        is_text && !is_anothers && inventory.mount_at(point) == Some(&fs.mount)
+    };
+    let mounts: Vec<&FileSystem> = inventory.filesystems_on(lv).filter(is_seen).collect();
+    // A bind mount of a folder is no place of its own, unless there is no other, as of a subvolume of a btrfs.
+    let is_whole = |fs: &&&FileSystem| fs.mount.root == "/";
+    let whole: Vec<&FileSystem> = mounts.iter().filter(is_whole).copied().collect();
+    if whole.is_empty() { mounts } else { whole }
+}
+
+fn selected(policy: &Policy, lv: &Lv, mounts: &[&FileSystem]) -> Option<Choice> {
+    let (name, selects) = (lv.name.lv.as_str(), &policy.selects);
+    let has_tag = |tag: &String| lv.tags.split(',').any(|own| own == tag);
+    if !selects.vg.matches(&lv.name.vg) || !selects.tag.iter().all(has_tag) {
+        return None;
+    }
+    let (by_name, mount_point, fs) = match &selects.what {
+        Selected::ThinPools(pool) => {
+            let is_meant = is_thin_pool(lv) && pool.matches(name);
+            return is_meant.then(|| Choice::Target(Box::new(policy.target(&lv.name, None))));
+        }
+        Selected::FileSystems { lv, mount_point, fs } => (lv, mount_point, fs),
+    };
+    if is_thin_pool(lv) || !by_name.iter().all(|glob| glob.matches(name)) {
+        return None;
+    }
+    let is_meant = |seen: &&&FileSystem| {
+        let mount = &seen.mount;
+        let at_place = mount_point.iter().all(|glob| glob.matches(mount.mount_point.as_str()));
+        at_place && (fs.is_empty() || fs.contains(&mount.fs_type))
+    };
+    let meant: Vec<&FileSystem> = mounts.iter().filter(is_meant).copied().collect();
+    let (first, others) = meant.split_first()?;
+    let how = |fs: &FileSystem| (fs.mount.read_only, fs.mount.root.clone(), fs.mount.options.clone());
+    if others.iter().any(|other| how(other) != how(first)) {
+        let points = meant.iter().map(|fs| fs.mount.mount_point.clone()).collect();
+        return Some(Choice::Unclear { lv: lv.name.clone(), policy: policy.name.clone(), points });
+    }
+    Some(Choice::Target(Box::new(policy.target(&lv.name, Some(&first.mount.mount_point)))))
+}
+
+/// A name in a policy that differs by a slip from what a later policy selects: perhaps the earlier one was meant to
+/// decide about that. Names that are on the host, and patterns, mean what they say; so do those that tell two things
+/// apart which the policies both name.
+pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) -> Option<String> {
+    let of = target.origin.policy.as_ref()?;
+    let at = config.policies.iter().position(|policy| &policy.name == of)?;
+    let literals = |policy: &Policy| {
+        let (lv, point) = match &policy.selects.what {
+            Selected::FileSystems { lv, mount_point, .. } => (lv.as_ref(), mount_point.as_ref()),
+            Selected::ThinPools(pool) => (Some(pool), None),
+        };
+        let vg = policy.selects.vg.one().map(ToString::to_string);
+        let text = |glob: Option<&crate::config::Glob>| glob.and_then(|glob| glob.literal()).map(str::to_owned);
+        [("vg", vg), ("lv", text(lv)), ("mount_point", text(point))]
+    };
+    let point = target.mount_point().map(ToString::to_string);
+    let has = [Some(target.lv.vg.to_string()), Some(target.lv.lv.to_string()), point];
+    let is_named = |key: usize, name: &str| {
+        config.policies.iter().any(|policy| literals(policy).get(key).and_then(|(_, own)| own.as_deref()) == Some(name))
+    };
+    let is_here = |key: usize, name: &str| match key {
+        0 => inventory.vgs.iter().any(|vg| vg.name.as_str() == name),
+        1 => inventory.lvs.iter().any(|lv| lv.name.vg == target.lv.vg && lv.name.lv.as_str() == name),
+        _ => inventory.mounts.iter().any(|mount| mount.mount_point.as_str() == name),
+    };
+    for policy in config.policies.iter().take(at) {
+        let named = literals(policy);
+        // The other names must be its own, or it was not meant in any case.
+        let others_fit = |except: usize| {
+            let mut keys = named.iter().enumerate().filter(|(key, _)| *key != except);
+            keys.all(|(key, (_, name))| name.is_none() || name.as_ref() == has[key].as_ref())
+                && (except == 0 || policy.selects.vg.matches(&target.lv.vg))
+        };
+        for (key, (word, name)) in named.iter().enumerate() {
+            let (Some(name), Some(has)) = (name, &has[key]) else { continue };
+            let is_slip = !slips(name, [has.as_str()].into_iter()).is_empty();
+            if is_slip && !is_here(key, name) && !is_named(key, has) && others_fit(key) {
+                return Some(format!(
+                    "`{word}: {name}` of the policy {} is not on this host and looks like {has}, which {of} selects: correct the \
+                     name, or name {has} in a policy of its own",
+                    policy.name
+                ));
+            }
+        }
+    }
+    None
+}
