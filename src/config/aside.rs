@@ -1,14 +1,12 @@
 //! Mappings that have the keys of a target and a few of their own: `defaults` and a policy. The keys of a target stand
-//! once, in [`raw::Target`]; what is wrong with one is reported at its place, which `#[serde(flatten)]` cannot do.
+//! once, in its form; what is wrong with one is reported at its place, which `#[serde(flatten)]` cannot do.
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde::de::value::{Error as Unread, MapAccessDeserializer, StrDeserializer};
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
-
-use super::raw::Target;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 /// The keys that name a target: they stand in `monitor.targets` only.
 pub(super) const NAMES: [&str; 3] = ["lv_path", "mount_point", "thin_pool"];
@@ -26,25 +24,24 @@ pub(super) trait Aside: Default {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// The keys of a target with others before them.
-pub(super) fn with_keys_of_target(others: &'static [&'static str]) -> Vec<&'static str> {
-    static OF_TARGET: LazyLock<&'static [&'static str]> = LazyLock::new(|| {
-        let mut keys: &'static [&'static str] = &[];
-        let _ = <Target as serde::Deserialize>::deserialize(Keys(&mut keys));
-        keys
-    });
-    others.iter().chain(OF_TARGET.iter().filter(|key| !NAMES.contains(key))).copied().collect()
+/// The keys of a target, which has the form `T`, with others before them.
+pub(super) fn with_keys_of<T: DeserializeOwned>(others: &'static [&'static str]) -> Vec<&'static str> {
+    let mut keys: &'static [&'static str] = &[];
+    let _ = T::deserialize(Keys(&mut keys));
+    others.iter().chain(keys.iter().filter(|key| !NAMES.contains(key))).copied().collect()
 }
 
 /// Reads such a mapping.
-pub(super) fn read<'de, D: Deserializer<'de>, O: Aside>(deserializer: D) -> Result<(Target, O), D::Error> {
+pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>, O: Aside>(
+    deserializer: D,
+) -> Result<(T, O), D::Error> {
     deserializer.deserialize_map(Whole(PhantomData))
 }
 
-struct Whole<O>(PhantomData<O>);
+struct Whole<T, O>(PhantomData<(T, O)>);
 
-impl<'de, O: Aside> Visitor<'de> for Whole<O> {
-    type Value = (Target, O);
+impl<'de, T: Deserialize<'de>, O: Aside> Visitor<'de> for Whole<T, O> {
+    type Value = (T, O);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(O::WHAT)
@@ -53,7 +50,7 @@ impl<'de, O: Aside> Visitor<'de> for Whole<O> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut others = O::default();
         let rest = Rest { map, others: &mut others };
-        let target = serde::Deserialize::deserialize(MapAccessDeserializer::new(rest))?;
+        let target = T::deserialize(MapAccessDeserializer::new(rest))?;
         Ok((target, others))
     }
 }

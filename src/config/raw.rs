@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess};
 
 use jiff::civil::{Time, Weekday};
 
-use super::aside::{self, Aside, with_keys_of_target};
+use super::aside::{self, Aside, with_keys_of};
 use super::glob::Glob;
 use super::group::GroupName;
 use super::limits::{self, FilesystemCheck, GrownDisks, Mode, Offline, Partitions, Rescan};
@@ -80,7 +80,7 @@ impl Aside for OfDefaults {
     const KEYS: &'static [&'static str] = &["reserve"];
 
     fn all() -> &'static [&'static str] {
-        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of_target(OfDefaults::KEYS));
+        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of::<Target>(OfDefaults::KEYS));
         &ALL
     }
 
@@ -120,7 +120,7 @@ impl Aside for OfPolicy {
     const KEYS: &'static [&'static str] = &["name", "match"];
 
     fn all() -> &'static [&'static str] {
-        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of_target(OfPolicy::KEYS));
+        static ALL: LazyLock<Vec<&str>> = LazyLock::new(|| with_keys_of::<Target>(OfPolicy::KEYS));
         &ALL
     }
 

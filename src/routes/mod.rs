@@ -5,6 +5,7 @@ mod context;
 mod health;
 mod kept;
 mod metrics;
+mod origin;
 mod pages;
 mod report;
 mod route;

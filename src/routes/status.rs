@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::health;
+use super::origin::OriginView;
 use super::usage::{UsageView, pool_view, usage_view};
 use crate::config::{Config, Mode, Target, What};
 use crate::engine::Handle;
@@ -135,6 +136,7 @@ pub(super) struct TargetView {
     #[serde(rename = "type")]
     kind: Option<String>,
     mode: Mode,
+    origin: OriginView,
     /// Of all that can be said the most urgent: `attention`, `running`, `would_grow`, `held`, `unknown`, `quiet`.
     state: &'static str,
     volume_bytes: Option<Bytes>,
@@ -367,6 +369,7 @@ fn target_view(
             None => fs.map(|fs| fs.mount.fs_type.clone()),
         },
         mode: target.mode,
+        origin: OriginView::of(target),
         state: match (now_view.verdict, now_view.refused) {
             _ if attention.is_some() => "attention",
             _ if running => "running",

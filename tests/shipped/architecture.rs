@@ -33,7 +33,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("inventory", &["command", "filesystem", "units", "name"]),
     ("filesystem", &["command", "units", "name"]),
     ("command", &["name"]),
-    ("config", &["command", "units", "name", "files", "duration"]),
+    ("config", &["command", "filesystem", "units", "name", "files", "duration"]),
     ("alert", &["plan", "config", "inventory", "units", "name"]),
     ("journal", &["command", "plan", "name", "units", "files"]),
     ("log", &["rate"]),

@@ -65,19 +65,22 @@ fn the_reference_has_the_keys_of_the_program_and_no_others() {
         let (_, expected) = error.split_once("unheard_of: unknown key, expected ").expect(&error);
         let expected = expected.split(';').next().unwrap_or_default();
         let takes: BTreeSet<&str> = expected.split('`').skip(1).step_by(2).collect();
-        let before = match mapping.as_str() {
-            "" => String::new(),
-            // Whatever a target takes.
-            "defaults" => "monitor.targets[].".to_owned(),
-            other => format!("{other}."),
+        let children = |of: &str| {
+            let before = if of.is_empty() { String::new() } else { format!("{of}.") };
+            let rests = known.iter().filter_map(move |path| path.strip_prefix(before.as_str()));
+            rests.filter(|rest| !rest.contains('.')).collect::<BTreeSet<&str>>()
         };
-        let children = known.iter().filter_map(|path| path.strip_prefix(before.as_str()));
-        let listed: BTreeSet<&str> = children.filter(|rest| !rest.contains('.')).collect();
+        let mut listed = children(&mapping);
+        // Whatever a target takes, but what names one.
+        if ["defaults", "policies[]"].contains(&mapping.as_str()) {
+            let of_target = children("monitor.targets[]");
+            listed.extend(of_target.iter().filter(|key| !["lv_path", "mount_point", "thin_pool"].contains(key)));
+        }
         assert_eq!(listed, takes, "the keys of {mapping:?}");
     }
 }
 
-/// A key in a target of full.yaml, or in its `defaults`.
+/// A key in a target of full.yaml, in its `defaults` or in a policy.
 #[test]
 fn the_full_config_has_every_key_and_no_other() {
     let full = file("configs/full.yaml");
@@ -85,7 +88,12 @@ fn the_full_config_has_every_key_and_no_other() {
     collect(&serde_yaml::from_str(&full).expect("YAML"), "", &mut shown);
     let shown: BTreeSet<String> = shown
         .into_iter()
-        .map(|path| if path == "defaults.reserve" { path } else { path.replacen("defaults.", "monitor.targets[].", 1) })
+        .map(|path| match path.strip_prefix("defaults.").or(path.strip_prefix("policies[].")) {
+            Some(rest) if rest != "reserve" && !["name", "match"].contains(&rest.split('.').next().expect("a key")) => {
+                format!("monitor.targets[].{rest}")
+            }
+            _ => path,
+        })
         .collect();
     let known = known();
     let invented: Vec<_> = shown.difference(&known).collect();
@@ -135,6 +143,10 @@ fn changed(path: &str, value: Option<&str>) -> Value {
     // Of two keys that exclude one another full.yaml has one in a comment.
     if path.starts_with("webhook.basic_auth") {
         file["webhook"].as_mapping_mut().expect("a mapping").remove("authorization");
+    }
+    // The keys of file systems have no meaning beside a thin pool, nor the other way round.
+    if path == "policies[].match.thin_pool" {
+        file["policies"].as_sequence_mut().expect("a list").remove(0);
     }
     // One that has no meaning without another.
     if path == "volume_groups[].grown_disks" {

@@ -49,6 +49,7 @@ pub fn sections() -> Vec<Section> {
         section("monitor", "", "", MONITOR),
         section("A target: a file system", FILE_SYSTEM_TEXT, "monitor.targets[].", FILE_SYSTEM),
         section("A target: a thin pool", POOL_TEXT, "monitor.targets[].", POOL),
+        section("policies", POLICIES_TEXT, "policies[].", POLICIES),
         section("defaults and volume_groups", "", "", GROUPS),
         section("webhook", WEBHOOK_TEXT, "", WEBHOOK),
         section("notify", NOTIFY_TEXT, "notify[].", NOTIFY),
@@ -70,6 +71,9 @@ fn tools() -> impl Iterator<Item = Key> {
 
 const FILE_SYSTEM_TEXT: &str = "All keys except `lv_path`, `mount_point` and `thin_pool` can also be set in `defaults`, for all targets that do not \
      set them.";
+const POLICIES_TEXT: &str = "A policy is for all volumes that it selects, on any host. All that is given in `match` must match; the first policy \
+     that matches decides, an entry of `monitor.targets` comes before all policies, and what nothing matches cannot grow. All other keys \
+     of a target except `offline` can be set too, and one of `max_size` and `budget.bytes` must be, unless `mode` is `off`. See [fleets.md](fleets.md#one-config-for-all-hosts).";
 const POOL_TEXT: &str =
     "`increment` and the other bounds, `cooldown`, `budget`, `breaker_failures`, `window` and `mode` are as above.";
 const WEBHOOK_TEXT: &str = "Credentials for the webhook, the names of this host, and the names of the labels. See [security.md](security.md) and \
@@ -164,6 +168,28 @@ keys! {
             "grow its data above this";
         "monitor.targets[].metadata_threshold_percent" "a percentage from 1 to below 100" Is("80") "70"
             "grow its metadata above this";
+    }
+
+    POLICIES {
+        "policies" "a list" Means("none") "[{ name: data, match: { vg: data }, max_size: 500GiB }]"
+            "what makes targets of the volumes that it matches, in this order";
+        "policies[].name" "a name of letters, digits, `-`, `_` and `.`" Required "databases"
+            "its name in logs, on pages and in `targets`";
+        "policies[].match" "a mapping" Required "{ vg: 'data*', lv: 'pg_*' }"
+            "what it selects. Snapshots, hidden volumes, swap, exported groups and those of other hosts are never selected";
+        "policies[].match.vg" "a name or a pattern" Required "data"
+            "the volume groups: `*` is any text, `?` one character, `[ab]` one of these, `{a,b}` either";
+        "policies[].match.lv" "a name or a pattern" Means("any") "pg_*"
+            "the logical volumes";
+        "policies[].match.mount_point" "a path or a pattern" Means("any") "/srv/**"
+            "where they are mounted: `*` is one part of a path, and `/srv/**` is `/srv` and all below it. It also says which place counts for a \
+             file system that is mounted in several with different options; without it such a one is not selected";
+        "policies[].match.fs" "some of `ext2` `ext3` `ext4` `xfs` `btrfs`" Means("any") "[ext4, xfs]"
+            "their file systems";
+        "policies[].match.tag" "a tag of LVM" Means("none") "autoscale"
+            "only volumes with this tag. `vg` must then name groups and cannot be `*`, because a disk that is attached brings its tags along";
+        "policies[].match.thin_pool" "a name or a pattern" Means("none") "pool*"
+            "selects thin pools instead of file systems; without `lv`, `mount_point` and `fs`";
     }
 
     GROUPS {
