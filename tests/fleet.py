@@ -9,13 +9,17 @@ alert that reached the wrong host would grow something there. Asserted for each 
 - template   an Alertmanager whose `url` is a template, without a relay
 - generated  `lvm-autoscaler alertmanager-config`, checked by amtool 0.25 and used by an Alertmanager 0.25
 
-and at the end: on each host each of the three volumes grew exactly once, and no alert of another host was ever delivered.
+Then twenty more hosts, all with other volumes and with one and the same config, whose policies say what may grow: on each host what
+they select grew, by the step of the policy that selects it, and nothing else.
+
+And at the end: on each host each of the three volumes grew exactly once, and no alert of another host was ever delivered.
 
 usage: fleet.py DAEMON OLDER_TOOLS NEWER_TOOLS PREFIX
 """
 
 import json
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -70,6 +74,17 @@ receivers:
       - url: '{url}'
         send_resolved: false
 """
+
+# The same file on all of them; what only one host has is in its config.d.
+POLICIES = """
+defaults: { max_size: 50GiB, reserve: 5% }
+policies:
+  - { name: never, match: { vg: "*", mount_point: "/boot*" }, mode: "off" }
+  - { name: databases, match: { vg: "data*", mount_point: "/srv/**", fs: [xfs] }, increment: 1GiB }
+  - { name: tagged, match: { vg: "data*", tag: autoscale }, increment: 2GiB }
+  - { name: logs, match: { vg: "sys", lv: "log*" }, increment: 3GiB }
+"""
+MANY = range(1, 21)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 running = []
@@ -241,6 +256,78 @@ def by_generated():
     print("fleet: generated: 5 of 5 grew, amtool takes it whatever hosts are called")
 
 
+def volumes_of(n):
+    """What host n has: group, volume, file system, tag, mount point; and by how many GiB it is to grow."""
+    dice = random.Random(n)
+    for number in range(8):
+        vg, lv = dice.choice(["data", "data_2", "sys"]), dice.choice(["pg", "log", "web"]) + str(number)
+        fs, tag = dice.choice(["xfs", "ext4"]), dice.choice(["", "autoscale", "autoscaled"])
+        folder = dice.choice(["/srv", "/srv/deep", "/boot", "/opt"])
+        point = f"/boot{number}" if folder == "/boot" else f"{folder}/{lv}"
+        if folder == "/boot":
+            step = 0
+        elif vg.startswith("data") and folder.startswith("/srv") and fs == "xfs":
+            step = 1
+        elif vg.startswith("data") and tag == "autoscale":
+            step = 2
+        else:
+            step = 3 if vg == "sys" and lv.startswith("log") else 0
+        yield vg, lv, fs, tag, point, step
+
+
+def by_policies():
+    """Twenty hosts with one config, behind the relay, on addresses of their own of this namespace's loopback."""
+    hosts = []
+    for n in MANY:
+        home = folder / f"policies{n}"
+        (home / "config.d").mkdir(parents=True)
+        (home / "config.yaml").write_text(POLICIES)
+        own = {"webhook": {"instances": [f"many{n}.fleet.example"]}, "state": {"directory": f"{home}/state"}}
+        (home / "config.d" / "host.yaml").write_text(json.dumps(own))
+        groups = []
+        for number, vg in enumerate(["data", "data_2", "sys"]):
+            lvs = [
+                {"name": lv, "size": "4GiB", "tags": [tag] if tag else [],
+                 "filesystem": {"type": fs, "mount_point": point, "used": "88%"}}
+                for of, lv, fs, tag, point, _ in volumes_of(n) if of == vg
+            ]
+            disk = {"name": f"/dev/sd{number}", "size": "200GiB"}
+            groups.append({"name": vg, "physical_volumes": [disk], "logical_volumes": lvs})
+        (home / "host.yaml").write_text(json.dumps({"names": [f"many{n}"], "volume_groups": groups}))
+        address = f"127.0.2.{n}:19845"
+        start(DAEMON, "serve", f"--config.file={home}/config.yaml", f"--simulate={home}/host.yaml",
+              f"--web.listen-address={address}", log=folder / f"many{n}.log")
+        hosts.append({"targets": [address], "labels": {"instance": f"many{n}.fleet.example"}})
+    (folder / "many.json").write_text(json.dumps(hosts))
+    start(DAEMON, "relay", "--targets-file=many.json", "--web.listen-address=127.0.0.1:19946", "--port=19845",
+          log=folder / "relay-many.log")
+    for n in MANY:
+        eventually(f"host {n} answers", lambda: get(f"http://127.0.2.{n}:19845/-/ready"))
+    config = ALERTMANAGER.format(group_by="alertname", url="http://127.0.0.1:19946/webhook/alertmanager")
+    alertmanager(OLDER, "many", config, 9493, "--cluster.listen-address=")
+    alerts = [
+        {"labels": {"alertname": "Filling", "lvm_autoscaler": "extend", "instance": f"many{n}.fleet.example:9100", "vg": vg, "lv": lv}}
+        for n in MANY for vg, lv, *_ in volumes_of(n)
+    ]
+    request = urllib.request.Request(
+        "http://127.0.0.1:9493/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    urllib.request.urlopen(request, timeout=10).close()
+    grew = refused = 0
+    for n in MANY:
+        page = f"http://127.0.2.{n}:19845"
+        wanted = {f"{vg}/{lv}": step for vg, lv, *_, step in volumes_of(n)}
+        eventually(f"host {n} has done what its policies say", lambda: metric(
+            page, r'lvm_autoscaler_operations_total{[^}]*outcome="grown"}') == sum(step > 0 for step in wanted.values()))
+        text = get(f"{page}/metrics")
+        sizes = re.findall(r'^lvm_lv_size_bytes{vg="([^"]*)",lv="([^"]*)"[^}]*} ([0-9.e+]+)$', text, re.M)
+        sizes = {f"{vg}/{lv}": float(size) / 2**30 - 4 for vg, lv, size in sizes}
+        assert sizes == wanted, f"host {n}: grew by {sizes}, wanted {wanted}"
+        grew += sum(step > 0 for step in wanted.values())
+        refused += sum(step == 0 for step in wanted.values())
+    print(f"fleet: policies: one config on {len(MANY)} hosts, {grew} volumes grew by the step of their policy, {refused} others did not")
+
+
 def proxy(address):
     """Passes connections to this address on to the daemon, which listens on this host only."""
     listener = socket.create_server((address, 19845))
@@ -277,6 +364,7 @@ def main():
     by_relay()
     by_template()
     by_generated()
+    by_policies()
     for n in HOSTS:
         for lv in WAYS.values():
             assert grown(n, lv) == 1, f"{lv} of host {n} grew {grown(n, lv)} times"

@@ -90,6 +90,17 @@ impl CheckConfig {
             let (threshold, increment) = (target.threshold, target.increment);
             writeln!(out, "  {} ({mode}): above {threshold} by {increment}, {limit}", crate::plain(&lv))?;
         }
+        for policy in &config.policies {
+            let keys = policy.keys();
+            let limit = keys.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
+            let (mode, threshold, increment) = (keys.mode.as_str(), keys.threshold, keys.increment);
+            let selects = &policy.selects;
+            writeln!(
+                out,
+                "  policy {} ({mode}) for {selects}: above {threshold} by {increment}, {limit}",
+                policy.name
+            )?;
+        }
         // The file may be for another host, so this is no error.
         let missing = if config.grows_nothing() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
         for tool in missing.into_iter().filter(|tool| config.may_need(*tool)) {

@@ -24,6 +24,8 @@ const NOWHERE: &str = "/mounted/nowhere/by/lvm-autoscaler";
 pub(super) struct Draft {
     /// The host's name.
     host: String,
+    /// Policies are written, not targets.
+    by_policy: bool,
     groups: Vec<Group>,
     proposals: Vec<Proposal>,
     /// Volumes that cannot grow, each with the reason.
@@ -58,9 +60,9 @@ struct Proposal {
 
 impl Draft {
     /// Looks at a host.
-    pub(super) fn of(host: &dyn Host, name: String) -> anyhow::Result<Draft> {
+    pub(super) fn of(host: &dyn Host, name: String, by_policy: bool) -> anyhow::Result<Draft> {
         let everything = look(host, Focus::Everything)?;
-        let mut draft = Draft { host: name, ..Draft::default() };
+        let mut draft = Draft { host: name, by_policy, ..Draft::default() };
         draft.groups = everything.vgs.iter().filter_map(Group::of).collect();
         for lv in everything.lvs.iter().filter(|lv| !lv.hidden) {
             let group = draft.groups.iter().find(|group| group.name == lv.name.vg).cloned();
@@ -99,7 +101,7 @@ impl Draft {
 #   systemctl reload lvm-autoscaler            puts it in force
 #   lvm-autoscaler history                     shows what was recommended
 #
-# When the decisions convince you, write `mode: act` for a target and reload again.
+# When the decisions convince you, write `mode: act` instead and reload again.
 "
             }
         });
@@ -118,15 +120,22 @@ impl Draft {
             comment(&mut text, "    ", &group.why);
             let _ = writeln!(text, "    reserve: {}", group.reserve);
         }
+        if self.by_policy && !self.proposals.is_empty() {
+            text.push_str("\npolicies: # the first that matches a volume decides about it, whenever that was made\n");
+            self.groups.iter().for_each(|group| self.policies(&mut text, group));
+        }
         let blank = if self.groups.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{blank}monitor:");
         match self.proposals.is_empty() {
             true => text.push_str("  targets: []\n"),
-            false => text.push_str(
-                "  # interval_seconds: 60 # also look without an alert; without it only alerts are acted upon\n  targets:\n",
-            ),
+            false => {
+                text.push_str(
+                    "  # interval_seconds: 60 # also look without an alert; without it only alerts are acted upon\n",
+                );
+                text.push_str(if self.by_policy { "  targets: []\n" } else { "  targets:\n" });
+            }
         }
-        for proposal in &self.proposals {
+        for proposal in self.proposals.iter().filter(|_| !self.by_policy) {
             comment(&mut text, "    ", &proposal.facts.join(" "));
             match &proposal.mount_point {
                 Some(point) => {
@@ -141,13 +150,39 @@ impl Draft {
             text.push_str("      mode: recommend\n");
         }
         if !self.left_out.is_empty() {
-            text.push_str("\n# Not among the targets, because it cannot grow:\n#\n");
+            text.push_str(match self.by_policy {
+                true => "\n# What cannot grow now:\n#\n",
+                false => "\n# Not among the targets, because it cannot grow:\n#\n",
+            });
         }
         for (lv, why) in &self.left_out {
             let why = if why.starts_with(lv) { why.clone() } else { format!("{lv}: {why}") };
             comment(&mut text, "", &format!("- {why}"));
         }
         text
+    }
+
+    /// One for the file systems of a group, and one for its thin pools, as far as there are any.
+    fn policies(&self, text: &mut String, group: &Group) {
+        for pools in [false, true] {
+            let of = self.proposals.iter().filter(|of| of.lv.vg == group.name && of.mount_point.is_none() == pools);
+            let of: Vec<&Proposal> = of.collect();
+            let Some(largest) = of.iter().max_by_key(|of| of.max_size) else { continue };
+            let what = if pools { "thin pool" } else { "file system" };
+            let plural = if of.len() == 1 { "" } else { "s" };
+            comment(text, "  ", &format!("{} {what}{plural} of {} now:", of.len(), group.name));
+            for proposal in &of {
+                let place = proposal.mount_point.as_ref().map_or(String::new(), |point| format!(" at {point}"));
+                comment(text, "  ", &format!("- {}{place}: {}", proposal.lv.lv, proposal.facts.join(" ")));
+            }
+            let (name, suffix) = (group.name.as_str(), if pools { "-pools" } else { "" });
+            let _ = writeln!(text, "  - name: {}", scalar(&format!("{name}{suffix}")));
+            let selects = if pools { ", thin_pool: \"*\"" } else { "" };
+            let _ = writeln!(text, "    match: {{ vg: {}{selects} }}", scalar(name));
+            let (max, lv) = (largest.max_size.in_config(), &largest.lv.lv);
+            let _ = writeln!(text, "    max_size: {max} # of each; for {lv} {}", largest.why);
+            text.push_str("    mode: recommend\n");
+        }
     }
 }
 

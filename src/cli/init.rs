@@ -26,6 +26,10 @@ pub(super) struct Init {
     /// Write the config to this file; `-`: to standard output.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     output: PathBuf,
+    /// Write a policy for each volume group instead of a target for each volume: volumes that are made later are then
+    /// targets too.
+    #[arg(long)]
+    policy: bool,
     /// Look at the simulated host described in this file.
     #[arg(long, value_name = "FILE")]
     simulate: Option<PathBuf>,
@@ -37,7 +41,7 @@ impl Init {
         let is_installed = !is_stdout && may_replace(&self.output)?;
         let host = app::open_host(&Config::default(), self.simulate.as_deref())?;
         let name = host.own_names().into_iter().next().unwrap_or_else(app::host_name);
-        let draft = Draft::of(host.as_ref(), name)?;
+        let draft = Draft::of(host.as_ref(), name, self.policy)?;
         let (text, mut out) = (draft.render(), std::io::stdout().lock());
         if is_stdout {
             out.write_all(text.as_bytes())?;
@@ -56,7 +60,8 @@ impl Init {
             0 => writeln!(out, "{file}: written; nothing on this host can grow, it has the reasons")?,
             count => {
                 let targets = if count == 1 { "1 target".to_owned() } else { format!("{count} targets") };
-                writeln!(out, "{file}: written, {targets} with mode: recommend, so nothing grows yet")?;
+                let what = if self.policy { format!("policies for {targets}") } else { targets };
+                writeln!(out, "{file}: written, {what} with mode: recommend, so nothing grows yet")?;
                 writeln!(out, "  read it, then: lvm-autoscaler check-config --live {file}")?;
             }
         }

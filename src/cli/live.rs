@@ -6,7 +6,7 @@ use crate::config::{Config, Places, Problem, Target, VolumeGroup, What};
 use crate::host::{Focus, Host, LookError, look};
 use crate::inventory::{Inventory, Lv};
 use crate::name::{MountPoint, VgName};
-use crate::plan::{Unmatched, applied, misspelt};
+use crate::plan::{Unmatched, applied};
 use crate::units::Percent;
 
 /// What was found.
@@ -52,11 +52,8 @@ impl Live {
             }
         }
         live.policies(config, &inventory);
-        for (index, policy) in config.policies.iter().enumerate() {
-            let of = |target: &&Target| target.origin.policy.as_ref() == Some(&policy.name);
-            let doubts = config.targets.iter().filter(of).filter_map(|target| misspelt(target, config, &inventory));
-            live.wrong.extend(doubts.take(1).map(|doubt| places.policy(index, "match", doubt)));
-        }
+        let doubts = unmatched.misspelt.iter();
+        live.wrong.extend(doubts.map(|doubt| places.policy(doubt.policy, "match", doubt.sentence.clone())));
         live.notes.extend(unmatched.sentences(config, &inventory));
         live.wrong.sort_by_key(|problem| problem.place);
         Ok(live)
@@ -71,7 +68,11 @@ impl Live {
             let too_large = target.max_size.zip(size).filter(|(max, size)| max < size);
             let more = too_large
                 .map_or(String::new(), |(max, size)| format!(", and cannot grow: it has {size}, max_size is {max}"));
-            self.notes.push(format!("{policy} selects {}{place} ({}){more}", target.lv, target.mode.as_str()));
+            self.notes.push(format!(
+                "the policy {policy} selects {}{place} ({}){more}",
+                target.lv,
+                target.mode.as_str()
+            ));
         }
     }
 

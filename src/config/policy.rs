@@ -1,5 +1,6 @@
 //! Policies: targets by pattern instead of by name, so that one config serves hosts with other volumes.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::glob::Glob;
@@ -38,7 +39,7 @@ pub enum Selected {
         lv: Option<Glob>,
         /// By the places where they are mounted.
         mount_point: Option<Glob>,
-        /// By the names of their file systems, as mount(8) has them; empty: any.
+        /// By the names of their file systems, as mount(8) has them; empty: any that can grow.
         fs: Vec<String>,
     },
     /// Thin pools, by their names.
@@ -52,6 +53,23 @@ pub struct Origin {
     pub policy: Option<String>,
     /// Where that stands: file and line, if it was read from a file.
     pub place: Option<(PathBuf, usize)>,
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vg {}", self.vg)?;
+        match &self.what {
+            Selected::ThinPools(pool) => write!(f, ", thin_pool {pool}")?,
+            Selected::FileSystems { lv, mount_point, fs } => {
+                lv.iter().try_for_each(|lv| write!(f, ", lv {lv}"))?;
+                mount_point.iter().try_for_each(|point| write!(f, ", mount_point {point}"))?;
+                if !fs.is_empty() {
+                    write!(f, ", fs {}", fs.join(" or "))?;
+                }
+            }
+        }
+        self.tag.iter().try_for_each(|tag| write!(f, ", tag {tag}"))
+    }
 }
 
 impl Origin {

@@ -26,7 +26,6 @@ use super::scalar::{
 };
 use super::section::Section;
 use super::tools::Tools;
-use crate::filesystem::FsKind;
 use crate::name::{LvRef, MountPoint, PvUuid};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -150,28 +149,9 @@ pub(super) struct Selects {
     #[serde(default, deserialize_with = "optional_path_glob")]
     pub mount_point: Option<Glob>,
     #[serde(default)]
-    pub fs: Option<Vec<FsName>>,
+    pub fs: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_tag")]
     pub tag: Option<String>,
-}
-
-/// A file system that can grow, as mount(8) calls it.
-#[derive(Debug)]
-pub(super) struct FsName(pub String);
-
-impl<'de> serde::Deserialize<'de> for FsName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<FsName, D::Error> {
-        const EXPECTED: &str = "a file system that can grow, such as ext4";
-        let scalar = Scalar {
-            expected: EXPECTED,
-            text: |t| match FsKind::from_name(t) {
-                Some(_) => Ok(FsName(t.to_owned())),
-                None => Err(format!("{t:?} is no file system that can grow, expected one of {}", FsKind::names())),
-            },
-            number: |n| Err(not_a(n, EXPECTED)),
-        };
-        deserializer.deserialize_any(scalar)
-    }
 }
 
 /// A target. In `defaults` each key may stand but those that name it.

@@ -52,10 +52,10 @@ pub(super) fn group_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<G
 
 /// A policy's name: it stands in logs and on pages.
 pub(super) fn policy_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    const EXPECTED: &str = "a name such as databases: letters, digits, - _ and ., at most 64";
+    const EXPECTED: &str = "a name such as databases: letters, digits and + - _ ., at most 128";
     fn checked(text: &str) -> Result<String, String> {
-        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let fits = (1..=64).contains(&text.len()) && text.chars().all(is_of_name);
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
+        let fits = (1..=128).contains(&text.len()) && text.chars().all(is_of_name);
         if fits { Ok(text.to_owned()) } else { Err(format!("{text:?} is not {EXPECTED}")) }
     }
     let scalar = Scalar { expected: EXPECTED, text: checked, number: |n| Err(not_a(n, EXPECTED)) };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::near::slips;
 use crate::config::{Config, Policy, Selected, Target};
-use crate::inventory::{FileSystem, Inventory, Lv};
+use crate::inventory::{FileSystem, FsKind, Inventory, Lv};
 use crate::name::{LvRef, MountPoint};
 
 /// What a policy makes of a volume that it selects.
@@ -123,7 +123,9 @@ fn selected(policy: &Policy, lv: &Lv, mounts: &[&FileSystem]) -> Option<Choice> 
     let is_meant = |seen: &&&FileSystem| {
         let mount = &seen.mount;
         let at_place = mount_point.iter().all(|glob| glob.matches(mount.mount_point.as_str()));
-        at_place && (fs.is_empty() || fs.contains(&mount.fs_type))
+        let can_grow =
+            if fs.is_empty() { FsKind::from_name(&mount.fs_type).is_some() } else { fs.contains(&mount.fs_type) };
+        at_place && can_grow
     };
     let meant: Vec<&FileSystem> = mounts.iter().filter(is_meant).copied().collect();
     let (first, others) = meant.split_first()?;
@@ -135,10 +137,19 @@ fn selected(policy: &Policy, lv: &Lv, mounts: &[&FileSystem]) -> Option<Choice> 
     Some(Choice::Target(Box::new(policy.target(&lv.name, Some(&first.mount.mount_point)))))
 }
 
+/// A name in a policy that was perhaps not meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Misspelt {
+    /// Which policy, by its place in the config.
+    pub(crate) policy: usize,
+    /// What is odd and what to do.
+    pub(crate) sentence: String,
+}
+
 /// A name in a policy that differs by a slip from what a later policy selects: perhaps the earlier one was meant to
 /// decide about that. Names that are on the host, and patterns, mean what they say; so do those that tell two things
 /// apart which the policies both name.
-pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) -> Option<String> {
+pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) -> Option<Misspelt> {
     let of = target.origin.policy.as_ref()?;
     let at = config.policies.iter().position(|policy| &policy.name == of)?;
     let literals = |policy: &Policy| {
@@ -160,7 +171,7 @@ pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) 
         1 => inventory.lvs.iter().any(|lv| lv.name.vg == target.lv.vg && lv.name.lv.as_str() == name),
         _ => inventory.mounts.iter().any(|mount| mount.mount_point.as_str() == name),
     };
-    for policy in config.policies.iter().take(at) {
+    for (index, policy) in config.policies.iter().take(at).enumerate() {
         let named = literals(policy);
         // The other names must be its own, or it was not meant in any case.
         let others_fit = |except: usize| {
@@ -172,13 +183,120 @@ pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) 
             let (Some(name), Some(has)) = (name, &has[key]) else { continue };
             let is_slip = !slips(name, [has.as_str()].into_iter()).is_empty();
             if is_slip && !is_here(key, name) && !is_named(key, has) && others_fit(key) {
-                return Some(format!(
+                let sentence = format!(
                     "`{word}: {name}` of the policy {} is not on this host and looks like {has}, which {of} selects: correct the \
                      name, or name {has} in a policy of its own",
                     policy.name
-                ));
+                );
+                return Some(Misspelt { policy: index, sentence });
             }
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{lvm, mounts};
+    use jiff::Timestamp;
+
+    /// A volume `vg/a` with an ext4 that is mounted so: path, the folder of it that is seen there, `rw` or `ro`.
+    fn host(places: &[(&str, &str, &str)], tags: &str) -> Inventory {
+        let report = format!(
+            r#"{{"report":[{{"vg":[{{"vg_name":"vg"}}],"lv":[{{"lv_name":"a","lv_kernel_major":"253","lv_kernel_minor":"0",
+                "lv_layout":"linear","lv_role":"public","lv_tags":"{tags}"}}]}}]}}"#
+        );
+        let mut inventory = lvm::parse(report.as_bytes(), Timestamp::UNIX_EPOCH).expect("a report");
+        let line = |(number, (point, root, how)): (usize, &(&str, &str, &str))| {
+            format!("{number} 1 253:0 {root} {point} {how} - ext4 /dev/mapper/vg-a rw\n")
+        };
+        let table: String = places.iter().enumerate().map(line).collect();
+        inventory.mounts = mounts::parse(table.as_bytes()).0;
+        inventory.filesystems = inventory.mounts.iter().cloned().map(only_mounted).collect();
+        inventory
+    }
+
+    fn only_mounted(mount: crate::inventory::Mount) -> FileSystem {
+        FileSystem {
+            mount,
+            usage: None,
+            usage_device: None,
+            superblock: None,
+            errors: None,
+            signature: None,
+            outdated_copies: None,
+            frozen: None,
+            exclusive_operation: None,
+            stray_name: None,
+        }
+    }
+
+    /// The mount points of the target that these policies make of the volume, or why it is none.
+    fn made(policies: &str, inventory: &Inventory) -> String {
+        let yaml = format!("defaults: {{ max_size: 1TiB }}\n{policies}");
+        let config = crate::config::parse(&yaml, "c.yaml".as_ref()).expect("valid");
+        match choices(&config, inventory).as_slice() {
+            [] => "nothing".to_owned(),
+            [Choice::Target(target)] => {
+                let policy = target.origin.policy.as_deref().unwrap_or("?");
+                format!("{} at {}", policy, target.mount_point().expect("a file system"))
+            }
+            [Choice::Unclear { points, .. }] => format!("unclear: {}", points.len()),
+            more => panic!("{more:?}"),
+        }
+    }
+
+    #[test]
+    fn where_a_file_system_is_mounted_in_several_places_the_policy_says_which_counts() {
+        let any = "policies: [{ name: p, match: { vg: vg } }]";
+        let below_srv = "policies: [{ name: p, match: { vg: vg, mount_point: /srv/** } }]";
+        let never = "policies: [{ name: never, match: { vg: vg, mount_point: /ro }, mode: 'off' }, { name: p, match: { vg: vg } }]";
+        for (places, policies, expected) in [
+            (&[("/srv", "/", "rw")][..], any, "p at /srv"),
+            (&[("/srv", "/", "rw"), ("/two", "/", "rw")], any, "p at /srv"),
+            (&[("/srv", "/", "rw"), ("/ro", "/", "ro")], any, "unclear: 2"),
+            (&[("/ro", "/", "ro"), ("/srv", "/", "rw")], below_srv, "p at /srv"),
+            (&[("/srv", "/", "rw"), ("/ro", "/", "ro")], never, "never at /ro"),
+            // A bind mount of a folder is no place of its own, but where there is no other.
+            (&[("/srv", "/", "rw"), ("/chroot", "/lib", "ro")], any, "p at /srv"),
+            (&[("/chroot", "/lib", "rw")], any, "p at /chroot"),
+            (&[("/chroot", "/lib", "rw"), ("/home", "/home", "rw")], any, "unclear: 2"),
+            (&[], any, "nothing"),
+        ] {
+            assert_eq!(made(policies, &host(places, "")), expected, "{places:?} {policies}");
+        }
+        // What is mounted over is not seen.
+        let mut inventory = host(&[("/srv", "/", "rw")], "");
+        inventory.mounts.push(mounts::parse(b"9 1 8:1 / /srv rw - ext4 /dev/sda1 rw\n").0.remove(0));
+        assert_eq!(made(any, &inventory), "nothing");
+    }
+
+    #[test]
+    fn a_target_that_is_named_comes_before_policies_and_so_does_its_place() {
+        let any = "policies: [{ name: p, match: { vg: vg } }]\n";
+        let named = |lv: &str, point: &str| {
+            format!("{any}monitor: {{ targets: [{{ lv_path: vg/{lv}, mount_point: {point} }}] }}")
+        };
+        let host = host(&[("/srv", "/", "rw")], "");
+        assert_eq!(made(&named("a", "/srv"), &host), "nothing");
+        assert_eq!(made(&named("a", "/elsewhere"), &host), "nothing");
+        // Another volume is expected there.
+        assert_eq!(made(&named("b", "/srv"), &host), "nothing");
+        assert_eq!(made(&named("b", "/b"), &host), "p at /srv");
+    }
+
+    #[test]
+    fn a_tag_is_whole_and_of_the_volume() {
+        let tagged = "policies: [{ name: p, match: { vg: vg, tag: grow } }]";
+        for (tags, expected) in [
+            ("grow", "p at /srv"),
+            ("a,grow,b", "p at /srv"),
+            ("", "nothing"),
+            ("grows", "nothing"),
+            ("no_grow", "nothing"),
+        ] {
+            assert_eq!(made(tagged, &host(&[("/srv", "/", "rw")], tags)), expected, "{tags}");
+        }
+    }
 }

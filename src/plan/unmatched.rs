@@ -1,13 +1,13 @@
 //! What the config names and the host does not have. One config may serve many hosts, so that is no error; but a limit
 //! that is misspelt must not be a limit that is missing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::config::near::{listed, slips};
 use crate::config::{Config, Policy};
 use crate::inventory::Inventory;
 use crate::name::{LvRef, VgName};
-use crate::plan::policies::{Choice, choices, misspelt};
+use crate::plan::policies::{Choice, Misspelt, choices, misspelt};
 
 /// So many names are said; whoever wants all asks for the targets.
 const SHOWN: usize = 3;
@@ -26,8 +26,8 @@ pub struct Unmatched {
     pub policies: Vec<String>,
     /// Volumes that a policy would select if it said which of their places counts: a sentence each.
     pub unclear: Vec<String>,
-    /// Names in policies that are perhaps misspelt: a sentence each.
-    misspelt: Vec<String>,
+    /// Names in policies that are perhaps misspelt.
+    pub(crate) misspelt: Vec<Misspelt>,
     /// How many targets and policies the config has.
     of: (usize, usize),
 }
@@ -61,16 +61,16 @@ impl Unmatched {
                 points.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
             )),
         });
-        let mut doubts: Vec<String> =
-            config.targets.iter().filter_map(|target| misspelt(target, config, inventory)).collect();
-        doubts.dedup();
+        let doubts = config.targets.iter().filter_map(|target| misspelt(target, config, inventory));
+        // Each once, in the order of the policies.
+        let doubts: BTreeSet<Misspelt> = doubts.collect();
         Unmatched {
             targets,
             groups,
             suspects,
             policies: policies.collect(),
             unclear: unclear.collect(),
-            misspelt: doubts,
+            misspelt: doubts.into_iter().collect(),
             of: (config.named().count(), config.policies.len()),
         }
     }
@@ -119,7 +119,7 @@ impl Unmatched {
     /// What closes groups or volumes until somebody corrects it, a sentence each.
     pub fn suspicions(&self) -> Vec<String> {
         let groups = self.suspects.iter().map(|(named, meant)| suspicion(named, meant));
-        groups.chain(self.misspelt.iter().cloned()).collect()
+        groups.chain(self.misspelt.iter().map(|doubt| doubt.sentence.clone())).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program as it is called: a folder with a config and a simulated host, and daemons in it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -78,6 +79,32 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
+    }
+
+    /// The body of an answer.
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// What became of one alert with these labels.
+    pub(crate) fn alert(&self, labels: &[(&str, &str)]) -> serde_json::Value {
+        let labels: serde_json::Map<String, serde_json::Value> =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let alerts = serde_json::json!([{ "status": "firing", "labels": labels, "fingerprint": "1" }]);
+        let body = serde_json::json!({ "version": "4", "groupKey": "{}", "alerts": alerts }).to_string();
+        let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json";
+        let answer = self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        answer["alerts"][0].clone()
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let address = self.begun.rsplit("address=").next().and_then(|rest| rest.split_whitespace().next());
+        let mut stream = TcpStream::connect(address.expect("an address").trim_matches('"')).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
     }
 
     /// Exit code, standard output, the whole log.

@@ -13,6 +13,7 @@ use lvm_autoscaler::engine::{self, Handle};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::plan::applied;
 use lvm_autoscaler::routes::{Context, Pages, StatusPages};
 use lvm_autoscaler::server::{self, Access, Limits, Listeners};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ impl Server {
     pub(crate) fn start(world: &World) -> Server {
         let server = Server::without_inventory(world, Some(engine::start(world.shared(false))));
         let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+        server.context.in_force.change(|config| applied(config, &inventory));
         server.context.latest.set(Some(inventory), Duration::from_millis(3));
         server
     }

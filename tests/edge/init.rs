@@ -129,6 +129,25 @@ fn a_config_is_written_that_is_accepted_and_grows_nothing_until_a_word_is_change
         assert!(ended_as(&ended, Outcome::Grown), "{title}: {ended:?}");
         assert!(world.sim.changes().iter().any(|command| command.contains(full)), "{:?}", world.sim.changes());
     }
+    for (title, host, full) in HOSTS {
+        let place = place(host);
+        let (code, written, told) = say(&place, &["init", "--policy", "--output=config.yaml"]);
+        assert_eq!((code, told.as_str()), (0, ""), "{title}");
+        let text = read(&place, "config.yaml");
+        let (code, checked, told) = say(&place, &["check-config", "--ignore-ownership", "--live", "config.yaml"]);
+        assert_eq!((code, told.as_str()), (0, ""), "{title}: {text}");
+        let policies =
+            text.split("\npolicies:").nth(1).map_or("", |rest| rest.split("\nmonitor:").next().expect("text"));
+        golden.push_str(&format!(
+            "## {title}: init --policy\n{written}\npolicies:{policies}\n## {title}: check-config --live\n{checked}\n"
+        ));
+        let Some(full) = full else { continue };
+        let world = World::new(host, &text);
+        assert!(ended_as(&world.daemon().alert(full), Outcome::Recommended), "{title}");
+        assert_eq!(world.sim.changes(), [""; 0], "{title}");
+        let world = World::new(host, &text.replace("mode: recommend", "mode: act"));
+        assert!(ended_as(&world.daemon().alert(full), Outcome::Grown), "{title}");
+    }
     is_up_to_date("tests/golden/init.txt", &golden, "UPDATE_GOLDEN=1 cargo test --test edge init::");
 }
 

@@ -14,6 +14,7 @@ mod http;
 mod init;
 mod limits;
 mod never_in_the_way;
+mod policies;
 mod relay;
 mod report_command;
 mod report_schedule;

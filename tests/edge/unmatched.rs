@@ -1,28 +1,16 @@
 //! What the config names and the host does not have: it costs a line, closes what it may have meant, and is told.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::CONFIG;
 use crate::common::place::{Place, Served, out};
 use nix::sys::signal::Signal;
 
-/// `GET` from a daemon, without its head.
-fn get(served: &Served, path: &str) -> String {
-    let address = served.begun.rsplit("address=").next().expect("an address").split_whitespace().next().expect("one");
-    let mut stream = TcpStream::connect(address.trim_matches('"')).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
-}
-
 /// Asks until the first look at LVM has been shown.
 fn metrics(served: &Served) -> String {
     let begun = Instant::now();
     loop {
-        let page = get(served, "/metrics");
+        let page = served.get("/metrics");
         if page.contains("lvm_autoscaler_target_threshold_ratio{")
             && page.contains("lvm_autoscaler_operations_total{vg=")
         {
@@ -45,8 +33,8 @@ fn five_hundred_targets_of_other_hosts_cost_a_line() {
     let page_of = |config: &str| {
         let place = Place::new(config);
         let served = place.serve(&[]);
-        let (metrics, page) = (metrics(&served), get(&served, "/"));
-        let targets = get(&served, "/api/v1/targets");
+        let (metrics, page) = (metrics(&served), served.get("/"));
+        let targets = served.get("/api/v1/targets");
         let (_, _, log) = served.end();
         (metrics, page, targets, log)
     };
@@ -88,7 +76,7 @@ fn a_misspelt_group_closes_the_one_that_was_meant_and_is_told_everywhere() {
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
-    assert!(get(&served, "/").contains("looks like vg, which has no entry there"));
+    assert!(served.get("/").contains("looks like vg, which has no entry there"));
     // A reload tells it again, one that corrects it does not.
     served.signal(Signal::SIGHUP);
     std::thread::sleep(Duration::from_secs(1));

@@ -32,6 +32,7 @@ mod kills;
 mod load;
 mod luks;
 mod matrix;
+mod policies;
 mod record;
 mod refuse;
 mod root;

@@ -4,6 +4,7 @@ use super::target::{For, target};
 use crate::config::file::{Wrong, missing, twice, wrong};
 use crate::config::locate::PathPart;
 use crate::config::{Policy, Selected, Selector, raw};
+use crate::filesystem::FsKind;
 
 fn at(index: usize, keys: &[&'static str]) -> Vec<PathPart> {
     let policy = [PathPart::Key("policies"), PathPart::Item(index)];
@@ -52,7 +53,11 @@ fn selector(raw: raw::Selects, index: usize) -> Result<Selector, Wrong> {
             Selected::ThinPools(pool)
         }
         None => {
-            let fs: Option<Vec<String>> = fs.map(|names| names.into_iter().map(|name| name.0).collect());
+            let mut unknown = fs.iter().flatten().filter(|name| FsKind::from_name(name).is_none());
+            if let Some(name) = unknown.next() {
+                let message = format!("{name:?} is no file system that can grow, expected some of {}", FsKind::names());
+                return wrong(at("fs"), message);
+            }
             if fs.as_ref().is_some_and(Vec::is_empty) {
                 return wrong(at("fs"), "is empty, so nothing would match: leave it out to select any file system");
             }

@@ -173,7 +173,7 @@ keys! {
     POLICIES {
         "policies" "a list" Means("none") "[{ name: data, match: { vg: data }, max_size: 500GiB }]"
             "what makes targets of the volumes that it matches, in this order";
-        "policies[].name" "a name of letters, digits, `-`, `_` and `.`" Required "databases"
+        "policies[].name" "a name of letters, digits, `+`, `-`, `_` and `.`" Required "databases"
             "its name in logs, on pages and in `targets`";
         "policies[].match" "a mapping" Required "{ vg: 'data*', lv: 'pg_*' }"
             "what it selects. Snapshots, hidden volumes, swap, exported groups and those of other hosts are never selected";
@@ -184,7 +184,7 @@ keys! {
         "policies[].match.mount_point" "a path or a pattern" Means("any") "/srv/**"
             "where they are mounted: `*` is one part of a path, and `/srv/**` is `/srv` and all below it. It also says which place counts for a \
              file system that is mounted in several with different options; without it such a one is not selected";
-        "policies[].match.fs" "some of `ext2` `ext3` `ext4` `xfs` `btrfs`" Means("any") "[ext4, xfs]"
+        "policies[].match.fs" "some of `ext2` `ext3` `ext4` `xfs` `btrfs`" Means("all of these") "[ext4, xfs]"
             "their file systems";
         "policies[].match.tag" "a tag of LVM" Means("none") "autoscale"
             "only volumes with this tag. `vg` must then name groups and cannot be `*`, because a disk that is attached brings its tags along";

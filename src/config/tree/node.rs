@@ -328,6 +328,12 @@ impl Tree {
         let (id, is_key) = fault.at.unwrap_or((self.root.id, false));
         let found = self.find(id)?;
         let missing = fault.missing();
+        // What is said of a mapping as a whole may be so only because of what was taken out of it.
+        if let (What::Other(_), Kind::Map(map), false) = (&fault.what, &found.node.kind, is_key)
+            && !map.cut.is_empty()
+        {
+            return None;
+        }
         if let (false, Kind::Map(map)) = (missing.is_empty(), &found.node.kind) {
             let follows = |cut: &Cut| match &cut.meant {
                 None => missing.contains(&cut.key.as_str()),

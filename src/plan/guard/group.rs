@@ -10,7 +10,9 @@ pub(super) fn config_suspect(s: &Subject<'_>) -> Verdict {
     let near = s.config.near_misses(&s.vg.name);
     match near.into_iter().find(|name| !s.inventory.has_group(name)) {
         Some(named) => Verdict::Refuse(suspicion(named, &s.vg.name)),
-        None => misspelt(s.target, s.config, s.inventory).map_or(Verdict::Pass, Verdict::Refuse),
+        None => {
+            misspelt(s.target, s.config, s.inventory).map_or(Verdict::Pass, |doubt| Verdict::Refuse(doubt.sentence))
+        }
     }
 }
 

@@ -1,0 +1,114 @@
+//! Policies at the program as it is shipped: alerts find what they select, pages say which of them it was, and a reload
+//! puts others in force at once.
+
+use crate::common::eventually;
+use crate::common::place::{Place, Served, err, out};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const POLICIES: &str = "
+defaults: { increment: 2GiB, max_size: 20GiB }
+policies:
+  - { name: xfs, match: { vg: 'vg*', fs: [xfs] }, increment: 1GiB }
+  - { name: rest, match: { vg: vg, mount_point: /** } }
+  - { name: elsewhere, match: { vg: other } }
+";
+
+fn targets(served: &Served) -> Vec<Value> {
+    let page: Value = serde_json::from_str(&served.get("/api/v1/targets")).expect("JSON");
+    page["targets"].as_array().expect("a list").clone()
+}
+
+fn is_looked_at(served: &Served) {
+    eventually("a first look", || served.get("/metrics").contains("lvm_autoscaler_operations_total{vg="));
+}
+
+#[test]
+fn alerts_find_what_policies_select_and_pages_say_why() {
+    let place = Place::new(POLICIES);
+    let served = place.serve(&[]);
+    is_looked_at(&served);
+    let of: Vec<String> = targets(&served)
+        .iter()
+        .map(|target| format!("{}/{}: {}", target["vg"], target["lv"], target["origin"]["policy"]).replace('"', ""))
+        .collect();
+    assert_eq!(of, ["vg/data: rest", "vg/media: xfs"]);
+    let place_of = &targets(&served)[1]["origin"];
+    assert_eq!(place_of["line"], 4, "{place_of}");
+    assert!(place_of["file"].as_str().is_some_and(|file| file.ends_with("config.yaml")), "{place_of}");
+    let page = served.get("/");
+    assert!(page.contains("policy <span title=") && page.contains(">xfs</span>"), "{page}");
+    assert!(page.contains("1 of 3 policies selects nothing on this host: elsewhere"), "{page}");
+    let metrics = served.get("/metrics");
+    assert!(metrics.contains("lvm_autoscaler_config_unmatched{kind=\"policy\"} 1"), "{metrics}");
+    // By the mount point, as node_exporter's rules name a volume.
+    for (point, verdict) in [("/media", "accepted"), ("/data", "accepted"), ("/logs", "refused")] {
+        let answer = served.alert(&[("instance", "db1:9100"), ("mountpoint", point)]);
+        assert_eq!(answer["verdict"], verdict, "{answer}");
+    }
+    eventually("both grew", || served.get("/metrics").matches("outcome=\"grown\"} 1").count() == 2);
+    let size = |target: &Value| target["volume_bytes"].as_u64().expect("a size") >> 30;
+    eventually("both are shown so", || targets(&served).iter().map(size).collect::<Vec<_>>() == [6, 5]);
+    // A command takes the names that policies select, too.
+    let output = place.run(&["pause", "/media", &place.config(), &place.host()]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "vg/media: paused: nothing grows until `lvm-autoscaler resume`\n"), "{}", err(&output));
+    let (_, _, log) = served.end();
+    assert_eq!(log.matches("a policy selects it, so it is a target").count(), 2, "{log}");
+}
+
+#[test]
+fn a_reload_puts_other_policies_in_force_at_once() {
+    let place = Place::new(POLICIES);
+    let served = place.serve(&[]);
+    is_looked_at(&served);
+    let text = std::fs::read_to_string(place.path("config.yaml")).expect("a config");
+    place.write("config.yaml", &text.replace("name: rest, match: { vg: vg,", "name: rest, match: { vg: '*',"));
+    let output = place.run(&["reload", &place.config(), &place.host()]);
+    assert_eq!(
+        out(&output),
+        "the config was read again and is in force: 0 targets and 3 policies, new: vg-2/logs\n",
+        "{}",
+        err(&output)
+    );
+    let answer = served.alert(&[("instance", "db1:9100"), ("mountpoint", "/logs")]);
+    assert_eq!((&answer["verdict"], &answer["target"]), (&"accepted".into(), &"vg-2/logs".into()), "{answer}");
+    // From policies to none and back: the daemon stays one that may grow things.
+    place.write("config.yaml", &text.replace(POLICIES, ""));
+    served.signal(Signal::SIGHUP);
+    eventually("no target is left", || targets(&served).is_empty());
+    place.write("config.yaml", &text);
+    served.signal(Signal::SIGHUP);
+    eventually("they are back", || targets(&served).len() == 2);
+    let (_, _, log) = served.end();
+    assert!(log.contains("no policy selects it any more, so it is no target; its history is kept"), "{log}");
+}
+
+#[test]
+fn check_config_shows_what_policies_select_on_a_host() {
+    let place = Place::new("");
+    let check = |config: &str| {
+        place.write("config.yaml", config);
+        let output = place.run(&["check-config", "--ignore-ownership", "--live", &place.host(), "config.yaml"]);
+        (output.status.code(), out(&output) + &err(&output))
+    };
+    let (code, told) = check(POLICIES);
+    assert_eq!(code, Some(0), "{told}");
+    for line in [
+        "config.yaml: valid, 0 targets and 3 policies\n",
+        "  policy xfs (act) for vg vg*, fs xfs: above 80 % by 1 GiB, at most 20 GiB\n",
+        "  note: the policy rest selects vg/data at /data (act)\n",
+        "  note: 1 of 3 policies selects nothing on this host: elsewhere\n",
+    ] {
+        assert!(told.contains(line), "{line} is not in\n{told}");
+    }
+    let (code, told) = check(
+        "policies: [{ name: a, match: { vg: vg, lv: dtaa }, mode: 'off' }, { name: b, match: { vg: vg }, max_size: 9GiB }]",
+    );
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains(
+            "config.yaml:1:30: policies[0].match: `lv: dtaa` of the policy a is not on this host and looks like data"
+        ),
+        "{told}"
+    );
+}
