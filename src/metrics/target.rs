@@ -115,7 +115,7 @@ pub const HELD_BACK: &[Column<TargetView>] = &[column(
 /// Of the whole config.
 pub const UNMATCHED: &[Column<u64>] = &[column(
     "lvm_autoscaler_config_unmatched",
-    "Entries of the config of which there is no volume or group on this host, or more than one of that name.",
+    "Entries of the config of which there is no volume or group on this host, or more than one of that name, and policies that select nothing.",
     |count| Some(*count as f64),
 )];
 
