@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::edge::Edge;
 use super::families::families;
+use super::words::{AlertVerdict, Notified};
 use crate::name::LvRef;
 use crate::plan::{Code, Outcome, Step};
 use crate::units::Bytes;
@@ -61,13 +62,13 @@ struct CodeLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabel {
-    verdict: &'static str,
+    verdict: AlertVerdict,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindOutcome {
     kind: &'static str,
-    outcome: &'static str,
+    outcome: Notified,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -206,8 +207,8 @@ impl Metrics {
             let labels = VolumeCode { vg: String::new(), lv: String::new(), code: code.as_str() };
             drop(self.refusals.get_or_create(&labels));
         }
-        for verdict in ["accepted", "coalesced", "not_accepted", "refused", "ignored", "resolved"] {
-            drop(self.alerts.get_or_create(&VerdictLabel { verdict }));
+        for verdict in AlertVerdict::ALL {
+            drop(self.alerts.get_or_create(&VerdictLabel { verdict: *verdict }));
         }
         for code in [200, 202, 400, 401, 403, 404, 413, 421, 429, 500, 503] {
             drop(self.webhook_requests.get_or_create(&CodeLabel { code }));
@@ -289,14 +290,14 @@ impl Metrics {
     }
 
     /// How an attempt to notify ended.
-    pub fn notified(&self, kind: &'static str, outcome: &'static str) {
+    pub fn notified(&self, kind: &'static str, outcome: Notified) {
         self.notifications.get_or_create(&KindOutcome { kind, outcome }).inc();
     }
 
     /// Shows a kind of notification before the first of it, so that a rate over it has a beginning.
     pub fn expect_notifications(&self, kind: &'static str) {
-        for outcome in ["sent", "retried", "failed", "dropped"] {
-            drop(self.notifications.get_or_create(&KindOutcome { kind, outcome }));
+        for outcome in Notified::ALL {
+            drop(self.notifications.get_or_create(&KindOutcome { kind, outcome: *outcome }));
         }
     }
 
@@ -306,7 +307,7 @@ impl Metrics {
     }
 
     /// An alert was looked at.
-    pub fn alert(&self, verdict: &'static str) {
+    pub fn alert(&self, verdict: AlertVerdict) {
         self.alerts.get_or_create(&VerdictLabel { verdict }).inc();
     }
 }

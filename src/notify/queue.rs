@@ -10,6 +10,7 @@ use super::message::Message;
 use super::progress::Untold;
 use super::send::SendError;
 use crate::metrics::autoscaler::Metrics;
+use crate::metrics::words::Notified;
 
 /// What is older is not told any more: by then somebody looked, or nobody will.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -109,7 +110,7 @@ impl Queue {
         let dropped = (waiting.messages.len() > MOST_WAITING).then(|| waiting.messages.pop_front()).flatten();
         drop(waiting);
         if let Some(dropped) = dropped {
-            self.metrics.notified(self.kind, "dropped");
+            self.metrics.notified(self.kind, Notified::Dropped);
             self.progress.forget(dropped.record);
         }
         self.changed.notify_all();
@@ -142,7 +143,7 @@ impl Queue {
             let send = Arc::clone(&crate::locked(&self.send));
             let result = send(&job.message);
             let outcome = self.ended(job, result);
-            failures = if outcome == "sent" { 0 } else { failures + 1 };
+            failures = if outcome == Notified::Sent { 0 } else { failures + 1 };
             self.waiting().sending = false;
             self.changed.notify_all();
         }
@@ -166,26 +167,28 @@ impl Queue {
         waiting.messages.pop_front()
     }
 
-    fn ended(&self, mut job: Job, result: Result<(), SendError>) -> &'static str {
+    fn ended(&self, mut job: Job, result: Result<(), SendError>) -> Notified {
         job.attempts += 1;
         let (kind, id, event) = (self.kind, job.message.id.as_str(), job.message.event.as_str());
         let too_late = job.attempts >= self.patience.attempts || job.since.elapsed() >= self.patience.age;
         let outcome = match &result {
-            Ok(()) => "sent",
-            Err(SendError::Later(_)) if !too_late => "retried",
-            Err(_) => "failed",
+            Ok(()) => Notified::Sent,
+            Err(SendError::Later(_)) if !too_late => Notified::Retried,
+            Err(_) => Notified::Failed,
         };
         match &result {
             Ok(()) => tracing::info!(kind, id, event, "notified"),
             // Once is worth a warning, the rest of a night is not.
-            Err(error) if outcome == "retried" && job.attempts == 1 => {
+            Err(error) if outcome == Notified::Retried && job.attempts == 1 => {
                 tracing::warn!(kind, id, event, "not notified, trying again: {error}")
             }
-            Err(error) if outcome == "retried" => tracing::debug!(kind, id, event, "still not notified: {error}"),
+            Err(error) if outcome == Notified::Retried => {
+                tracing::debug!(kind, id, event, "still not notified: {error}")
+            }
             Err(error) => tracing::error!(kind, id, event, attempts = job.attempts, "not notified, given up: {error}"),
         }
         self.metrics.notified(self.kind, outcome);
-        if outcome != "retried" {
+        if outcome != Notified::Retried {
             self.progress.done(job.record);
             return outcome;
         }

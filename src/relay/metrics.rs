@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::edge::Edge;
+use crate::metrics::words::{Delivered, Passed};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
@@ -23,12 +24,12 @@ struct Code {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Delivery {
     host: String,
-    outcome: &'static str,
+    outcome: Delivered,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabel {
-    verdict: &'static str,
+    verdict: Passed,
 }
 
 /// The counters and gauges.
@@ -71,8 +72,8 @@ impl Metrics {
         let good = "Whether the web config in force is the one on disk";
         registry.register("web_config_last_reload_successful", good, metrics.web_good.clone());
         metrics.edge.register(&mut registry);
-        for verdict in ["forwarded", "unknown_instance", "resolved"] {
-            metrics.alerts(verdict, 0);
+        for verdict in Passed::ALL {
+            metrics.alerts(*verdict, 0);
         }
         Metrics { registry, ..metrics }
     }
@@ -81,11 +82,11 @@ impl Metrics {
         self.requests.get_or_create(&Code { code }).inc();
     }
 
-    pub(super) fn delivered(&self, host: &str, outcome: &'static str) {
+    pub(super) fn delivered(&self, host: &str, outcome: Delivered) {
         self.deliveries.get_or_create(&Delivery { host: host.to_owned(), outcome }).inc();
     }
 
-    pub(super) fn alerts(&self, verdict: &'static str, count: usize) {
+    pub(super) fn alerts(&self, verdict: Passed, count: usize) {
         self.alerts.get_or_create(&VerdictLabel { verdict }).inc_by(count as u64);
     }
 

@@ -27,6 +27,7 @@ use crate::config::{Config, HttpClient};
 use crate::files::{self, Doubt, Trust};
 use crate::host;
 use crate::metrics::edge::{Edge, Limit};
+use crate::metrics::words::{Delivered, Passed};
 use crate::server::{Access, Answer, Posted, Site, read_body, text, with_type};
 use hosts::{Defaults, Host, Hosts, HostsError, Watched};
 use metrics::Metrics;
@@ -92,7 +93,7 @@ struct RelayAnswer {
 struct Delivery {
     host: String,
     alerts: usize,
-    outcome: &'static str,
+    outcome: Delivered,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +165,7 @@ impl Relay {
             report.hosts.extend(call.await);
         }
         self.count(&report, parts.unknown_count);
-        let all = report.hosts.iter().all(|delivery| delivery.outcome == "accepted");
+        let all = report.hosts.iter().all(|delivery| delivery.outcome == Delivered::Accepted);
         let status = if all { StatusCode::ACCEPTED } else { StatusCode::BAD_GATEWAY };
         with_type(status, "application/json", crate::json(&report))
     }
@@ -175,11 +176,11 @@ impl Relay {
             Err(error) => Err(format!("{error}")),
         };
         let (outcome, status, said, error) = match called {
-            Ok((status, said)) if status.is_success() => ("accepted", Some(status), said, None),
-            Ok((status, said)) => ("rejected", Some(status), said, None),
-            Err(error) => ("unreachable", None, "".into(), Some(error)),
+            Ok((status, said)) if status.is_success() => (Delivered::Accepted, Some(status), said, None),
+            Ok((status, said)) => (Delivered::Rejected, Some(status), said, None),
+            Err(error) => (Delivered::Unreachable, None, "".into(), Some(error)),
         };
-        if outcome != "accepted" {
+        if outcome != Delivered::Accepted {
             let status = status.map(|status| status.as_u16());
             let said = String::from_utf8_lossy(&said).chars().take(200).collect::<String>();
             tracing::warn!(host = host.name, status, error, said, "alerts were not accepted, they must come again");
@@ -191,9 +192,9 @@ impl Relay {
     }
 
     fn count(&self, report: &RelayAnswer, unknown: usize) {
-        self.metrics.alerts("forwarded", report.hosts.iter().map(|delivery| delivery.alerts).sum());
-        self.metrics.alerts("unknown_instance", unknown);
-        self.metrics.alerts("resolved", report.resolved);
+        self.metrics.alerts(Passed::Forwarded, report.hosts.iter().map(|delivery| delivery.alerts).sum());
+        self.metrics.alerts(Passed::UnknownInstance, unknown);
+        self.metrics.alerts(Passed::Resolved, report.resolved);
         if let Some(first) = report.unknown_instances.first() {
             tracing::warn!(unknown, first, "alerts for hosts that are not in the list were passed over");
         }

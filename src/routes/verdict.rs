@@ -15,6 +15,7 @@ use crate::engine::{Accepted, Delivery, Request as Wish, SubmitError};
 use crate::inventory::Inventory;
 use crate::journal::{Event, Source};
 use crate::metrics::edge::Limit;
+use crate::metrics::words::AlertVerdict;
 use crate::name::LvRef;
 use crate::plan::{Code, Refusal};
 
@@ -52,7 +53,7 @@ pub(super) struct AlertAnswers {
 struct AlertAnswer {
     fingerprint: String,
     target: Option<LvRef>,
-    verdict: &'static str,
+    verdict: AlertVerdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Code>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,8 @@ enum Meaning {
 impl AlertAnswers {
     /// Whether nothing of it needs to come again.
     pub(super) fn all_accepted(&self) -> bool {
-        !self.more_left && !self.alerts.iter().chain(&self.truncated).any(|verdict| verdict.verdict == "not_accepted")
+        !self.more_left
+            && !self.alerts.iter().chain(&self.truncated).any(|verdict| verdict.verdict == AlertVerdict::NotAccepted)
     }
 }
 
@@ -137,7 +139,7 @@ impl Judged {
             verdict.count(context);
             if alerts.len() == MOST_ANSWERED {
                 more += 1;
-                more_left |= verdict.verdict == "not_accepted";
+                more_left |= verdict.verdict == AlertVerdict::NotAccepted;
                 continue;
             }
             sentences += usize::from(verdict.sentence.is_some());
@@ -155,7 +157,7 @@ impl Judged {
         truncated.iter().for_each(|verdict| verdict.count(context));
         let verdicts = AlertAnswers { truncated, alerts, more, more_left };
         let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
-        let left = listed.filter(|verdict| verdict.verdict == "not_accepted").count();
+        let left = listed.filter(|verdict| verdict.verdict == AlertVerdict::NotAccepted).count();
         if left > 0 || more_left {
             tracing::warn!(left, "alerts were not accepted, they must come again");
         }
@@ -224,14 +226,16 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
 impl AlertAnswer {
     fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> AlertAnswer {
         let (target, verdict, code, sentence) = match meaning {
-            Meaning::Resolved => (None, "resolved", None, None),
-            Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
-            Meaning::Unclear => (None, "not_accepted", None, Some(NOT_LOOKED.to_owned())),
-            Meaning::Refused(Refusal { code, sentence, .. }) => (None, "refused", Some(code), Some(sentence)),
+            Meaning::Resolved => (None, AlertVerdict::Resolved, None, None),
+            Meaning::Ignored(why) => (None, AlertVerdict::Ignored, None, Some(why)),
+            Meaning::Unclear => (None, AlertVerdict::NotAccepted, None, Some(NOT_LOOKED.to_owned())),
+            Meaning::Refused(Refusal { code, sentence, .. }) => {
+                (None, AlertVerdict::Refused, Some(code), Some(sentence))
+            }
             Meaning::Target(lv) => match accepted.next() {
-                Some(Accepted::Queued) => (Some(lv), "accepted", None, None),
-                Some(Accepted::Coalesced) => (Some(lv), "coalesced", None, None),
-                Some(Accepted::NoRoom) | None => (Some(lv), "not_accepted", None, Some(NO_ROOM.to_owned())),
+                Some(Accepted::Queued) => (Some(lv), AlertVerdict::Accepted, None, None),
+                Some(Accepted::Coalesced) => (Some(lv), AlertVerdict::Coalesced, None, None),
+                Some(Accepted::NoRoom) | None => (Some(lv), AlertVerdict::NotAccepted, None, Some(NO_ROOM.to_owned())),
             },
         };
         AlertAnswer { fingerprint, target, verdict, code, sentence }
@@ -241,7 +245,7 @@ impl AlertAnswer {
 impl AlertAnswer {
     fn count(&self, context: &Context) {
         context.metrics.alert(self.verdict);
-        if let (Some(lv), "accepted") = (&self.target, self.verdict) {
+        if let (Some(lv), AlertVerdict::Accepted) = (&self.target, self.verdict) {
             tracing::info!(%lv, fingerprint = self.fingerprint, "an alert was accepted");
         }
         if let Some(code) = self.code {

@@ -51,7 +51,12 @@ fn alerts_find_what_policies_select_and_pages_say_why() {
     eventually("both are shown so", || targets(&served).iter().map(size).collect::<Vec<_>>() == [6, 5]);
     // A command takes the names that policies select, too.
     let output = place.run(&["pause", "/media", &place.config(), &place.host()]);
-    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), "vg/media: paused: nothing grows until `lvm-autoscaler resume`\n"), "{}", err(&output));
+    assert_eq!(
+        (output.status.code(), out(&output).as_str()),
+        (Some(0), "vg/media: paused: nothing grows until `lvm-autoscaler resume`\n"),
+        "{}",
+        err(&output)
+    );
     let (_, _, log) = served.end();
     assert_eq!(log.matches("a policy selects it, so it is a target").count(), 2, "{log}");
 }
