@@ -18,5 +18,6 @@ mod relay;
 mod report_command;
 mod report_schedule;
 mod requests;
+mod stack;
 mod storm;
 mod unmatched;
