@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::luks::Header;
-use super::{DeviceNumber, Inventory, Lv, only};
+use super::{DeviceNumber, FileSystem, Inventory, Lv, only};
 use crate::command::{Command, Tool};
 use crate::name::{LvRef, MountPoint};
 use crate::units::Bytes;
@@ -117,6 +117,15 @@ impl Inventory {
     pub fn room_for_file_system(&self, lv: &LvRef) -> Option<Bytes> {
         let volume = self.lv(lv)?.size?;
         Some(self.mapping_on(lv).map_or(volume, |mapping| mapping.room_on(volume)))
+    }
+}
+
+impl FileSystem {
+    /// How much of a volume of that size it does not use and could grow into: nothing if what is left is too small for
+    /// it. `None` if its size is not known.
+    pub fn unused_of(&self, volume: Bytes) -> Option<Bytes> {
+        let rest = volume.saturating_sub(self.size()?);
+        Some(if rest <= self.slack() { Bytes::ZERO } else { rest })
     }
 }
 

@@ -48,10 +48,8 @@ pub const FILESYSTEM: &[Column<Mounted>] = &[
     column("lvm_filesystem_growable_bytes", "How much larger the logical volume is than its file system.", growable),
 ];
 
-/// 0 if what is left is too small for the file system to use.
 fn growable(mounted: &Mounted) -> Option<f64> {
-    let rest = mounted.volume?.saturating_sub(mounted.fs.size()?);
-    Some(if rest <= mounted.fs.slack() { 0.0 } else { rest.0 as f64 })
+    Some(mounted.fs.unused_of(mounted.volume?)?.0 as f64)
 }
 
 /// The file systems as series.

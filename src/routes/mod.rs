@@ -10,6 +10,7 @@ mod pages;
 mod report;
 mod route;
 mod signature;
+mod stack;
 mod status;
 mod usage;
 mod verdict;

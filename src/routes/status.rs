@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::health;
 use super::origin::OriginView;
+use super::stack::{self, Layer};
 use super::usage::{UsageView, pool_view, usage_view};
 use crate::config::{Config, Mode, Target, What};
 use crate::engine::Handle;
@@ -148,6 +149,7 @@ pub(super) struct TargetView {
     metadata_threshold_percent: Option<Percent>,
     headroom_bytes: Option<Bytes>,
     max_size_bytes: Option<Bytes>,
+    stack: Vec<Layer>,
     now: Now,
     paused_since: Option<Timestamp>,
     cooldown_until: Option<Timestamp>,
@@ -389,6 +391,7 @@ fn target_view(
         metadata_threshold_percent: metadata_threshold,
         headroom_bytes: headroom(target, supplied, config),
         max_size_bytes: target.max_size,
+        stack: stack::below(target, config, &sample.inventory),
         now: now_view,
         paused_since: history.paused.since(&target.lv).map(|(since, _)| since),
         cooldown_until: history.last_of(target, config.recommends(target)).and_then(|last| {

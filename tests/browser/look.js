@@ -81,12 +81,18 @@ async function shows_what_the_api_says({ base, get }) {
     assert.ok(shown.includes(`grows above ${percent(target.threshold_percent)}`), `${name}: ${shown}`);
     if (target.headroom_bytes > 2 ** 30) assert.ok(shown.includes(`Headroom ${gib(target.headroom_bytes)}`), `${name}: ${shown}`);
     if (target.now.code !== "cooldown") assert.ok(shown.includes(plain(target.now.sentence)), `${name}: ${shown}`);
-    const width = Number(await card.locator("rect.used").getAttribute("width"));
+    const width = Number(await card.locator(":scope > .bar rect.used").getAttribute("width"));
     assert.ok(Math.abs(width - target.used_percent * 10) <= 1, `${name}: the bar is ${width}`);
-    const mark = Number(await card.locator("rect.mark").getAttribute("x"));
+    const mark = Number(await card.locator(":scope > .bar rect.mark").getAttribute("x"));
     assert.ok(Math.abs(mark + 2 - target.threshold_percent * 10) <= 1, `${name}: the mark is at ${mark}`);
     const chip = { would_grow: "would grow", held: "held back", quiet: "below threshold" }[target.state];
     assert.equal(await card.locator(".title .chip").innerText(), chip, name);
+    const rows = card.locator(".stack tbody tr");
+    assert.equal(await rows.count(), target.stack.length, name);
+    for (const [at, layer] of target.stack.entries()) {
+      const row = plain(await rows.nth(at).textContent());
+      assert.ok(row.includes(layer.name) && row.includes(gib(layer.size_bytes)), `${name}: ${layer.name} in ${row}`);
+    }
   }
   const { volume_groups, file_systems } = await get("/api/v1/inventory");
   for (const group of volume_groups) {
@@ -106,7 +112,7 @@ async function shows_what_the_api_says({ base, get }) {
 
 async function is_clicked_through({ base, get }) {
   const { page, complaints } = await open(base);
-  const details = page.locator('[data-target="storage_vg/data_lv"] details');
+  const details = page.locator('[id="steps-storage_vg/data_lv"]');
   await details.locator("summary").click();
   const { targets } = await get("/api/v1/targets");
   const commands = targets.find((each) => each.lv === "data_lv").now.steps;
@@ -177,6 +183,28 @@ async function runs_nothing_else({ base }) {
   assert.equal(stopped, "script-src-elem");
   assert.equal(await page.evaluate(() => window.ran), undefined);
   await page.context().close();
+}
+
+/** The layers below a target: a table to whoever hears the page, opened with the keyboard and without script. */
+async function draws_the_layers({ base, get }) {
+  for (const javaScriptEnabled of [true, false]) {
+    const { page } = await open(base, { javaScriptEnabled, viewport: { width: 360, height: 740 } });
+    const details = page.locator('[id="stack-storage_vg/data_lv"]');
+    await details.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    const table = page.getByRole("table", { name: "Layers of storage_vg/data_lv, the lowest first" });
+    await table.waitFor({ state: "visible" });
+    const { targets } = await get("/api/v1/targets");
+    const { stack } = targets.find((each) => each.lv === "data_lv");
+    assert.deepEqual(stack.map((each) => each.layer), ["disk", "pv", "group", "volume", "file_system"]);
+    for (const { name } of stack.slice(1)) assert.ok(await table.getByRole("rowheader", { name }).last().isVisible(), name);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= 360, `${wide} px wide`);
+    const closed = page.locator("details:not([open]) > summary");
+    while (await closed.count()) await closed.first().click();
+    await page.screenshot({ path: join(pictures, `status-layers-${javaScriptEnabled ? "script" : "plain"}.png`), fullPage: true });
+    await page.context().close();
+  }
 }
 
 /** The rows of the table below a heading. */
@@ -302,7 +330,7 @@ async function shows_an_exporter() {
 let passed = 0;
 try {
   const served = await serve(config);
-  for (const test of [shows_what_the_api_says, is_clicked_through, is_read_on_a_phone_and_in_the_dark, is_useful_without_script, runs_nothing_else, the_report_shows_its_json_and_runs_nothing, the_report_is_one_file, says_that_the_daemon_is_gone, shows_an_exporter]) {
+  for (const test of [shows_what_the_api_says, is_clicked_through, is_read_on_a_phone_and_in_the_dark, is_useful_without_script, draws_the_layers, runs_nothing_else, the_report_shows_its_json_and_runs_nothing, the_report_is_one_file, says_that_the_daemon_is_gone, shows_an_exporter]) {
     await test(served);
     console.log(`test ${test.name} ... ok`);
     passed += 1;

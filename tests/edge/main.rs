@@ -19,5 +19,6 @@ mod relay;
 mod report_command;
 mod report_schedule;
 mod requests;
+mod stack;
 mod storm;
 mod unmatched;
