@@ -24,7 +24,7 @@ use crate::audit;
 use crate::command::Tool;
 use crate::config::{Config, InForce, Target};
 use crate::control::{self, Control, ControlSocket};
-use crate::engine::Handle;
+use crate::engine::{Front, Handle};
 use crate::files::{Doubt, Folder};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
@@ -165,7 +165,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         telemetry_path: options.telemetry_path.clone(),
         in_force,
         own_names: Box::new(move || OwnNames::new(named.own_names())),
-        engine: Arc::clone(&daemon.engine),
+        front: front(Arc::clone(&daemon.engine)),
         exposition: exposition(options.selection.clone(), &latest, host),
         pages: Pages::default(),
         status: StatusPages::new(own_names.first().cloned().unwrap_or_default(), move || clock.moment()),
@@ -405,6 +405,11 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
             if doubted { "cannot be used".to_owned() } else { format!("cannot be made, {}", why_not_made(&error)) };
         anyhow::Error::new(error).context(format!("{} {why}", folder.display()))
     })
+}
+
+/// The engine as far as the edge to the network may know it.
+pub fn front(engine: Arc<OnceLock<Handle>>) -> Box<dyn Fn() -> Option<Arc<dyn Front>> + Send + Sync> {
+    Box::new(move || engine.get().map(|engine| Arc::new(engine.clone()) as Arc<dyn Front>))
 }
 
 /// The pages of metrics; usage is read at the moment of a scrape.

@@ -1,12 +1,12 @@
 //! What the routes work with.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
 use super::kept::{Pages, Reports, StatusPages};
 use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce};
-use crate::engine::Handle;
+use crate::engine::Front;
 use crate::inventory::Latest;
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
@@ -21,8 +21,8 @@ pub struct Context {
     pub in_force: Arc<InForce>,
     /// The names that the host itself has now: an address may come after the start, and move to another host.
     pub own_names: Box<dyn Fn() -> OwnNames + Send + Sync>,
-    /// The engine; empty as long as nothing may grow. A reload that brings the first target starts it.
-    pub engine: Arc<OnceLock<Handle>>,
+    /// The engine, if anything may grow. A reload that brings the first target starts it.
+    pub front: Box<dyn Fn() -> Option<Arc<dyn Front>> + Send + Sync>,
     /// The last inventory.
     pub latest: Arc<Latest>,
     /// Makes the pages of metrics.
@@ -52,8 +52,8 @@ impl Context {
     }
 
     /// The engine, if anything may grow.
-    pub fn engine(&self) -> Option<&Handle> {
-        self.engine.get()
+    pub(super) fn engine(&self) -> Option<Arc<dyn Front>> {
+        (self.front)()
     }
 
     /// What counts as this host.

@@ -9,6 +9,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, Heade
 use hyper::{Request, StatusCode};
 
 use super::context::Context;
+use crate::engine::View;
 use crate::metrics::exposition::Shape;
 use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::{Format, accepts_gzip};
@@ -57,17 +58,11 @@ fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
     context.metrics.web_config_accepted.set(i64::from(context.access.is_current()));
     context.metrics.log_lines_left_out.inner().store(crate::log::left_out(), Ordering::Relaxed);
     let targets = context.engine().map(|engine| {
-        let shared = engine.shared();
-        let history = {
-            let journal = shared.journal();
-            context.metrics.journal_writable.set(i64::from(journal.is_writable()));
-            journal.state().history(shared.dry_run)
-        };
-        context.metrics.queue_length.set(engine.waiting_count() as i64);
-        let now = shared.host.moment();
-        let standing = shared.standing.all();
+        let View { state, standing, trouble, waiting, dry_run, now } = engine.view();
+        context.metrics.journal_writable.set(i64::from(trouble.is_none()));
+        context.metrics.queue_length.set(waiting as i64);
         let refused = |lv: &LvRef| Some(standing.get(lv)?.trouble(&now, REFUSED_LATELY)?.code);
-        let known = Knowledge { history: &history, dry_run: shared.dry_run, refused: &refused, now };
+        let known = Knowledge { history: &state.history(dry_run), dry_run, refused: &refused, now };
         Targets::new(&context.config(), &context.latest.get(), &known)
     });
     context.exposition.page(shape, targets, Some(&context.metrics.registry))

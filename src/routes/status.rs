@@ -5,6 +5,7 @@
 //! the sample; the few things that only a look at one volume tells are taken to be as they should.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::origin::OriginView;
 use super::stack::{self, Layer};
 use super::usage::{UsageView, pool_view, usage_view};
 use crate::config::{Config, Mode, Target, What};
-use crate::engine::Handle;
+use crate::engine::View;
 use crate::inventory::{FileSystem, Inventory, Lv, Pv, Sample, Vg};
 use crate::journal::{Conclusion, Past, Running, State};
 use crate::name::{LvName, LvRef, MountPoint, OperationId, VgName};
@@ -250,9 +251,9 @@ impl Status {
     pub(super) fn of(context: &Context) -> Status {
         let (config, sample) = (context.config(), context.latest.get());
         let now = (context.status.clock)();
-        let engine = context.engine();
-        let state = engine.map(|engine| engine.shared().state()).unwrap_or_default();
-        let history = state.history(engine.is_some_and(|engine| engine.shared().dry_run));
+        let engine = context.engine().map(|engine| engine.view());
+        let state = engine.as_ref().map(|engine| Arc::clone(&engine.state)).unwrap_or_default();
+        let history = state.history(engine.as_ref().is_some_and(|engine| engine.dry_run));
         let supplied = supplied(&config, &sample.inventory);
         let view = |target: &Target| target_view(target, &config, (&sample, &supplied), &state, &history, &now);
         // What is not here is one line, unless something of it is under way or needs a person.
@@ -264,7 +265,7 @@ impl Status {
         };
         let here: Vec<&Target> = config.targets.iter().filter(is_shown).collect();
         let targets: Vec<TargetView> = here.iter().map(|target| view(target)).collect();
-        let standing = engine.map(|engine| engine.shared().standing.all()).unwrap_or_default();
+        let standing = engine.as_ref().map(|engine| engine.standing.clone()).unwrap_or_default();
         let of_target = |(target, view): (&&Target, &TargetView)| {
             health::target_problem(
                 target,
@@ -279,7 +280,7 @@ impl Status {
         Status {
             head: head(
                 context,
-                engine,
+                engine.as_ref(),
                 (&sample, unmatched.sentences(&config, &sample.inventory)),
                 &state,
                 &now,
@@ -294,20 +295,20 @@ impl Status {
 
 fn head(
     context: &Context,
-    engine: Option<&Handle>,
+    engine: Option<&View>,
     (sample, unmatched): (&Sample, Vec<String>),
     state: &State,
     now: &Moment,
     of_targets: Vec<String>,
 ) -> Head {
-    let dry_run = engine.is_some_and(|engine| engine.shared().dry_run);
+    let dry_run = engine.is_some_and(|engine| engine.dry_run);
     let mode = match engine {
         Some(_) if dry_run => "dry_run",
         Some(_) if !context.config().grows_nothing() => "act",
         _ => "exporter",
     };
     let taken_at = sample.taken.then_some(sample.inventory.taken_at);
-    let trouble = engine.and_then(|engine| engine.shared().journal().trouble());
+    let trouble = engine.and_then(|engine| engine.trouble.clone());
     let journal_writable = engine.map(|_| trouble.is_none());
     let problems = health::general_problems(sample, trouble.as_deref()).into_iter().chain(of_targets).collect();
     Head {
@@ -324,7 +325,7 @@ fn head(
             inventory_took_seconds: sample.took.as_secs_f64(),
             journal_writable,
             paused_since: state.paused.all,
-            waiting: engine.map_or(0, Handle::waiting_count),
+            waiting: engine.map_or(0, |engine| engine.waiting),
         },
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn limits() -> Limits {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) context: Arc<Context>,
+    pub(crate) handle: Arc<OnceLock<Handle>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) _runtime: Runtime,
 }
@@ -69,7 +70,7 @@ impl Server {
             telemetry_path: "/metrics".to_owned(),
             in_force,
             own_names: Box::new(move || OwnNames::new(named.own_names())),
-            engine,
+            front: app::front(Arc::clone(&engine)),
             report: Arc::new(reporter).maker(),
             reporting: tokio::sync::Mutex::default(),
             exposition: app::exposition(Selection::default(), &latest, host),
@@ -86,7 +87,7 @@ impl Server {
         let address = listeners.addresses()[0].tcp().expect("a port");
         let (stop, stopped) = watch::channel(false);
         runtime.spawn(server::serve(listeners, Arc::clone(&context), stopped));
-        Server { address, context, stop, _runtime: runtime }
+        Server { address, context, handle: engine, stop, _runtime: runtime }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -134,7 +135,7 @@ impl Server {
     }
 
     pub(crate) fn engine(&self) -> &Handle {
-        self.context.engine().expect("there is one")
+        self.handle.get().expect("there is one")
     }
 
     pub(crate) fn idle(&self) {
@@ -148,7 +149,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
-        if let Some(engine) = self.context.engine() {
+        if let Some(engine) = self.handle.get() {
             engine.drain();
         }
     }

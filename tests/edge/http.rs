@@ -363,7 +363,7 @@ fn a_journal_that_hangs_holds_up_nobody_who_only_reads() {
 fn control_socket(server: &Server) -> (std::path::PathBuf, tempfile::TempDir) {
     let folder = folder();
     let path = folder.path().join("control.sock");
-    let engine = Arc::clone(&server.context.engine);
+    let engine = Arc::clone(&server.handle);
     let report = Arc::clone(&server.context.report);
     let reload = Box::new(|| Ok("nothing changed".to_owned()));
     let in_force = Arc::clone(&server.context.in_force);

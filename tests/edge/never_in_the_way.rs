@@ -90,7 +90,7 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         telemetry_path: "/metrics".to_owned(),
         in_force: InForce::new(Config::default()),
         own_names: Box::new(|| OwnNames::new(["db1"])),
-        engine: Arc::default(),
+        front: Box::new(|| None),
         exposition,
         pages: Pages::default(),
         status: StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),

@@ -46,6 +46,10 @@ const ONLY: &[(&str, &[&str])] = &[
     ("report", &["command", "journal", "plan", "config", "inventory", "name", "units", "files", "duration"]),
 ];
 
+/// What the edges to the network must not even name: they reach the engine through `engine::Front` alone, so that they
+/// can be another process without privileges.
+const UNNAMED: &[&str] = &["Handle", "Shared", "Journal", "Host", "Pipeline"];
+
 /// Enough for one subject; what is longer is two.
 const MOST_LINES: usize = 600;
 
@@ -338,6 +342,24 @@ impl Files {
         };
         needs.keys().filter_map(circle).collect()
     }
+}
+
+#[test]
+fn the_edge_to_the_network_reaches_the_engine_through_its_front_alone() {
+    let word = |word: &str| Regex::new(&format!(r"\b{word}\b")).expect("a pattern");
+    let mut read = 0;
+    for (path, text) in sources() {
+        if full_name(&path).split("::").next() != Some("routes") {
+            continue;
+        }
+        read += 1;
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        for name in UNNAMED {
+            assert!(!word(name).is_match(&code), "{} names {name}", path.display());
+        }
+        assert!(!code.contains(".shared()"), "{}", path.display());
+    }
+    assert!(read > 10, "only {read} files were read");
 }
 
 /// A file can be read, and understood, after those that it needs.
