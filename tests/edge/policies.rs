@@ -1,7 +1,8 @@
 //! Policies at the program as it is shipped: alerts find what they select, pages say which of them it was, and a reload
 //! puts others in force at once.
 
-use crate::common::eventually;
+use std::time::{Duration, Instant};
+
 use crate::common::place::{Place, Served, err, out};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -13,6 +14,15 @@ policies:
   - { name: rest, match: { vg: vg, mount_point: /** } }
   - { name: elsewhere, match: { vg: other } }
 ";
+
+/// Asks now and then: each answer costs the daemon as much as it costs the test.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 fn targets(served: &Served) -> Vec<Value> {
     let page: Value = serde_json::from_str(&served.get("/api/v1/targets")).expect("JSON");
