@@ -56,7 +56,11 @@ fn alerts_find_what_policies_select_and_pages_say_why() {
         let answer = served.alert(&[("instance", "db1:9100"), ("mountpoint", point)]);
         assert_eq!(answer["verdict"], verdict, "{answer}");
     }
-    eventually("both grew", || served.get("/metrics").matches("outcome=\"grown\"} 1").count() == 2);
+    let has_grown = |lv: &str| {
+        let series = format!("lvm_autoscaler_operations_total{{vg=\"vg\",lv=\"{lv}\",outcome=\"grown\"}} 1");
+        served.get("/metrics").lines().any(|line| line == series)
+    };
+    eventually("both grew", || has_grown("data") && has_grown("media"));
     let size = |target: &Value| target["volume_bytes"].as_u64().expect("a size") >> 30;
     eventually("both are shown so", || targets(&served).iter().map(size).collect::<Vec<_>>() == [6, 5]);
     // A command takes the names that policies select, too.
