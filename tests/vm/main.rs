@@ -27,6 +27,7 @@ mod exporter;
 mod exposition;
 mod failure;
 mod grow;
+mod init;
 mod journal;
 mod kills;
 mod load;
