@@ -1,5 +1,6 @@
 //! A config for a host as `init` finds it: what can grow as targets that recommend, what cannot as comments.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -122,7 +123,8 @@ impl Draft {
         }
         if self.by_policy && !self.proposals.is_empty() {
             text.push_str("\npolicies: # the first that matches a volume decides about it, whenever that was made\n");
-            self.groups.iter().for_each(|group| self.policies(&mut text, group));
+            let mut names: BTreeSet<String> = self.groups.iter().map(|group| group.name.to_string()).collect();
+            self.groups.iter().for_each(|group| self.policies(&mut text, group, &mut names));
         }
         let blank = if self.groups.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{blank}monitor:");
@@ -162,8 +164,8 @@ impl Draft {
         text
     }
 
-    /// One for the file systems of a group, and one for its thin pools, as far as there are any.
-    fn policies(&self, text: &mut String, group: &Group) {
+    /// One for the file systems of a group, and one for its thin pools, as far as there are any. `names` are taken.
+    fn policies(&self, text: &mut String, group: &Group, names: &mut BTreeSet<String>) {
         for pools in [false, true] {
             let of = self.proposals.iter().filter(|of| of.lv.vg == group.name && of.mount_point.is_none() == pools);
             let of: Vec<&Proposal> = of.collect();
@@ -175,8 +177,9 @@ impl Draft {
                 let place = proposal.mount_point.as_ref().map_or(String::new(), |point| format!(" at {point}"));
                 comment(text, "  ", &format!("- {}{place}: {}", proposal.lv.lv, proposal.facts.join(" ")));
             }
-            let (name, suffix) = (group.name.as_str(), if pools { "-pools" } else { "" });
-            let _ = writeln!(text, "  - name: {}", scalar(&format!("{name}{suffix}")));
+            let name = group.name.as_str();
+            let own = if pools { name_for_pools(name, names) } else { name.to_owned() };
+            let _ = writeln!(text, "  - name: {}", scalar(&own));
             let selects = if pools { ", thin_pool: \"*\"" } else { "" };
             let _ = writeln!(text, "    match: {{ vg: {}{selects} }}", scalar(name));
             let (max, lv) = (largest.max_size.in_config(), &largest.lv.lv);
@@ -325,6 +328,18 @@ fn facts_of_pool(pool: &Lv, size: Bytes, everything: &Inventory) -> Vec<String> 
     let volumes = if count == 1 { "volume" } else { "volumes" };
     let (data, metadata) = (shown(pool.data_percent), shown(pool.metadata_percent));
     vec![format!("Thin pool, {size}, data {data} full, metadata {metadata} full; {count} {volumes} of {promised}.")]
+}
+
+/// A name for the policy of a group's pools that no other has; a group may have the longest name that there is.
+fn name_for_pools(group: &str, names: &mut BTreeSet<String>) -> String {
+    let begin: String = group.chars().take(100).collect();
+    let mut name = format!("{begin}-pools");
+    let mut number = 2;
+    while !names.insert(name.clone()) {
+        name = format!("{begin}-pools-{number}");
+        number += 1;
+    }
+    name
 }
 
 /// A comment, broken between words.

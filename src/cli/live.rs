@@ -6,7 +6,7 @@ use crate::config::{Config, Places, Problem, Target, VolumeGroup, What};
 use crate::host::{Focus, Host, LookError, look};
 use crate::inventory::{Inventory, Lv};
 use crate::name::{MountPoint, VgName};
-use crate::plan::{Unmatched, applied};
+use crate::plan::{Entry, Unmatched, applied};
 use crate::units::Percent;
 
 /// What was found.
@@ -52,8 +52,13 @@ impl Live {
             }
         }
         live.policies(config, &inventory);
-        let doubts = unmatched.misspelt.iter();
-        live.wrong.extend(doubts.map(|doubt| places.policy(doubt.policy, "match", doubt.sentence.clone())));
+        live.wrong.extend(unmatched.misspelt.iter().map(|doubt| match doubt.entry {
+            Entry::Policy(index) => places.policy(index, "match", doubt.sentence.clone()),
+            Entry::Target(index) => {
+                let is_pool = config.named().nth(index).is_some_and(|target| target.file_system().is_none());
+                places.target(index, if is_pool { "thin_pool" } else { "lv_path" }, doubt.sentence.clone())
+            }
+        }));
         live.notes.extend(unmatched.sentences(config, &inventory));
         live.wrong.sort_by_key(|problem| problem.place);
         Ok(live)
@@ -73,6 +78,27 @@ impl Live {
                 target.lv,
                 target.mode.as_str()
             ));
+        }
+        // A policy behind one that takes all it matches, as one of config.d behind those of config.yaml, never decides.
+        let selects = |name: &String| config.targets.iter().any(|of| of.origin.policy.as_ref() == Some(name));
+        for (index, policy) in config.policies.iter().enumerate().filter(|(_, policy)| !selects(&policy.name)) {
+            let alone = Config {
+                targets: config.named().cloned().collect(),
+                policies: config.policies.iter().skip(index).take(1).cloned().collect(),
+                ..config.clone()
+            };
+            let alone = applied(&Arc::new(alone), inventory);
+            let taken = alone.targets.iter().filter(|of| of.origin.policy.is_some()).find_map(|of| {
+                let earlier = config.target(&of.lv)?.origin.policy.as_ref()?;
+                Some((&of.lv, earlier))
+            });
+            if let Some((lv, earlier)) = taken {
+                self.notes.push(format!(
+                    "the policy {} decides about nothing here: {earlier}, which stands before it, selects {lv} and all else that \
+                     it would select",
+                    policy.name
+                ));
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Glob {
     text: String,
     /// `None`: it has no wildcard, and is only equal.
     matcher: Option<GlobMatcher>,
+    /// `/srv` of `/srv/**`.
+    folder: Option<Box<Glob>>,
 }
 
 impl Glob {
@@ -20,10 +22,7 @@ impl Glob {
     pub fn matches(&self, text: &str) -> bool {
         match &self.matcher {
             None => self.text == text,
-            Some(matcher) => {
-                let is_folder = |folder| text == if folder == "" { "/" } else { folder };
-                matcher.is_match(text) || self.text.strip_suffix("/**").is_some_and(is_folder)
-            }
+            Some(matcher) => matcher.is_match(text) || self.folder.iter().any(|folder| folder.matches(text)),
         }
     }
 
@@ -32,9 +31,10 @@ impl Glob {
         self.matcher.is_none().then_some(&*self.text)
     }
 
-    /// Whether it matches any text.
+    /// Whether it matches any name, however it is written: `*`, `?*`, `{*,data}`.
     pub fn is_any(&self) -> bool {
-        self.text.chars().all(|c| matches!(c, '*' | '?')) && self.text.contains('*') && !self.text.contains('?')
+        const UNLIKE: [&str; 5] = ["a", "Zz9", "0", "_vg.", "+x-1"];
+        UNLIKE.iter().all(|name| self.matches(name))
     }
 
     /// As it is written.
@@ -53,11 +53,17 @@ impl FromStr for Glob {
         let matcher = match text.contains(['*', '?', '[', ']', '{', '}']) {
             false => None,
             true => {
-                let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
+                let glob = GlobBuilder::new(text)
+                    .literal_separator(true)
+                    .backslash_escape(false)
+                    .empty_alternates(true)
+                    .build();
                 Some(glob.map_err(|error| format!("{text:?} is not a pattern: {}", error.kind()))?.compile_matcher())
             }
         };
-        Ok(Glob { text: text.to_owned(), matcher })
+        let folder = text.strip_suffix("/**").map(|folder| if folder.is_empty() { "/" } else { folder });
+        let folder = folder.map(|folder| folder.parse().map(Box::new)).transpose()?;
+        Ok(Glob { text: text.to_owned(), matcher, folder })
     }
 }
 
@@ -91,8 +97,12 @@ mod tests {
             ("pg_?", &["pg_1"], &["pg_", "pg_12"]),
             ("{a,b}[0-9]", &["a1", "b9"], &["c1", "a"]),
             ("[!a]b", &["cb"], &["ab"]),
+            ("data{,_old}", &["data", "data_old"], &["data_", "data_older"]),
             ("/srv/*", &["/srv/a"], &["/srv", "/srv/a/b", "/srv2"]),
             ("/srv/**", &["/srv", "/srv/a", "/srv/a/b"], &["/srv2", "/"]),
+            ("/{boot,efi}/**", &["/boot", "/efi", "/boot/efi"], &["/bootstrap", "/"]),
+            ("/s*/**", &["/srv", "/srv/a/b"], &["/opt", "/opt/s"]),
+            ("/home/*/**", &["/home/ann", "/home/ann/x"], &["/home"]),
             ("/srv/**/data", &["/srv/data", "/srv/a/b/data"], &["/srv/a/data/x"]),
             ("/**", &["/", "/a", "/a/b"], &[]),
             ("*", &["anything"], &["/a/b"]),
@@ -110,7 +120,8 @@ mod tests {
     fn what_is_no_wildcard_is_equal_to_itself_only() {
         let glob: Glob = "a.b+c".parse().expect("a pattern");
         assert_eq!((glob.literal(), glob.matches("aXb+c")), (Some("a.b+c"), false));
-        assert!(["*", "**"].iter().all(|any| any.parse::<Glob>().is_ok_and(|glob| glob.is_any())));
-        assert!(!"?*".parse::<Glob>().expect("a pattern").is_any());
+        let any = |pattern: &str| pattern.parse::<Glob>().expect("a pattern").is_any();
+        assert!(["*", "**", "?*", "*?", "{*,data}", "[!/]*", "*{,x}"].into_iter().all(any));
+        assert!(!["d*", "*_vg", "{data,sys}", "vg[0-9]", "????"].into_iter().any(any));
     }
 }

@@ -397,9 +397,13 @@ impl Config {
         names.filter(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty()).collect()
     }
 
-    /// Whether a policy names a group that differs from that one by a slip.
+    /// Whether a policy, or a target beside policies, names a group that differs from that one by a slip.
     pub fn has_near_policy(&self, vg: &VgName) -> bool {
-        let mut named = self.policies.iter().filter_map(|policy| policy.selects.vg.one());
+        if self.policies.is_empty() {
+            return false;
+        }
+        let named = self.policies.iter().filter_map(|policy| policy.selects.vg.one());
+        let mut named = named.chain(self.named().map(|target| &target.lv.vg));
         named.any(|name| !near::slips(name.as_str(), [vg.as_str()].into_iter()).is_empty())
     }
 

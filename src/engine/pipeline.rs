@@ -77,21 +77,23 @@ impl Pipeline {
         let focus = Focus::to_decide(lv, &config);
         let Some(mut inventory) = self.look(focus) else { return Ok(Ended::Interrupted) };
         // What policies select is read off this very look.
-        let config = applied_to(&config, &inventory, lv);
-        let Some(target) = config.target(lv) else { return gone(&config) };
+        let mut config = applied_to(&config, &inventory, lv);
+        let Some(mut target) = config.target(lv).cloned() else { return gone(&config) };
         if let Some(id) = parked {
             self.clear_if_mended(lv, id, &inventory)?;
         }
-        let mut evaluation = self.decide(wish, target, &inventory, &config);
-        let decide_again = || {
+        let mut evaluation = self.decide(wish, &target, &inventory, &config);
+        let look_again = |config: &Arc<Config>| {
             let inventory = self.look(focus)?;
-            let evaluation = self.decide(wish, target, &inventory, &config);
-            Some((inventory, evaluation))
+            Some((applied_to(config, &inventory, lv), inventory))
         };
         if lacks(&evaluation) && group.is_some_and(|group| group.rescan == Rescan::On) {
             self.rescan(&inventory, &lv.vg);
-            let Some(again) = decide_again() else { return Ok(Ended::Interrupted) };
-            (inventory, evaluation) = again;
+            let Some(again) = look_again(&config) else { return Ok(Ended::Interrupted) };
+            (config, inventory) = again;
+            let Some(still) = config.target(lv).cloned() else { return gone(&config) };
+            target = still;
+            evaluation = self.decide(wish, &target, &inventory, &config);
         }
         if let Some((pool, by)) = evaluation.pool.clone().filter(|(pool, _)| pool_may_grow(&config, pool)) {
             tracing::info!(%lv, %pool, %by, "its pool is to grow first");
@@ -99,8 +101,11 @@ impl Pipeline {
             if ended == Ended::Interrupted {
                 return Ok(Ended::Interrupted);
             }
-            let Some(again) = decide_again() else { return Ok(Ended::Interrupted) };
-            (inventory, evaluation) = again;
+            let Some(again) = look_again(&config) else { return Ok(Ended::Interrupted) };
+            (config, inventory) = again;
+            let Some(still) = config.target(lv).cloned() else { return gone(&config) };
+            target = still;
+            evaluation = self.decide(wish, &target, &inventory, &config);
             if let (Err(refusal), Ended::Refused(of_pool)) = (&mut evaluation.decision, ended) {
                 let sentence = format!("{}; {pool} is a target too, and refused: {of_pool}", refusal.sentence);
                 let lack = of_pool.lack.or(refusal.lack.take());
@@ -112,7 +117,7 @@ impl Pipeline {
         match decision {
             Err(refusal) => self.refuse(request, lv, source, Some(checked), refusal),
             Ok(plan) => {
-                let recommend = plan.is_recommended(target, &config) && !wish.is_a_persons();
+                let recommend = plan.is_recommended(&target, &config) && !wish.is_a_persons();
                 self.carry_out(request, checked, plan, recommend, inventory)
             }
         }

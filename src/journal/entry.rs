@@ -395,9 +395,9 @@ impl State {
         let running = self
             .running
             .iter()
-            .map(|(id, running)| (running.plan.lv.clone(), Open { id: *id, since: running.since, attention: None }));
+            .map(|(id, running)| (running.plan.lv.clone(), open(&running.plan, *id, running.since, None)));
         let parked = self.parked.iter().map(|(lv, parked)| {
-            (lv.clone(), Open { id: parked.id, since: parked.since, attention: Some(parked.account.to_string()) })
+            (lv.clone(), open(&parked.plan, parked.id, parked.since, Some(parked.account.to_string())))
         });
         let mut last = self.last.clone();
         if dry_run {
@@ -412,4 +412,9 @@ impl State {
             paused: self.paused.clone(),
         }
     }
+}
+
+fn open(plan: &Plan, id: OperationId, since: Timestamp, attention: Option<String>) -> Open {
+    let mount_point = plan.fs.as_ref().map(|fs| fs.mount_point.clone());
+    Open { id, since, attention, lv_uuid: plan.lv_uuid.clone(), mount_point }
 }

@@ -10,6 +10,7 @@ use super::{Column, Labels, column, family, flag};
 use crate::config::{Config, Mode, Target, What};
 use crate::inventory::{FileSystem, Inventory, Sample, Vg};
 use crate::name::LvRef;
+use crate::plan::history::Open;
 use crate::plan::{self, Code, History, Moment, Outcome, Unmatched, headroom};
 use crate::units::{Amount, Bytes};
 
@@ -31,6 +32,35 @@ pub struct TargetView {
     acts: bool,
     extensions_left: u32,
     needs_attention: bool,
+    /// False: it only needs attention, and no policy selects it at the moment, as while it is unmounted to be repaired.
+    is_target: bool,
+}
+
+impl TargetView {
+    fn of_target<T>(&self, value: T) -> Option<T> {
+        self.is_target.then_some(value)
+    }
+
+    /// Of a volume that only needs attention.
+    fn parked(lv: &LvRef, open: &Open) -> TargetView {
+        TargetView {
+            vg: lv.vg.to_string(),
+            lv: lv.lv.to_string(),
+            mount_point: open.mount_point.as_ref().map_or(String::new(), ToString::to_string),
+            threshold: 0.0,
+            inode_threshold: None,
+            metadata_threshold: None,
+            held_back: None,
+            headroom: None,
+            cooldown_until: None,
+            breaker_open: false,
+            paused: false,
+            acts: false,
+            extensions_left: 0,
+            needs_attention: true,
+            is_target: false,
+        }
+    }
 }
 
 /// A volume group, as the config sees it.
@@ -47,7 +77,7 @@ pub const TARGET: &[Column<TargetView>] = &[
     column(
         "lvm_autoscaler_target_threshold_ratio",
         "Usage, as df counts it, above which the target grows, 0 to 1.",
-        |t: &TargetView| Some(t.threshold),
+        |t: &TargetView| t.of_target(t.threshold),
     ),
     column(
         "lvm_autoscaler_target_inode_threshold_ratio",
@@ -67,7 +97,7 @@ pub const TARGET: &[Column<TargetView>] = &[
     column(
         "lvm_autoscaler_target_can_act",
         "Whether the target would grow if it were over its threshold, now or once its cooldown is over.",
-        |t| flag(Some(t.held_back.is_none())),
+        |t| flag(t.of_target(t.held_back.is_none())),
     ),
     column(
         "lvm_autoscaler_target_headroom_bytes",
@@ -82,20 +112,20 @@ pub const TARGET: &[Column<TargetView>] = &[
     column(
         "lvm_autoscaler_target_breaker_open",
         "Whether the target failed so often in a row that only a reset opens it again.",
-        |t| flag(Some(t.breaker_open)),
+        |t| flag(t.of_target(t.breaker_open)),
     ),
     column("lvm_autoscaler_target_paused", "Whether a person paused the target, or all of them.", |t| {
-        flag(Some(t.paused))
+        flag(t.of_target(t.paused))
     }),
     column(
         "lvm_autoscaler_target_acts",
         "Whether the mode of the target is act: what is decided is carried out.",
-        |t| flag(Some(t.acts)),
+        |t| flag(t.of_target(t.acts)),
     ),
     column(
         "lvm_autoscaler_target_budget_remaining_extensions",
         "How many extensions are left of the target's budget and its group's.",
-        |t| Some(f64::from(t.extensions_left)),
+        |t| t.of_target(f64::from(t.extensions_left)),
     ),
     column(
         "lvm_autoscaler_target_needs_attention",
@@ -186,7 +216,15 @@ impl Targets {
             acts: target.mode == Mode::Act,
             extensions_left: history.extensions_left(target, config, now),
             needs_attention: history.open.get(&target.lv).is_some_and(|open| open.attention.is_some()),
+            is_target: true,
         });
+        // Nobody took it out of the config: what is unmounted to be repaired is no target of a policy meanwhile.
+        let is_parked = |(lv, open): &(&LvRef, &Open)| {
+            let is_here = inventory.lvs.iter().any(|of| of.uuid == open.lv_uuid);
+            open.attention.is_some() && is_here && !config.target(lv).is_some_and(|of| is_there(&of))
+        };
+        let parked = history.open.iter().filter(|_| !config.policies.is_empty()).filter(is_parked);
+        let views = views.chain(parked.map(|(lv, open)| TargetView::parked(lv, open)));
         let count = |unmatched: usize| if sample.taken { unmatched as u64 } else { 0 };
         let unmatched = Unmatched::of(config, inventory);
         let (targets, unknown) = (unmatched.targets.len(), unmatched.groups.len() + unmatched.suspects.len());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
 use crate::config::{Budget, Config, LONGEST_BUDGET, MOST_EXTENSIONS, Target};
-use crate::name::{LvRef, OperationId, VgName};
+use crate::name::{LvRef, MountPoint, OperationId, VgName};
 use crate::units::Bytes;
 
 /// How an operation ended.
@@ -53,6 +53,12 @@ pub struct Open {
     pub since: Timestamp,
     /// What a person must look at, if it stopped half-way.
     pub attention: Option<String>,
+    /// The volume, whatever it is called by now.
+    #[serde(default)]
+    pub lv_uuid: String,
+    /// Where its file system was mounted when it was planned.
+    #[serde(default)]
+    pub mount_point: Option<MountPoint>,
 }
 
 /// The last operation on a volume that ended.

@@ -32,6 +32,7 @@ pub use guard::{Code, Lack, Refusal, Unusable};
 use guard::{Subject, Verdict};
 pub use history::{History, Outcome};
 pub use moment::Moment;
+pub(crate) use policies::Entry;
 pub use policies::{applied, applied_to};
 pub use size::headroom;
 use size::{Size, Sized};

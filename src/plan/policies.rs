@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::near::slips;
 use crate::config::{Config, Policy, Selected, Target};
-use crate::inventory::{FileSystem, FsKind, Inventory, Lv};
+use crate::inventory::{FileSystem, FsKind, Inventory, Lv, Mount};
 use crate::name::{LvRef, MountPoint};
 
 /// What a policy makes of a volume that it selects.
@@ -89,19 +89,29 @@ fn is_thin_pool(lv: &Lv) -> bool {
     lv.is_layout("thin") && lv.is_layout("pool")
 }
 
-/// Where the file system of a volume is mounted and seen, but not where an entry of `monitor.targets` expects another.
+/// Where the file system of a volume is mounted and seen; nowhere if an entry of `monitor.targets` expects another at
+/// one of these places, for it may be this one with its name misspelt.
 fn mounts<'a>(config: &Config, inventory: &'a Inventory, lv: &'a Lv) -> Vec<&'a FileSystem> {
+    let mounts: Vec<&FileSystem> = inventory.filesystems_on(lv).collect();
+    let is_anothers = |fs: &&FileSystem| config.named().any(|of| of.mount_point() == Some(&fs.mount.mount_point));
+    if mounts.iter().any(is_anothers) {
+        return vec![];
+    }
     let is_seen = |fs: &&FileSystem| {
         let point = &fs.mount.mount_point;
         let is_text = point.as_path() == Path::new(point.as_str());
-        let is_anothers = config.named().any(|target| target.mount_point() == Some(point));
-        is_text && !is_anothers && inventory.mount_at(point) == Some(&fs.mount)
+        is_text && inventory.mount_at(point) == Some(&fs.mount)
     };
-    let mounts: Vec<&FileSystem> = inventory.filesystems_on(lv).filter(is_seen).collect();
-    // A bind mount of a folder is no place of its own, unless there is no other, as of a subvolume of a btrfs.
-    let is_whole = |fs: &&&FileSystem| fs.mount.root == "/";
-    let whole: Vec<&FileSystem> = mounts.iter().filter(is_whole).copied().collect();
+    let mounts: Vec<&FileSystem> = mounts.into_iter().filter(is_seen).collect();
+    // A bind mount of a folder is no place of its own, unless there is no other.
+    let whole: Vec<&FileSystem> = mounts.iter().filter(|fs| is_whole(&fs.mount)).copied().collect();
     if whole.is_empty() { mounts } else { whole }
+}
+
+/// Whether all of a file system is seen there, or of a btrfs all of a subvolume, which is one for whoever mounted it.
+fn is_whole(mount: &Mount) -> bool {
+    let is_its = |option: &str| option.strip_prefix("subvol=") == Some(&mount.root);
+    mount.root == "/" || mount.options.split(',').any(is_its)
 }
 
 fn selected(policy: &Policy, lv: &Lv, mounts: &[&FileSystem]) -> Option<Choice> {
@@ -137,18 +147,27 @@ fn selected(policy: &Policy, lv: &Lv, mounts: &[&FileSystem]) -> Option<Choice> 
     Some(Choice::Target(Box::new(policy.target(&lv.name, Some(&first.mount.mount_point)))))
 }
 
-/// A name in a policy that was perhaps not meant.
+/// A name in the config that was perhaps not meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Misspelt {
-    /// Which policy, by its place in the config.
-    pub(crate) policy: usize,
+    /// Where it stands.
+    pub(crate) entry: Entry,
     /// What is odd and what to do.
     pub(crate) sentence: String,
 }
 
+/// An entry of the config, by its place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Entry {
+    /// Of `monitor.targets`.
+    Target(usize),
+    /// Of `policies`.
+    Policy(usize),
+}
+
 /// A name in a policy that differs by a slip from what a later policy selects: perhaps the earlier one was meant to
 /// decide about that. Names that are on the host, and patterns, mean what they say; so do those that tell two things
-/// apart which the policies both name.
+/// apart which the policies both name. The same holds for an entry of `monitor.targets`, which comes before all policies.
 pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) -> Option<Misspelt> {
     let of = target.origin.policy.as_ref()?;
     let at = config.policies.iter().position(|policy| &policy.name == of)?;
@@ -188,11 +207,28 @@ pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) 
                      name, or name {has} in a policy of its own",
                     policy.name
                 );
-                return Some(Misspelt { policy: index, sentence });
+                return Some(Misspelt { entry: Entry::Policy(index), sentence });
             }
         }
     }
-    None
+    if is_named(1, target.lv.lv.as_str()) {
+        return None;
+    }
+    let is_meant = |(_, other): &(usize, &Target)| {
+        let slip = |name: &str, of: &str| !slips(name, [of].into_iter()).is_empty();
+        let (own, named) = (&target.lv, &other.lv);
+        let is_slip = named.vg == own.vg && slip(named.lv.as_str(), own.lv.as_str())
+            || named.lv == own.lv && slip(named.vg.as_str(), own.vg.as_str());
+        let is_of_its_kind = other.file_system().is_some() == target.file_system().is_some();
+        is_slip && is_of_its_kind && !inventory.lvs.iter().any(|lv| &lv.name == named)
+    };
+    let (index, named) = config.named().enumerate().find(is_meant)?;
+    let sentence = format!(
+        "{} of monitor.targets is not on this host and looks like {}, which {of} selects: correct the name, or name {} in a policy \
+         of its own",
+        named.lv, target.lv, target.lv.lv
+    );
+    Some(Misspelt { entry: Entry::Target(index), sentence })
 }
 
 #[cfg(test)]
@@ -272,6 +308,40 @@ mod tests {
         assert_eq!(made(any, &inventory), "nothing");
     }
 
+    /// The same with a btrfs: path, subvolume, and the folder of the file system that is seen there.
+    fn btrfs(places: &[(&str, &str, &str)]) -> Inventory {
+        let mut inventory = host(&[], "");
+        let line = |(number, (point, subvolume, root)): (usize, &(&str, &str, &str))| {
+            format!("{number} 1 253:0 {root} {point} rw - btrfs /dev/mapper/vg-a rw,subvolid=5,subvol={subvolume}\n")
+        };
+        let table: String = places.iter().enumerate().map(line).collect();
+        inventory.mounts = mounts::parse(table.as_bytes()).0;
+        inventory.filesystems = inventory.mounts.iter().cloned().map(only_mounted).collect();
+        inventory
+    }
+
+    /// A tool that makes snapshots mounts the whole for a while: that must not take the subvolumes away from the policy
+    /// that names their places.
+    #[test]
+    fn a_subvolume_is_a_place_of_its_own_and_a_folder_of_one_is_not() {
+        let homes = "policies: [{ name: homes, match: { vg: vg, mount_point: /home }, mode: 'off' }, { name: p, match: { vg: vg } }]";
+        let any = "policies: [{ name: p, match: { vg: vg } }]";
+        let (home, whole) = (("/home", "/@home", "/@home"), ("/mnt/whole", "/", "/"));
+        let folder = ("/var/lib/x", "/@home", "/@home/x");
+        for (places, policies, expected) in [
+            (&[home][..], homes, "homes at /home"),
+            (&[home, whole], homes, "homes at /home"),
+            (&[whole, home], homes, "homes at /home"),
+            (&[home, folder], homes, "homes at /home"),
+            (&[home, folder], any, "p at /home"),
+            (&[home, ("/", "/@", "/@")], any, "unclear: 2"),
+            (&[home, whole], any, "unclear: 2"),
+            (&[whole, ("/var/lib/x", "/", "/x")], any, "p at /mnt/whole"),
+        ] {
+            assert_eq!(made(policies, &btrfs(places)), expected, "{places:?} {policies}");
+        }
+    }
+
     #[test]
     fn a_target_that_is_named_comes_before_policies_and_so_does_its_place() {
         let any = "policies: [{ name: p, match: { vg: vg } }]\n";
@@ -284,6 +354,8 @@ mod tests {
         // Another volume is expected there.
         assert_eq!(made(&named("b", "/srv"), &host), "nothing");
         assert_eq!(made(&named("b", "/b"), &host), "p at /srv");
+        // The same volume at a second place: what is said about the first may be about it.
+        assert_eq!(made(&named("b", "/srv"), &self::host(&[("/srv", "/", "rw"), ("/mnt", "/", "rw")], "")), "nothing");
     }
 
     #[test]

@@ -31,6 +31,8 @@ const MOST_SENTENCES: usize = 100;
 
 const NO_ROOM: &str = "too many requests wait; what was accepted stays so, send this again";
 const NOT_LOOKED: &str = "this host was not looked at yet, send this again";
+const NO_ANSWER: &str =
+    "LVM does not answer, so it is not known what policies select on this host now, send this again";
 const TRUNCATED: &str = "alerts are missing from the payload, so every target is looked at";
 
 /// The answer.
@@ -67,7 +69,7 @@ enum Meaning {
     /// It is not for us, or says nothing about a volume.
     Ignored(String),
     /// It cannot be told before this host was looked at, and a refusal would be final.
-    Unclear,
+    Unclear(&'static str),
     /// It names this target.
     Target(LvRef),
     /// It names none, or another host's.
@@ -88,15 +90,23 @@ pub(super) struct Judged {
     /// Fingerprint and meaning.
     alerts: Vec<(String, Meaning)>,
     unseen: Vec<LvRef>,
+    /// Why there may be more of these than are known.
+    more_unseen: Option<&'static str>,
 }
 
 /// Finds the targets.
 pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest: Option<[u8; 32]>) -> Judged {
+    // Before the config: what policies select on a look is in force before that look is shown.
+    let sample = context.latest.get();
     let config = context.config();
     let names = context.names_for(&config);
-    let sample = context.latest.get();
-    let clear = sample.taken || context.engine().is_none();
-    let meaning = |alert| meaning(&payload, alert, &config, &names, &sample.inventory, clear);
+    let unclear = match () {
+        () if context.engine().is_none() => None,
+        () if !sample.taken => Some(NOT_LOOKED),
+        () if !sample.succeeded && !config.policies.is_empty() => Some(NO_ANSWER),
+        () => None,
+    };
+    let meaning = |alert| meaning(&payload, alert, &config, &names, &sample.inventory, unclear);
     // Of fifty thousand alerts for others the sentences would be most of the memory.
     let mut refused = 0;
     let brief = |mut meaning: Meaning| {
@@ -109,7 +119,9 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
         meaning
     };
     let meanings: Vec<Meaning> = payload.alerts.iter().map(meaning).map(brief).collect();
-    let unseen = unseen_targets(&payload, &meanings, &config, &names);
+    let is_cut = is_cut(&payload, &config, &names);
+    let unseen = if is_cut { unseen_targets(&meanings, &config) } else { vec![] };
+    let more_unseen = unclear.filter(|_| is_cut && !config.policies.is_empty());
     let source = match sender {
         Sender::Alertmanager => Source::Alertmanager,
         Sender::Grafana => Source::Grafana,
@@ -122,7 +134,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
     let requests = named.chain(unseen.iter().map(|lv| wish(lv, String::new()))).collect();
     let delivery = Delivery { requests, refusals: refusals(&meanings, source), digest };
     let fingerprints = payload.alerts.iter().map(|alert| shortened(&alert.fingerprint));
-    Judged { delivery, alerts: fingerprints.zip(meanings).collect(), unseen }
+    Judged { delivery, alerts: fingerprints.zip(meanings).collect(), unseen, more_unseen }
 }
 
 impl Judged {
@@ -153,7 +165,9 @@ impl Judged {
             let verdict = AlertAnswer::of(String::new(), Meaning::Target(lv), &mut accepted);
             AlertAnswer { sentence: verdict.sentence.or(Some(TRUNCATED.to_owned())), ..verdict }
         });
-        let truncated: Vec<AlertAnswer> = truncated.collect();
+        let others =
+            self.more_unseen.map(|why| AlertAnswer::of(String::new(), Meaning::Unclear(why), &mut [].into_iter()));
+        let truncated: Vec<AlertAnswer> = truncated.collect::<Vec<_>>().into_iter().chain(others).collect();
         truncated.iter().for_each(|verdict| verdict.count(context));
         let verdicts = AlertAnswers { truncated, alerts, more, more_left };
         let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
@@ -171,7 +185,7 @@ fn meaning(
     config: &Config,
     names: &OwnNames,
     inventory: &Inventory,
-    clear: bool,
+    unclear: Option<&'static str>,
 ) -> Meaning {
     if alert.status == Status::Resolved {
         return Meaning::Resolved;
@@ -186,20 +200,21 @@ fn meaning(
     match target::resolve(labels, config, names, inventory) {
         Ok(lv) => Meaning::Target(lv),
         // `/dev/dm-3` or a second mount point says something only to who has seen the host.
-        Err(refusal) if !clear && matches!(refusal.code, Code::UnknownTarget | Code::AmbiguousAlert) => {
-            Meaning::Unclear
-        }
-        Err(refusal) => Meaning::Refused(refusal),
+        Err(refusal) => match (unclear, refusal.code) {
+            (Some(why), Code::UnknownTarget | Code::AmbiguousAlert) => Meaning::Unclear(why),
+            _ => Meaning::Refused(refusal),
+        },
     }
 }
 
-/// The targets that no alert of the payload names although alerts are missing that could: all, unless the whole group
-/// is about another host. The look at each says whether anything is to be done.
-fn unseen_targets(payload: &Payload, meanings: &[Meaning], config: &Config, names: &OwnNames) -> Vec<LvRef> {
+/// Whether alerts are missing from the payload that could be about this host: not if the whole group is another's.
+fn is_cut(payload: &Payload, config: &Config, names: &OwnNames) -> bool {
     let group_of = payload.group.0.get(&config.webhook.labels.instance);
-    if payload.truncated() == 0 || group_of.is_some_and(|instance| !names.contains(instance)) {
-        return vec![];
-    }
+    payload.truncated() > 0 && group_of.is_none_or(|instance| names.contains(instance))
+}
+
+/// The targets that no alert of such a payload names. The look at each says whether anything is to be done.
+fn unseen_targets(meanings: &[Meaning], config: &Config) -> Vec<LvRef> {
     let named = |meaning: &Meaning| if let Meaning::Target(lv) = meaning { Some(lv.clone()) } else { None };
     let named: BTreeSet<LvRef> = meanings.iter().filter_map(named).collect();
     config.targets.iter().map(|target| &target.lv).filter(|lv| !named.contains(lv)).cloned().collect()
@@ -226,12 +241,19 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
 impl AlertAnswer {
     fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> AlertAnswer {
         let (target, verdict, code, sentence) = match meaning {
+<<<<<<< HEAD
             Meaning::Resolved => (None, AlertVerdict::Resolved, None, None),
             Meaning::Ignored(why) => (None, AlertVerdict::Ignored, None, Some(why)),
             Meaning::Unclear => (None, AlertVerdict::NotAccepted, None, Some(NOT_LOOKED.to_owned())),
             Meaning::Refused(Refusal { code, sentence, .. }) => {
                 (None, AlertVerdict::Refused, Some(code), Some(sentence))
             }
+=======
+            Meaning::Resolved => (None, "resolved", None, None),
+            Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
+            Meaning::Unclear(why) => (None, "not_accepted", None, Some(why.to_owned())),
+            Meaning::Refused(Refusal { code, sentence, .. }) => (None, "refused", Some(code), Some(sentence)),
+>>>>>>> break-19
             Meaning::Target(lv) => match accepted.next() {
                 Some(Accepted::Queued) => (Some(lv), AlertVerdict::Accepted, None, None),
                 Some(Accepted::Coalesced) => (Some(lv), AlertVerdict::Coalesced, None, None),

@@ -255,3 +255,27 @@ fn a_host_without_targets_is_led_to_init() {
     let (_, _, log) = place.serve(&[]).end();
     assert!(log.contains("`lvm-autoscaler init` proposes a config for this host"), "{log}");
 }
+
+/// `data-pools` is a name for a group as good as any, and the policy for the pools of `data` must not have it too.
+#[test]
+fn policies_have_names_of_their_own_whatever_groups_are_called() {
+    let place = Place::new("");
+    place.write(
+        "host.yaml",
+        "names: [db1]
+volume_groups:
+  - name: data
+    physical_volumes: [{ name: /dev/sdb, size: 100GiB }]
+    logical_volumes:
+      - { name: pool, type: thin-pool, size: 20GiB, data_used: 50%, metadata_used: 20% }
+  - name: data-pools
+    physical_volumes: [{ name: /dev/sdc, size: 100GiB }]
+    logical_volumes: [{ name: lv, size: 20GiB, filesystem: { type: xfs, mount_point: /srv, used: 50% } }]
+",
+    );
+    let output = place.run(&["init", "--policy", "--output=new.yaml", &place.host()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let output = place.run(&["check-config", "--ignore-ownership", "--live", &place.host(), "new.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains("0 targets and 2 policies"), "{}", out(&output));
+}

@@ -4,8 +4,14 @@
 use std::time::{Duration, Instant};
 
 use crate::common::place::{Place, Served, err, out};
+use crate::common::server::Server;
+use crate::common::{HOST, World};
+use lvm_autoscaler::engine;
+use lvm_autoscaler::host::sim::Harm;
+use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::plan::applied;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const POLICIES: &str = "
 defaults: { increment: 2GiB, max_size: 20GiB }
@@ -120,6 +126,12 @@ fn check_config_shows_what_policies_select_on_a_host() {
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");
     }
+    // An exception that stands behind the rule, as from a file of config.d.
+    let (code, told) = check(&format!("{POLICIES}  - {{ name: late, match: {{ vg: vg, lv: data }}, mode: 'off' }}\n"));
+    assert_eq!(code, Some(0), "{told}");
+    let note = "  note: the policy late decides about nothing here: rest, which stands before it, selects vg/data and all else \
+                that it would select\n";
+    assert!(told.contains(note), "{told}");
     let (code, told) = check(
         "policies: [{ name: a, match: { vg: vg, lv: dtaa }, mode: 'off' }, { name: b, match: { vg: vg }, max_size: 9GiB }]",
     );
@@ -130,4 +142,75 @@ fn check_config_shows_what_policies_select_on_a_host() {
         ),
         "{told}"
     );
+}
+
+/// A look at the host, as the daemon's sampler does it.
+fn sees(world: &World, server: &Server) {
+    let inventory = look(world.sim.as_ref(), Focus::Everything).ok();
+    inventory.iter().for_each(|inventory| server.context.in_force.change(|config| applied(config, inventory)));
+    server.context.latest.set(inventory, Duration::from_millis(3));
+}
+
+/// What policies select is known after a look; what is missing from the payload would be lost for hours before one.
+#[test]
+fn alerts_that_are_missing_from_a_payload_come_again_after_the_first_look() {
+    let world = World::new(HOST, POLICIES);
+    let server = Server::without_inventory(&world, Some(engine::start(world.shared(false))));
+    let labels = json!({ "instance": "db2", "vg": "vg", "lv": "data" });
+    let alert = json!({ "status": "firing", "labels": labels, "fingerprint": "1" });
+    let body = json!({ "version": "4", "truncatedAlerts": 7, "groupLabels": {}, "alerts": [alert] }).to_string();
+    let answer = server.post(body.as_bytes());
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    sees(&world, &server);
+    let answer = server.post(body.as_bytes());
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(body["truncated"].as_array().map(Vec::len), Some(2), "{body}");
+}
+
+/// A volume that was made or mounted since the last look that succeeded may be a target by now.
+#[test]
+fn while_lvm_does_not_answer_an_alert_for_what_no_policy_selects_is_not_refused_for_good() {
+    let world = World::new(HOST, POLICIES);
+    let server = Server::without_inventory(&world, Some(engine::start(world.shared(false))));
+    let is_mounted = |mounted: bool| {
+        let set = |model: &mut lvm_autoscaler::host::sim::Model| {
+            model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("a file system").mounted = mounted;
+        };
+        world.sim.with(set);
+    };
+    let alerts = |vg: &str, lv: &str| {
+        let labels = json!({ "instance": "db1", "vg": vg, "lv": lv });
+        let answer = server.alerts(json!([{ "status": "firing", "labels": labels, "fingerprint": "1" }]));
+        (answer.status, answer.verdicts()[0].0.clone())
+    };
+    is_mounted(false);
+    sees(&world, &server);
+    assert_eq!(alerts("vg", "data"), (202, "refused".to_owned()));
+    is_mounted(true);
+    world.inject("fullreport", 0, Harm::TimesOut);
+    sees(&world, &server);
+    assert_eq!(alerts("vg", "data"), (503, "not_accepted".to_owned()));
+    assert_eq!(alerts("vg", "media"), (202, "accepted".to_owned()));
+    sees(&world, &server);
+    assert_eq!(alerts("vg", "data"), (202, "accepted".to_owned()));
+}
+
+/// It is unmounted to be repaired, and that must not end the alert that says that it has to be.
+#[test]
+fn what_stopped_half_way_is_seen_while_it_is_unmounted() {
+    let world = World::new(HOST, POLICIES);
+    let server = Server::start(&world);
+    world.inject("resize2fs", 0, Harm::Fails);
+    let labels = json!({ "instance": "db1", "vg": "vg", "lv": "data" });
+    server.alerts(json!([{ "status": "firing", "labels": labels, "fingerprint": "1" }]));
+    server.idle();
+    let attention =
+        || server.metric("lvm_autoscaler_target_needs_attention{vg=\"vg\",lv=\"data\",mountpoint=\"/data\"}");
+    assert_eq!(attention().as_deref(), Some("1.0"));
+    world.sim.with(|model| model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("a file system").mounted = false);
+    sees(&world, &server);
+    assert_eq!(attention().as_deref(), Some("1.0"));
+    let page = server.get("/metrics").body;
+    assert!(!page.contains("lvm_autoscaler_target_can_act{vg=\"vg\",lv=\"data\""), "it is no target");
 }

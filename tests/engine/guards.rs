@@ -237,6 +237,11 @@ fn snapshot(case: &mut Case, origin: &str) {
     case.model.lvs.push(snapshot);
 }
 
+fn open(attention: Option<&str>) -> Open {
+    let attention = attention.map(str::to_owned);
+    Open { id: OperationId(7), since: epoch(), attention, lv_uuid: "another".to_owned(), mount_point: None }
+}
+
 fn last(ago: u64) -> Last {
     let at = epoch() - SignedDuration::from_secs(ago as i64);
     Last { id: OperationId(7), at: at.into(), outcome: Outcome::Grown }
@@ -274,9 +279,9 @@ const CASES: &[(Code, Change, Change)] = &[
     // A Thursday at midnight.
     (Code::OutsideWindow, |c| window(c, "{ from: \"00:00\", to: \"04:00\" }"), |c| window(c, "{ from: \"00:01\", to: \"04:00\" }")),
     (Code::OutsideWindow, |c| window(c, "{ days: [wed], from: \"22:00\", to: \"00:01\" }"), |c| window(c, "{ days: [thu], from: \"22:00\", to: \"04:00\" }")),
-    (Code::OperationInProgress, |_| (), |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: None }); }),
-    (Code::OperationInProgress, |c| { c.history.open.insert(lv("vg/other"), Open { id: OperationId(7), since: epoch(), attention: None }); },
-        |c| { c.history.open.insert(lv("vg/data"), Open { id: OperationId(7), since: epoch(), attention: Some("resize2fs exited with 1; when that is mended, run: resize2fs /dev/mapper/vg-data".into()) }); }),
+    (Code::OperationInProgress, |_| (), |c| { c.history.open.insert(lv("vg/data"), open(None)); }),
+    (Code::OperationInProgress, |c| { c.history.open.insert(lv("vg/other"), open(None)); },
+        |c| { c.history.open.insert(lv("vg/data"), open(Some("resize2fs exited with 1; when that is mended, run: resize2fs /dev/mapper/vg-data"))); }),
     (Code::BreakerOpen, |c| { c.history.failures.insert(lv("vg/data"), 2); }, |c| { c.history.failures.insert(lv("vg/data"), 3); }),
     (Code::Cooldown, |c| { c.history.last.insert(lv("vg/data"), last(600)); }, |c| { c.history.last.insert(lv("vg/data"), last(599)); }),
     (Code::Cooldown, |c| { c.history.recommended.insert(lv("vg/data"), last(1)); }, |c| { c.target().mode = config::Mode::Recommend; c.history.recommended.insert(lv("vg/data"), last(1)); }),

@@ -158,9 +158,9 @@ volume_groups:
 ";
 
 /// To 90 %.
-fn fill(world: &World) {
+fn fill(world: &World, name: &str) {
     world.sim.with(|model| {
-        let fs = model.lv("store/pg_1").expect("a volume").fs.as_mut().expect("a file system");
+        let fs = model.lv(name).expect("a volume").fs.as_mut().expect("a file system");
         fs.used.0 = fs.size.0 / 10 * 9;
     });
 }
@@ -185,7 +185,7 @@ fn what_is_renamed_or_untagged_is_no_target_any_more_and_keeps_its_history() {
     sees(&daemon.0);
     assert!(daemon.0.config().targets.is_empty());
     // It comes back with what was done to it, also under the cooldown of that.
-    fill(&world);
+    fill(&world, "store/pg_1");
     world.sim.with(|model| model.lv("store/pg_1").expect("a volume").tags = "autoscale".to_owned());
     sees(&daemon.0);
     assert!(matches!(daemon.alert("store/pg_1"), Ended::Operation(_, Outcome::Grown)));
@@ -193,7 +193,7 @@ fn what_is_renamed_or_untagged_is_no_target_any_more_and_keeps_its_history() {
     sees(&daemon.0);
     world.sim.with(|model| model.lv("store/pg_1").expect("a volume").tags = "autoscale".to_owned());
     sees(&daemon.0);
-    fill(&world);
+    fill(&world, "store/pg_1");
     let Ended::Refused(refusal) = daemon.alert("store/pg_1") else { panic!("grown within its cooldown") };
     assert_eq!(refusal.code, Code::Cooldown);
 }
@@ -250,4 +250,73 @@ fn a_name_that_is_perhaps_misspelt_closes_what_a_later_policy_selects() {
         let ended = World::new(HOST, &config).daemon().alert("store/pg_1");
         assert!(matches!(ended, Ended::Operation(_, Outcome::Grown)), "{earlier}: {ended:?}");
     }
+}
+
+#[test]
+fn what_lost_its_tag_while_its_pool_grew_does_not_grow() {
+    let world = World::new(
+        HOST,
+        "policies:
+  - { name: pools, match: { vg: store, thin_pool: 'po*' }, max_size: 40GiB, increment: 4GiB }
+  - { name: tagged, match: { vg: store, tag: autoscale }, max_size: 20GiB, increment: 1GiB, max_overprovision: 1 }",
+    );
+    world.sim.with(|model| {
+        model.lv("store/pool").expect("a pool").thin_pool.as_mut().expect("a pool").data_used.0 = 0;
+        model.lv("store/thin").expect("a volume").tags = "autoscale".to_owned();
+        let thin = model.lv("store/thin").expect("a volume").clone();
+        model.lvs.push(sim::SimLv { name: lv("store/other"), minor: 77, fs: None, ..thin });
+    });
+    let sim = std::sync::Arc::clone(&world.sim);
+    let host = world.watched(move |command| {
+        if command.arguments.iter().any(|argument| argument == "lvextend") {
+            sim.with(|model| model.lv("store/thin").expect("a volume").tags.clear());
+        }
+    });
+    let before = (world.extents("store/pool"), world.extents("store/thin"));
+    let ended = Daemon(world.shared_on(host, false)).alert("store/thin");
+    assert!(world.extents("store/pool") > before.0, "{ended:?}");
+    assert_eq!(world.extents("store/thin"), before.1, "{ended:?}");
+    let Ended::Refused(refusal) = ended else { panic!("{ended:?}") };
+    assert_eq!(refusal.code, Code::UnknownTarget);
+}
+
+#[test]
+fn a_misspelt_target_closes_what_a_policy_would_make_of_it() {
+    let rest = "policies: [{ name: rest, match: { vg: store }, max_size: 20GiB }, { name: pools, match: { vg: store, thin_pool: '*' }, max_size: 40GiB }]";
+    for (named, volume) in [
+        ("{ thin_pool: store/poool, mode: 'off' }", "store/pool"),
+        ("{ lv_path: store/pg1, mount_point: /srv/gp, mode: 'off' }", "store/pg_1"),
+    ] {
+        let world = World::new(HOST, &format!("{rest}\nmonitor: {{ targets: [{named}] }}"));
+        let Ended::Refused(refusal) = world.daemon().alert(volume) else { panic!("{named}: grown") };
+        assert_eq!(refusal.code, Code::ConfigSuspect, "{named}: {}", refusal.sentence);
+        assert!(refusal.sentence.contains("of monitor.targets is not on this host and looks like"), "{refusal}");
+    }
+    // What names something else, or what is there, closes nothing.
+    for named in ["{ lv_path: store/mysql, mount_point: /srv/mysql }", "{ thin_pool: store/pool, max_size: 40GiB }"] {
+        let world = World::new(HOST, &format!("{rest}\nmonitor: {{ targets: [{named}] }}"));
+        let ended = world.daemon().alert("store/pg_1");
+        assert!(matches!(ended, Ended::Operation(_, Outcome::Grown)), "{named}: {ended:?}");
+    }
+}
+
+/// The commands that are left are about the volume, whatever it is called now.
+#[test]
+fn what_stopped_half_way_does_not_grow_under_another_name() {
+    let world = World::new(HOST, "policies: [{ name: all, match: { vg: store }, max_size: 20GiB, increment: 1GiB }]");
+    let daemon = world.daemon();
+    world.inject("resize2fs", 0, sim::Harm::Fails);
+    let ended = daemon.alert("store/pg_1");
+    assert!(ended_as(&ended, Outcome::NeedsAttention), "{ended:?}");
+    let grown = world.extents("store/pg_1");
+    world.sim.with(|model| {
+        let volume = model.lv("store/pg_1").expect("a volume");
+        (volume.made_as, volume.name) = (Some(lv("store/pg_1")), lv("store/renamed"));
+    });
+    world.minutes(60);
+    fill(&world, "store/renamed");
+    sees(&daemon.0);
+    let Ended::Refused(refusal) = daemon.alert("store/renamed") else { panic!("grown under its new name") };
+    assert_eq!(refusal.code, Code::OperationInProgress, "{}", refusal.sentence);
+    assert_eq!(world.extents("store/renamed"), grown);
 }

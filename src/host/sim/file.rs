@@ -180,6 +180,7 @@ fn volume(group: &mut SimVg, lv: Lv, minor: u32) -> Result<SimLv, String> {
     });
     let mut made = SimLv {
         uuid_salt: 0,
+        made_as: None,
         stale_minor: None,
         mapped: None,
         block_size: Bytes(512),

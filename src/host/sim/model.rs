@@ -159,6 +159,8 @@ pub struct SimLv {
     pub name: LvRef,
     /// Makes another UUID of the same name.
     pub uuid_salt: u32,
+    /// Its first name, of which its UUID is made, if it was renamed.
+    pub made_as: Option<LvRef>,
     pub minor: u32,
     /// Of the device that its name in /dev leads to, where that is another one.
     pub stale_minor: Option<u32>,

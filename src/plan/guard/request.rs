@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::subject::{Subject, Verdict, refuse_if};
 use crate::config::{Budget, Mode};
 use crate::duration::Shown;
-use crate::plan::history::Spent;
+use crate::name::LvRef;
+use crate::plan::history::{Open, Spent};
 use crate::units::Bytes;
 
 pub(super) fn mode_off(s: &Subject<'_>) -> Verdict {
@@ -44,10 +45,12 @@ pub(super) fn outside_window(s: &Subject<'_>) -> Verdict {
 }
 
 pub(super) fn operation_in_progress(s: &Subject<'_>) -> Verdict {
-    let name = &s.lv.name;
-    match s.history.open.get(name) {
+    let open = s.history.open.get_key_value(&s.lv.name);
+    // A name is changed in a moment, and what was begun is still about that volume.
+    let is_same = |(_, open): &(&LvRef, &Open)| !open.lv_uuid.is_empty() && open.lv_uuid == s.lv.uuid;
+    match open.or_else(|| s.history.open.iter().find(is_same)) {
         None => Verdict::Pass,
-        Some(open) => Verdict::Refuse(match &open.attention {
+        Some((name, open)) => Verdict::Refuse(match &open.attention {
             None => format!("{} on {name} has been running since {}: wait until it ends", open.id, shown(open.since)),
             Some(what) => format!("{} on {name} needs attention since {}: {what}", open.id, shown(open.since)),
         }),
