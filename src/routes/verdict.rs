@@ -159,7 +159,7 @@ impl Judged {
         let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
         let left = listed.filter(|verdict| verdict.verdict == AlertVerdict::NotAccepted).count();
         if left > 0 || more_left {
-            tracing::warn!(left, "alerts were not accepted, they must come again");
+            tracing::warn!(left, "alerts were not accepted, their sender must send them again");
         }
         Ok(verdicts)
     }

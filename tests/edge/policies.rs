@@ -99,7 +99,7 @@ fn a_reload_puts_other_policies_in_force_at_once() {
     served.signal(Signal::SIGHUP);
     eventually("they are back", || targets(&served).len() == 2);
     let (_, _, log) = served.end();
-    assert!(log.contains("no policy selects it any more, so it is no target; its history is kept"), "{log}");
+    assert!(log.contains("no policy selects it any more, so it is no longer a target; its history is kept"), "{log}");
 }
 
 #[test]
