@@ -25,8 +25,9 @@ pub fn resolve(
     let names = named(labels, config, inventory)?;
     let Some((first_label, lv)) = names.first() else {
         let LabelNames { vg, lv, lv_path, device, mountpoint, .. } = label;
-        let sentence =
-            format!("the alert names no volume: it needs the labels {vg} and {lv}, or one of {lv_path}, {device} and {mountpoint}");
+        let sentence = format!(
+            "the alert names no volume: it needs the labels {vg} and {lv}, or one of {lv_path}, {device} and {mountpoint}"
+        );
         return Err(Refusal::new(Code::UnknownTarget, sentence));
     };
     if let Some((label, other)) = names.iter().find(|(_, other)| other != lv) {

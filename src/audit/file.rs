@@ -32,7 +32,7 @@ pub struct AuditError {
 /// What a file has that is somebody else's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its last line is no line of an audit log, so it may be another program's file: move it away, or name another file"
+    "its last line is not a line of an audit log, so it may be another program's file: move it away, or name another file"
 )]
 struct Foreign;
 

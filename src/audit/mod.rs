@@ -132,7 +132,10 @@ impl Writer {
                 self.open = None;
                 if !failed {
                     let file = settings.as_ref().map(|settings| settings.file.display().to_string());
-                    tracing::error!(file, "the audit log cannot be written; the missing lines are in the journal: {error}");
+                    tracing::error!(
+                        file,
+                        "the audit log cannot be written; the missing lines are in the journal: {error}"
+                    );
                 }
             } else if failed {
                 tracing::info!("the audit log can be written again");

@@ -116,7 +116,7 @@ fn gone(shared: &Shared, id: OperationId) -> String {
         .get(&id)
         .is_some_and(|running| running.done.iter().filter_map(|number| running.plan.steps.get(*number)).any(extends));
     let had = if extended { "had" } else { "may have" };
-    let renamed = "if it was renamed, mount it anew, grow its file system by hand and correct lv_path";
+    let renamed = "if it was renamed, mount it again, grow its file system by hand and correct lv_path";
     format!("; it {had} been extended before: {renamed}; if it was removed, take it out of monitor.targets")
 }
 

@@ -193,8 +193,8 @@ fn to_fine_disks(facts: &LimitFacts<'_>, room: &Room, place: &Place) -> Option<L
 
 fn to_allocatable(facts: &LimitFacts<'_>, place: &Place) -> Limit {
     let vg = &facts.vg.name;
-    // What LVM does not know of yet is nearer than a new disk. If the config lets such disks supply the group, the refusal
-    // names the disk and why it was not enough.
+    // What LVM does not know of yet is nearer than a new disk. If the config lets such disks supply the group, it was
+    // tried, and the refusal names the disk that could not be used and why.
     let supplies = facts.config.volume_group(vg).is_some_and(|group| group.grown_disks != GrownDisks::Off);
     let mut of_group = facts.inventory.pvs.iter().filter(|pv| !supplies && pv.vg.as_ref() == Some(vg));
     let grown = of_group.find_map(|pv| {

@@ -133,7 +133,8 @@ fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
         );
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
-            let sentence = format!("The kernel has counted {errors} errors on {point} since its last check.");
+            let noun = if errors == 1 { "error" } else { "errors" };
+            let sentence = format!("The kernel has counted {errors} {noun} on {point} since its last check.");
             let advice = "Look into the kernel's log for the disk behind it, make a backup, then check the file system unmounted. It is not grown until then.";
             found.push(finding(Urgency::Now, "fs_errors", point, sentence, advice).with([
                 format!("umount {place}"),

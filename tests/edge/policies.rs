@@ -67,7 +67,7 @@ fn alerts_find_what_policies_select_and_pages_say_why() {
     let output = place.run(&["pause", "/media", &place.config(), &place.host()]);
     assert_eq!(
         (output.status.code(), out(&output).as_str()),
-        (Some(0), "vg/media: paused: nothing grows until `lvm-autoscaler resume`\n"),
+        (Some(0), "vg/media: paused: it does not grow until `lvm-autoscaler resume vg/media`\n"),
         "{}",
         err(&output)
     );

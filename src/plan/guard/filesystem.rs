@@ -171,8 +171,9 @@ pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
         Some(0) => Verdict::Pass,
         Some(count) => {
             let check = kind.about().check.as_ref().map_or("a check", |check| check.tool.as_str());
+            let errors = if count == 1 { "error" } else { "errors" };
             Verdict::Refuse(format!(
-                "the kernel counted {count} errors on {point}: unmount it and run {check} before it grows"
+                "the kernel counted {count} {errors} on {point}: unmount it and run {check} before it grows"
             ))
         }
         None => Verdict::Refuse(format!(

@@ -107,7 +107,9 @@ pub(super) fn pv_unusable(s: &Subject<'_>) -> Verdict {
 
 fn unusable(disk: &Disk) -> Option<String> {
     if disk.suspended {
-        return Some("is suspended, and LVM would wait for it: find out who did it, see dmsetup info, then resume it".to_owned());
+        return Some(
+            "is suspended, and LVM would wait for it: find out who did it, see dmsetup info, then resume it".to_owned(),
+        );
     }
     if disk.read_only {
         return Some(

@@ -94,7 +94,10 @@ pub(super) fn lv_unhealthy(s: &Subject<'_>) -> Verdict {
             ));
         }
         if lv.is_layout("pool") && lv.check_needed == Some(true) {
-            return Verdict::Refuse(format!("the metadata of {0} needs a check: lvconvert --repair {0} first", lv.name));
+            return Verdict::Refuse(format!(
+                "the metadata of {0} needs a check: lvconvert --repair {0} first",
+                lv.name
+            ));
         }
     }
     Verdict::Pass
@@ -166,7 +169,9 @@ pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
         ));
     };
     if users.is_swap {
-        return Verdict::Refuse(format!("{name} is swap space: swapoff, lvextend, mkswap (with -U to keep its UUID) and swapon by hand"));
+        return Verdict::Refuse(format!(
+            "{name} is swap space: swapoff, lvextend, mkswap (with -U to keep its UUID) and swapon by hand"
+        ));
     }
     if let Some(holder) = users.holders.first() {
         return Verdict::Refuse(format!(
