@@ -218,7 +218,7 @@ fn a_group_with_a_missing_disk() {
     assert!(volume.lvs("devices").starts_with(&group.loops[0]), "the volume is on the disk that stays");
     group.lose_disk(1);
     let sentence = refused(&group, &volume, "vg_partial");
-    assert!(sentence.contains("misses 1 of its PVs"), "{sentence}");
+    assert!(sentence.contains("lacks 1 of its PVs"), "{sentence}");
 }
 
 #[test]
