@@ -133,8 +133,7 @@ fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
         );
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
-            let noun = if errors == 1 { "error" } else { "errors" };
-            let sentence = format!("The kernel has counted {errors} {noun} on {point} since its last check.");
+            let sentence = format!("The kernel has counted errors on {point} since its last check: {errors}.");
             let advice = "Look into the kernel's log for the disk behind it, make a backup, then check the file system unmounted. It is not grown until then.";
             found.push(finding(Urgency::Now, "fs_errors", point, sentence, advice).with([
                 format!("umount {place}"),
