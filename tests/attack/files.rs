@@ -307,7 +307,7 @@ fn a_file_of_another_program_is_never_cut_nor_written() {
         let shown = &text[..text.len().min(40)];
         let (code, said) = says(&place, &["check-config", "config.yaml"]);
         assert!(
-            code == Some(2) && said.contains("app.log is not used: its last line is no line of"),
+            code == Some(2) && said.contains("app.log is not used: its last line is not a line of"),
             "{shown}: {said}"
         );
         let (code, said) = serve_until(&place, &[], "listening");
