@@ -311,7 +311,7 @@ host = dashboard(
              [("green", None), ("orange", 120), ("red", 300)]),
         stat("Number of targets", "What may grow on this host.", f"count(lvm_autoscaler_target_threshold_ratio{{{H}}}) or vector(0)"),
         stat("Being grown now", "Steps that run.", f"sum(lvm_autoscaler_operation_in_progress{{{H}}}) or vector(0)"),
-        stat("Needs attention", "Targets that are closed until a person has finished what stopped half-way.",
+        stat("Needs attention", "Targets that are blocked until a person has finished what stopped half-way.",
              f"sum(lvm_autoscaler_target_needs_attention{{{H}}}) or vector(0)", "none", ANY_IS_BAD),
         stat("Journal writable", "If not, nothing grows. An exporter without targets has none.",
              f"lvm_autoscaler_journal_writable{{{H}}}", "none", NONE_IS_BAD, mappings=[YES_NO]),

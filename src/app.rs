@@ -114,7 +114,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     if options.simulate.is_none()
         && let Err(error) = uevent::watch(sampler.clone())
     {
-        tracing::warn!("no uevents, LVM is looked at once per interval: {error}");
+        tracing::warn!("no uevents, so LVM is read only once per interval: {error}");
     }
     metrics.config_read(Some(host.now()));
     let own_names = host.own_names();
@@ -364,7 +364,9 @@ fn watch_names(in_force: Arc<InForce>, metrics: Arc<Metrics>) -> impl FnMut(&Inv
         for (lv, policy) in selected.news(&config) {
             match policy {
                 Some(policy) => tracing::info!(%lv, policy, "a policy selects it, so it is a target"),
-                None => tracing::info!(%lv, "no policy selects it any more, so it is no target; its history is kept"),
+                None => {
+                    tracing::info!(%lv, "no policy selects it any more, so it is no longer a target; its history is kept")
+                }
             }
         }
         let unmatched = Unmatched::of(&config, inventory);

@@ -26,7 +26,9 @@ pub enum NameError {
     #[error("{0:?} does not name a logical volume, expected VG/LV, /dev/VG/LV or /dev/mapper/VG-LV")]
     Volume(String),
     /// The kernel's number of a device, which another volume may have after the next boot.
-    #[error("{0:?} is a number of the kernel's that can change, expected /dev/VG/LV: `lsblk {0}` shows the name")]
+    #[error(
+        "{0:?} is a device number of the kernel, which can change, expected /dev/VG/LV: `lsblk {0}` shows the name"
+    )]
     Number(String),
     /// Not in the form in which LVM writes the UUID of a physical volume.
     #[error(

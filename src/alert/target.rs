@@ -25,8 +25,9 @@ pub fn resolve(
     let names = named(labels, config, inventory)?;
     let Some((first_label, lv)) = names.first() else {
         let LabelNames { vg, lv, lv_path, device, mountpoint, .. } = label;
-        let sentence =
-            format!("the alert names no volume, expected labels {vg} and {lv}, {lv_path}, {device} or {mountpoint}");
+        let sentence = format!(
+            "the alert names no volume: it needs the labels {vg} and {lv}, or one of {lv_path}, {device} and {mountpoint}"
+        );
         return Err(Refusal::new(Code::UnknownTarget, sentence));
     };
     if let Some((label, other)) = names.iter().find(|(_, other)| other != lv) {
@@ -67,7 +68,7 @@ fn named(
         }
         (None, None) => {}
         _ => {
-            let sentence = format!("of the labels {vg_label} and {lv_label} only one is there, both are needed");
+            let sentence = format!("the alert has only one of the labels {vg_label} and {lv_label}: it needs both");
             return Err(Refusal::new(Code::UnknownTarget, sentence));
         }
     }

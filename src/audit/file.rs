@@ -32,7 +32,7 @@ pub struct AuditError {
 /// What a file has that is somebody else's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its last line is no line of an audit log, so it may be another program's file: move it away, or name another file"
+    "its last line is not a line of an audit log, so it may be another program's file: move it away, or name another file"
 )]
 struct Foreign;
 
@@ -79,7 +79,7 @@ impl LogFile {
             tracing::warn!(%file, lines = odd, "lines of the audit log cannot be read: they are kept and passed over");
         }
         if whole < size {
-            tracing::warn!(bytes = size - whole, "the end of the audit log was torn, it is written again");
+            tracing::warn!(bytes = size - whole, "the end of the audit log was torn, rewriting it");
             file.set_len(whole)?;
         }
         Ok((LogFile { settings: settings.clone(), folder, name, file, size: whole }, last))

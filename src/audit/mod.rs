@@ -132,10 +132,13 @@ impl Writer {
                 self.open = None;
                 if !failed {
                     let file = settings.as_ref().map(|settings| settings.file.display().to_string());
-                    tracing::error!(file, "the audit log cannot be written; what it misses is in the journal: {error}");
+                    tracing::error!(
+                        file,
+                        "the audit log cannot be written; the missing lines are in the journal: {error}"
+                    );
                 }
             } else if failed {
-                tracing::info!("the audit log is written again");
+                tracing::info!("the audit log can be written again");
             }
             failed = written.is_err();
         }
@@ -204,7 +207,7 @@ impl Writer {
         };
         Journal::read_since(folder, number.saturating_sub(1), tell).map_err(io::Error::other)?;
         if !same {
-            tracing::warn!("the journal is not the one that the audit log ends with: all of it is written behind that");
+            tracing::warn!("the journal is not the one that the audit log ends with: appending all of it");
         }
         Ok(Open { file, last: same.then_some(number) })
     }

@@ -129,7 +129,7 @@ impl CheckConfig {
 
 fn send_test(config: &Config, out: &mut impl Write) -> anyhow::Result<Exit> {
     if config.receivers.is_empty() {
-        bail!(UsageError("nobody is notified: add receivers to notify".to_owned()));
+        bail!(UsageError("no receivers are configured: add some to notify".to_owned()));
     }
     let host = app::host_name();
     let mut failed = 0;

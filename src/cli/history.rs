@@ -135,7 +135,7 @@ fn row(record: Record<'_>) -> Option<Row> {
         }
         Event::Cleared { lv } => plain(&Some(lv.clone()), "cleared", "what needed attention was finished by hand"),
         Event::Paused { lv } => plain(lv, "paused", "a person paused it"),
-        Event::Resumed { lv } => plain(lv, "resumed", "a person let it go on"),
+        Event::Resumed { lv } => plain(lv, "resumed", "a person resumed it"),
         Event::Reset { lv } => plain(lv, "reset", "a person closed the breaker"),
         _ => return None,
     };

@@ -32,25 +32,35 @@ impl Word {
         self.tell_or_record(
             "/-/pause",
             |lv| Event::Paused { lv },
-            "paused: nothing grows until `lvm-autoscaler resume`",
+            |lv| match lv {
+                Some(lv) => format!("paused: it does not grow until `lvm-autoscaler resume {lv}`"),
+                None => "paused: nothing grows until `lvm-autoscaler resume`".to_owned(),
+            },
         )
     }
 
     pub(super) fn resume(self) -> anyhow::Result<Exit> {
-        self.tell_or_record("/-/resume", |lv| Event::Resumed { lv }, "not paused any more")
+        self.tell_or_record("/-/resume", |lv| Event::Resumed { lv }, |_| "not paused any more".to_owned())
     }
 
     pub(super) fn reset(self) -> anyhow::Result<Exit> {
-        self.tell_or_record("/-/reset", |lv| Event::Reset { lv }, "failures are forgotten, the breaker is closed")
+        let done = "failures are forgotten, the breaker is closed";
+        self.tell_or_record("/-/reset", |lv| Event::Reset { lv }, |_| done.to_owned())
     }
 
     /// To the daemon that runs; if none does, into its journal.
-    fn tell_or_record(self, path: &str, event: impl Fn(Option<LvRef>) -> Event, done: &str) -> anyhow::Result<Exit> {
+    fn tell_or_record(
+        self,
+        path: &str,
+        event: impl Fn(Option<LvRef>) -> Event,
+        done: impl Fn(Option<&LvRef>) -> String,
+    ) -> anyhow::Result<Exit> {
         let config = config_for(self.target.as_deref(), self.config_file.as_deref(), self.simulate.as_deref())?;
         let targets = select(&config, self.target.as_deref())?;
         let lv = self.target.as_ref().and_then(|_| targets.first()).map(|target| target.lv.clone());
         let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
         let name = lv.as_ref().map_or(String::new(), ToString::to_string);
+        let done = done(lv.as_ref());
         if !tell(&config, path, name, &mut |_| ())? {
             let host = app::open_host(&config, self.simulate.as_deref())?;
             Journal::own(&config.state_directory, &config.witness)?.append(host.moment(), vec![event(lv)])?;

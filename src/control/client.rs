@@ -23,7 +23,7 @@ pub enum ClientError {
     #[error("{} cannot be used: run this as root", .0.display())]
     Forbidden(PathBuf),
     /// The connection failed.
-    #[error("the daemon at {} cannot be asked", socket.display())]
+    #[error("the daemon at {} cannot be reached", socket.display())]
     Io {
         /// The socket.
         socket: PathBuf,

@@ -192,7 +192,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
         },
     };
     let whom = lv.as_ref().map_or("all targets".to_owned(), ToString::to_string);
-    tracing::info!(whom, "a person said {path}");
+    tracing::info!(whom, "{} requested on the control socket", path.trim_start_matches("/-/"));
     // Writing to the journal waits for the disk.
     let writing = engine.clone();
     let written = tokio::task::spawn_blocking(move || {
@@ -202,7 +202,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
     match tokio::time::timeout(ANSWERED_WITHIN, written).await {
         Ok(Ok(Ok(()))) => answer_with(StatusCode::OK, "done".to_owned()),
         Ok(Ok(Err(error))) => answer_with(StatusCode::SERVICE_UNAVAILABLE, crate::chain(&error)),
-        Ok(Err(_)) => answer_with(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be written down".to_owned()),
+        Ok(Err(_)) => answer_with(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be recorded".to_owned()),
         // It may be written down later, so that the person must look.
         Err(_) => answer_with(StatusCode::SERVICE_UNAVAILABLE, engine.not_written(ANSWERED_WITHIN)),
     }
@@ -226,7 +226,7 @@ async fn report(control: Arc<Control>, body: &str) -> Answer {
 }
 
 async fn reload(control: Arc<Control>) -> Answer {
-    tracing::info!("a person said /-/reload");
+    tracing::info!("reload requested on the control socket");
     match tokio::task::spawn_blocking(move || (control.reload)()).await {
         Ok(Ok(said)) => answer_with(StatusCode::OK, said),
         Ok(Err(why)) => answer_with(StatusCode::UNPROCESSABLE_ENTITY, why),
@@ -245,7 +245,7 @@ fn extend(engine: Handle, body: &str) -> Answer {
         Ok(lv) => lv,
         Err(sentence) => return answer_with(StatusCode::NOT_FOUND, sentence),
     };
-    tracing::info!(%lv, by, "a person said /-/extend");
+    tracing::info!(%lv, by, "extend requested on the control socket");
     let (sender, receiver) = unbounded_channel();
     tokio::task::spawn_blocking(move || {
         engine.ask(&lv, by.map(units::Bytes), &mut |progress: Option<Progress>| {

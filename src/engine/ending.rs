@@ -11,7 +11,7 @@ use crate::units::Bytes;
 
 pub(super) fn recommendation(plan: &Plan) -> Account {
     Account::of(format!(
-        "would grow by {}, because {}; the mode is recommend, so a person runs: {}",
+        "would grow by {}, because {}; the mode is recommend, so a person has to run: {}",
         plan.growth(),
         plan.reason,
         commands(plan).join("; ")
@@ -103,8 +103,8 @@ fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
     if fs.is_none_or(|fs| fs.outdated_copies.is_none()) {
         return "";
     }
-    "; the copies of its superblock have the old size, which xfs_repair would go by and delete files: not before they are mended \
-     (docs/lvm/troubleshooting.md, 18), as any further growth does too"
+    "; the copies of its superblock still have the old size; xfs_repair would use them and delete files, so do not run it before they \
+     are rewritten (docs/lvm/troubleshooting.md, 18; any further growth rewrites them too)"
 }
 
 /// What to do about a volume that is gone half-way.
@@ -116,7 +116,7 @@ fn gone(shared: &Shared, id: OperationId) -> String {
         .get(&id)
         .is_some_and(|running| running.done.iter().filter_map(|number| running.plan.steps.get(*number)).any(extends));
     let had = if extended { "had" } else { "may have" };
-    let renamed = "if it was renamed, mount it anew, grow its file system by hand and correct lv_path";
+    let renamed = "if it was renamed, mount it again, grow its file system by hand and correct lv_path";
     format!("; it {had} been extended before: {renamed}; if it was removed, take it out of monitor.targets")
 }
 

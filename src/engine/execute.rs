@@ -85,7 +85,7 @@ pub(super) fn execute(
 /// Ends an operation that was interrupted before it changed anything and is not wanted any more.
 pub(super) fn abandon(shared: &Shared, id: OperationId, plan: &Plan, why: &str) -> Result<(), JournalError> {
     let unchanged = ending::unchanged(shared, id, plan);
-    let sentence = format!("interrupted, and not gone on with: {why}; {unchanged}");
+    let sentence = format!("interrupted, and not resumed: {why}; {unchanged}");
     finish(shared, id, plan, Outcome::Failed, Account::of(sentence))
 }
 
@@ -252,7 +252,7 @@ pub(super) fn wait_for_left_behind(shared: &Shared, id: OperationId, running: &R
     }
     for command in commands {
         if shared.host.is_running(&command) {
-            tracing::warn!(operation = %id, command = %command, "still runs since before the start: waiting for it to end");
+            tracing::warn!(operation = %id, command = %command, "a command from before the restart still runs: waiting for it to end");
             shared.metrics.overdue(command.name(), true);
             while shared.host.is_running(&command) && !shared.is_stopping() {
                 shared.pause(SETTLE);
@@ -367,10 +367,10 @@ fn fresh(shared: &Shared, plan: &Plan) -> Result<Inventory, Stop> {
             Ok(inventory) => return Ok(inventory),
             Err(_) if shared.is_stopping() => return Err(Stop::Interrupted),
             Err(error) if tries >= LOOKS => {
-                return Err(Stop::Obstacle(format!("this host cannot be looked at: {}", crate::chain(&error))));
+                return Err(Stop::Obstacle(format!("the state of this host cannot be read: {}", crate::chain(&error))));
             }
             Err(error) => {
-                tracing::warn!(lv = %plan.lv, "this host cannot be looked at, trying again: {}", crate::chain(&error))
+                tracing::warn!(lv = %plan.lv, "the state of this host cannot be read, trying again: {}", crate::chain(&error))
             }
         }
         tries += 1;
@@ -426,7 +426,7 @@ fn run(
         tracing::warn!(operation = %id, command = %command, "takes longer than expected; it is left to run");
         let late = vec![Event::Overdue { id, step: number }];
         if let Err(error) = shared.journal().append(shared.host.moment(), late) {
-            tracing::error!(operation = %id, "that could not be written down: {}", crate::chain(&error));
+            tracing::error!(operation = %id, "cannot record that a command is overdue: {}", crate::chain(&error));
         }
     };
     let ran = shared.host.run(&command, &overdue);

@@ -62,7 +62,7 @@ pub(super) fn attend(shared: &Arc<Shared>) {
         }
         waited = Duration::ZERO;
         if let Err(error) = pipeline.clear_what_is_mended() {
-            tracing::error!("what was finished by hand cannot be written down: {}", crate::chain(&error));
+            tracing::error!("cannot record what was finished by hand: {}", crate::chain(&error));
         }
     }
 }

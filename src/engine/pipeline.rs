@@ -154,7 +154,7 @@ impl Pipeline {
         {
             return execute::abandon(shared, id, &plan, &why);
         }
-        tracing::warn!(operation = %id, "going on with an operation that was interrupted");
+        tracing::warn!(operation = %id, "resuming an operation that was interrupted");
         execute::execute(shared, id, Some(inventory)).map(drop)
     }
 
@@ -265,7 +265,7 @@ impl Pipeline {
                 }
                 Ok(inventory) => return Some(inventory),
                 Err(error) => {
-                    tracing::error!(%lv, "this host cannot be looked at, trying again: {}", crate::chain(&error))
+                    tracing::error!(%lv, "the state of this host cannot be read, trying again: {}", crate::chain(&error))
                 }
             }
             shared.pause(LOOK_AGAIN);
@@ -280,7 +280,7 @@ impl Pipeline {
         for pv in inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)) {
             let asked = host.block_device(Path::new(&pv.name)).map(|device| host.rescan(device));
             if let Some(Err(error)) = asked {
-                tracing::warn!(%vg, pv = pv.name, "this disk cannot be asked for its size: {error}");
+                tracing::warn!(%vg, pv = pv.name, "cannot rescan the size of this disk: {error}");
             }
         }
     }

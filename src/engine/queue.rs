@@ -215,7 +215,7 @@ fn run(pipeline: &Pipeline, work: Work) -> Result<Option<Ended>, JournalError> {
         Work::Request { number: Some(number), .. } if !pipeline.0.state().pending.contains_key(&number) => Ok(None),
         Work::Request { number, lv, source } => pipeline.request(number, &lv, source).map(Some),
         Work::Asked { lv, asked } if !asked.begin() => {
-            tracing::info!(%lv, "who asked for it went away before it was begun: nothing is done");
+            tracing::info!(%lv, "the client that asked for it disconnected before it began: nothing is done");
             Ok(None)
         }
         Work::Asked { lv, asked } => {

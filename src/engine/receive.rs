@@ -68,7 +68,7 @@ impl Handle {
             && let Err(error) =
                 shared.journal().writer_soon().and_then(|mut journal| journal.append(shared.host.moment(), events))
         {
-            tracing::warn!("how many alerts were refused could not be written down: {}", crate::chain(&error));
+            tracing::warn!("cannot record how many alerts were refused: {}", crate::chain(&error));
         }
     }
 

@@ -37,7 +37,7 @@ impl Handle {
         *before = now;
         drop(before);
         for request in &requests {
-            tracing::info!(lv = %request.lv, "its group has more room than when it was refused: decided about again");
+            tracing::info!(lv = %request.lv, "its group has more room than when it was refused: deciding again");
         }
         if !requests.is_empty()
             && let Err(error) = self.submit(requests)

@@ -62,7 +62,7 @@ impl Linux {
         let is_ours = |path: &PathBuf| {
             is_program(path)
                 && files::doubt(path)
-                    .map(|doubt| tracing::warn!("a program is passed over that others could have changed: {doubt}"))
+                    .map(|doubt| tracing::warn!("ignoring a program that others could have changed: {doubt}"))
                     .is_none()
         };
         let find = |tool: Tool| match paths.get(&tool) {

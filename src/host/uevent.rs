@@ -37,7 +37,7 @@ pub fn watch(sampler: Sampler) -> io::Result<()> {
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!("no more uevents, LVM is looked at once per interval: {error}");
+                    tracing::warn!("no more uevents, so LVM is read only once per interval: {error}");
                     return;
                 }
             }

@@ -96,17 +96,17 @@ fn metadata(head: &[u8]) -> Result<Metadata, String> {
 fn judge(metadata: &Metadata) -> (Option<Bytes>, Option<String>) {
     let segments: Vec<&Segment> = metadata.segments.values().collect();
     let [segment] = segments.as_slice() else {
-        let why = format!("has {} segments, as while it is encrypted anew", segments.len());
+        let why = format!("has {} segments, as during a re-encryption", segments.len());
         return (None, Some(why));
     };
     let offset = segment.offset.parse().ok().map(Bytes);
     let objection = if let [first, ..] = metadata.config.requirements.mandatory.as_slice() {
         // The words are cryptsetup's.
-        Some(format!("has the requirement {first:?}, as while it is encrypted anew"))
+        Some(format!("has the requirement {first:?}, as during a re-encryption"))
     } else if segment.kind != "crypt" {
         Some(format!("has a segment of type {:?}", segment.kind))
     } else if segment.integrity.is_some() {
-        Some("has integrity tags, and cryptsetup resizes none that has".to_owned())
+        Some("has integrity tags, and cryptsetup cannot resize such a mapping".to_owned())
     } else if segment.size != "dynamic" {
         Some("has a fixed size in its header".to_owned())
     } else {

@@ -166,7 +166,7 @@ impl Mapping {
 
     /// Why it does not grow with its volume, as the end of a sentence; `None`: it does.
     pub fn objection(&self) -> Option<String> {
-        const TAGGED: &str = "has integrity tags, and cryptsetup resizes none that has";
+        const TAGGED: &str = "has integrity tags, and cryptsetup cannot resize such a mapping";
         let Some(version) = self.version() else {
             // With tags dm-integrity comes between the volume and dm-crypt.
             if self.kind() == "INTEGRITY" {

@@ -47,8 +47,8 @@ pub enum SegmentError {
     },
     /// It was readable once. An older state could make the daemon forget or repeat an operation.
     #[error(
-        "{}: damaged, {what}: nothing is acted upon. Stop the daemon, see in its log and with lvs what it did last, finish that \
-         by hand, move journal.0 and journal.1 away and start it again: it then says how to begin with an empty journal",
+        "{}: damaged, {what}: nothing is acted upon. Stop the daemon, find out from its log and lvs what it did last, finish that \
+         by hand, move journal.0 and journal.1 away and start it again: it then prints how to begin with an empty journal",
         file.display()
     )]
     Damaged {
@@ -60,7 +60,7 @@ pub enum SegmentError {
     /// It was taken away, replaced or cut while it was open: what is written to it now is not found by the next start.
     #[error(
         "{}: {what} while the daemon runs: no alert is accepted and nothing is acted upon. Put it back as it was, and the \
-         daemon goes on by itself",
+         daemon resumes by itself",
         file.display()
     )]
     Lost {

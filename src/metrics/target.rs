@@ -129,7 +129,7 @@ pub const TARGET: &[Column<TargetView>] = &[
     ),
     column(
         "lvm_autoscaler_target_needs_attention",
-        "Whether an operation stopped half-way and the target is closed until a person has finished it.",
+        "Whether an operation stopped half-way and the target is blocked until a person has finished it.",
         |t| flag(Some(t.needs_attention)),
     ),
 ];

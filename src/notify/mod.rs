@@ -87,7 +87,7 @@ impl Notifier {
         let (mark, told) = match Mark::open(&folder, "notified") {
             Ok((mark, told)) => (Some(mark), told),
             Err(error) => {
-                tracing::warn!("{}: what was notified cannot be remembered: {error}", folder.display());
+                tracing::warn!("{}: cannot save notification progress: {error}", folder.display());
                 (None, None)
             }
         };
@@ -97,7 +97,7 @@ impl Notifier {
         if let Some(mark) = &mark
             && let Err(error) = mark.set(told)
         {
-            tracing::warn!("{}: what was notified cannot be remembered: {error}", folder.display());
+            tracing::warn!("{}: cannot save notification progress: {error}", folder.display());
         }
         let progress = Arc::new(Untold::new(mark));
         let notifier = Notifier { host, in_force, metrics, progress, patience, state: Mutex::default() };
@@ -114,7 +114,7 @@ impl Notifier {
             }
         });
         if let Err(error) = read {
-            tracing::warn!("what was not notified yet cannot be read: {}", crate::chain(&error));
+            tracing::warn!("cannot read the notifications that are still to be sent: {}", crate::chain(&error));
         }
         Ok(Arc::new(notifier))
     }

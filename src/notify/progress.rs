@@ -41,7 +41,7 @@ impl Untold {
         if let Some(mark) = &self.mark
             && let Err(error) = mark.set(number)
         {
-            tracing::warn!("what was notified cannot be written down, after a restart it is told again: {error}");
+            tracing::warn!("cannot save notification progress, some may be sent again after a restart: {error}");
         }
     }
 

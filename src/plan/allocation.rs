@@ -85,7 +85,12 @@ pub(super) fn room(inventory: &Inventory, vg: &Vg, lv: &Lv, bears: Option<Bytes>
             let how = format!(" directly behind its end on {} (allocation policy contiguous)", legs.places());
             vec![Ways { rows, how, only: None }]
         }
-        other => return Err(format!("the allocation policy {other:?} of {} is not known here", lv.name)),
+        other => {
+            return Err(format!(
+                "this tool does not know the allocation policy {other:?} of {}: extend it by hand",
+                lv.name
+            ));
+        }
     };
     let places = places.into_iter().map(|ways| {
         // Everything that may be taken is named only where something may not.

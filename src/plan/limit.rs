@@ -6,7 +6,7 @@ use super::guard::{Code, Refusal};
 use super::history::History;
 use super::moment::Moment;
 use super::step::Striping;
-use crate::config::{Budget, Config, Target};
+use crate::config::{Budget, Config, GrownDisks, Target};
 use crate::filesystem::Most;
 use crate::inventory::{FileSystem, Inventory, Lv, Vg};
 use crate::units::{Bytes, Extents, GIB};
@@ -39,7 +39,7 @@ impl Limit {
     pub(super) fn refusal(&self, extent_size: Bytes, least: Extents) -> Refusal {
         let room = self.room.bytes(extent_size);
         let least = least.max(Extents(1)).bytes(extent_size);
-        let sentence = format!("{}: {room} left where a step needs at least {least}: {}", self.what, self.advice);
+        let sentence = format!("{}: {room} left, and a step needs at least {least}: {}", self.what, self.advice);
         Refusal::new(self.code, sentence)
     }
 }
@@ -174,14 +174,14 @@ fn to_fine_disks(facts: &LimitFacts<'_>, room: &Room, place: &Place) -> Option<L
         None => format!("what is on the volumes of {}", facts.target.lv),
     };
     let free: u64 = room.too_coarse.iter().map(|pv| pv.free.0).sum();
-    let others = match room.too_coarse.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let (have, so) = match room.too_coarse.len() - 1 {
+        0 => (" has".to_owned(), "it does"),
+        more => (format!(" and {more} more have"), "they do"),
     };
     Some(Limit {
         code: Code::BlockSize,
         what: format!(
-            "{}{others} with {} free has a logical block size of {}, {what} bears at most {bears}, so that does not count",
+            "{}{have} {} free and a logical block size of {}, but {what} supports at most {bears}, so {so} not count",
             first.pv,
             Extents(free).bytes(facts.extent_size),
             first.block_size,
@@ -193,8 +193,11 @@ fn to_fine_disks(facts: &LimitFacts<'_>, room: &Room, place: &Place) -> Option<L
 
 fn to_allocatable(facts: &LimitFacts<'_>, place: &Place) -> Limit {
     let vg = &facts.vg.name;
-    // What LVM does not know of yet is nearer than a new disk.
-    let grown = facts.inventory.pvs.iter().filter(|pv| pv.vg.as_ref() == Some(vg)).find_map(|pv| {
+    // What LVM does not know of yet is nearer than a new disk. If the config lets such disks supply the group, it was
+    // tried, and the refusal names the disk that could not be used and why.
+    let supplies = facts.config.volume_group(vg).is_some_and(|group| group.grown_disks != GrownDisks::Off);
+    let mut of_group = facts.inventory.pvs.iter().filter(|pv| !supplies && pv.vg.as_ref() == Some(vg));
+    let grown = of_group.find_map(|pv| {
         let room = pv.exceeded_by();
         (room >= facts.extent_size)
             .then(|| format!("{} is {room} larger than its PV: pvresize {}, or ", pv.name, pv.name))
@@ -229,7 +232,7 @@ fn to_pool(facts: &LimitFacts<'_>) -> Limit {
     let name = &pool.name;
     let least = limits.min_free_metadata.value();
     if 100.0 - metadata.value() < least {
-        let what = format!("the metadata of {name} are {metadata} full, {} are to stay free", limits.min_free_metadata);
+        let what = format!("the metadata of {name} is {metadata} full, {} are to stay free", limits.min_free_metadata);
         return limit(
             what,
             Bytes::ZERO,

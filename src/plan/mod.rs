@@ -226,7 +226,7 @@ fn reason(s: &Subject<'_>) -> String {
             let shown =
                 |percent: Option<crate::units::Percent>| percent.map_or("?".to_owned(), |percent| percent.to_string());
             format!(
-                "the data of {} are {} full and its metadata {}, they grow above {threshold} and {metadata_threshold}",
+                "the data of {} is {} full (threshold {threshold}) and its metadata {} (threshold {metadata_threshold})",
                 target.lv,
                 shown(s.lv.data_percent),
                 shown(s.lv.metadata_percent)

@@ -48,7 +48,7 @@ pub(super) fn size(s: &Subject<'_>, metadata_threshold: Percent) -> Result<Size,
             // More data fill the metadata further; but a pool without data stops at once.
             Err(no) if are_wanted && metadata_used.value() < METADATA_FULL => {
                 limited_by = Some(no.refusal.code);
-                warnings.push(format!("only the data grow, the metadata cannot: {}", no.refusal.sentence));
+                warnings.push(format!("only the data grows, the metadata cannot: {}", no.refusal.sentence));
             }
             Err(no) => return Err(no),
         }
@@ -100,7 +100,7 @@ fn metadata(
     let least = Bytes((size.0 as f64 * METADATA_STEP / 100.0) as u64);
     let wanted = missing.max(least).to_extents_up(extent_size).max(Extents(1));
     lines.push(format!(
-        "its metadata are {size} and {used} full, {missing} more are needed to come down to {threshold}: {wanted} ({})",
+        "its metadata is {size} and {used} full, {missing} more are needed to come down to {threshold}: {wanted} ({})",
         wanted.bytes(extent_size)
     ));
     let before = size.to_extents_down(extent_size);
@@ -121,7 +121,7 @@ fn metadata(
         0,
         Limit {
             code: Code::AtMaxSize,
-            what: format!("the metadata of {} are {size} and LVM allows no more than {MOST_POOL_METADATA}", s.lv.name),
+            what: format!("the metadata of {} is {size} and LVM allows no more than {MOST_POOL_METADATA}", s.lv.name),
             room: Extents(MOST_POOL_METADATA.to_extents_down(extent_size).0.saturating_sub(before.0)),
             advice: "use a larger chunk size in a new pool".to_owned(),
         },

@@ -183,7 +183,13 @@ impl Relay {
         if outcome != Delivered::Accepted {
             let status = status.map(|status| status.as_u16());
             let said = String::from_utf8_lossy(&said).chars().take(200).collect::<String>();
-            tracing::warn!(host = host.name, status, error, said, "alerts were not accepted, they must come again");
+            tracing::warn!(
+                host = host.name,
+                status,
+                error,
+                said,
+                "alerts were not accepted, their sender must send them again"
+            );
         }
         self.metrics.delivered(&host.name, outcome);
         let answer = serde_json::from_slice(&said).ok();

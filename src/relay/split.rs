@@ -42,7 +42,7 @@ pub(super) enum SplitError {
     #[error("the body is not JSON")]
     Json(#[from] serde_json::Error),
     #[error(
-        "what stands around the alerts would be {0} bytes for all hosts together, at most {MOST_PASSED_ON} are passed on"
+        "the payload without its alerts would be {0} bytes for all hosts together, and at most {MOST_PASSED_ON} are forwarded"
     )]
     TooLarge(usize),
 }

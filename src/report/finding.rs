@@ -133,7 +133,7 @@ fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
         );
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
-            let sentence = format!("The kernel has counted {errors} errors on {point} since its last check.");
+            let sentence = format!("The kernel has counted errors on {point} since its last check: {errors}.");
             let advice = "Look into the kernel's log for the disk behind it, make a backup, then check the file system unmounted. It is not grown until then.";
             found.push(finding(Urgency::Now, "fs_errors", point, sentence, advice).with([
                 format!("umount {place}"),
@@ -219,7 +219,7 @@ fn thin_pools(g: &FindingFacts<'_>) -> Vec<Finding> {
             |percent: Option<crate::units::Percent>| percent.filter(|percent| percent.value() > POOL_NEARLY_FULL);
         if let Some(percent) = nearly(pool.metadata_percent) {
             let sentence = format!(
-                "The metadata of the thin pool {name} are {percent} full; when they are full the pool and all its volumes become read-only and need a repair."
+                "The metadata of the thin pool {name} is {percent} full; when it is full the pool and all its volumes become read-only and need a repair."
             );
             let advice = match g.facts.config.target(name).map(|target| target.mode) {
                 Some(Mode::Act) => "See why it does not grow by itself, or extend the metadata now.",
@@ -238,7 +238,7 @@ fn thin_pools(g: &FindingFacts<'_>) -> Vec<Finding> {
         }
         if let Some(percent) = nearly(pool.data_percent) {
             let sentence = format!(
-                "The data of the thin pool {name} are {percent} full; when they are full its volumes stall or lose writes."
+                "The data of the thin pool {name} is {percent} full; when it is full its volumes stall or lose writes."
             );
             found.push(
                 finding(
@@ -252,7 +252,7 @@ fn thin_pools(g: &FindingFacts<'_>) -> Vec<Finding> {
             );
         }
         if !pool.health.is_empty() || pool.check_needed == Some(true) {
-            let said = if pool.health.is_empty() { "its metadata need a check" } else { pool.health.as_str() };
+            let said = if pool.health.is_empty() { "its metadata needs a check" } else { pool.health.as_str() };
             let sentence = format!("LVM says of the thin pool {name}: {said}.");
             found.push(
                 finding(
@@ -294,7 +294,7 @@ fn snapshots(g: &FindingFacts<'_>) -> Vec<Finding> {
 
 fn needs_attention(g: &FindingFacts<'_>) -> Vec<Finding> {
     let parked = g.facts.state.parked.iter().map(|(lv, parked)| {
-        let advice = "Do what is left; the target is closed until volume and file system are as planned, and opens by itself then.";
+        let advice = "Run the commands that are left. The target is blocked until volume and file system are as planned, and unblocked by itself then.";
         // What is left now stands below it.
         let what = parked.account.without_commands();
         let since = parked.since.strftime("%Y-%m-%d %H:%M UTC");
@@ -359,7 +359,7 @@ fn the_daemon(g: &FindingFacts<'_>) -> Vec<Finding> {
     let age = Duration::try_from(facts.now.at.duration_since(facts.inventory.taken_at)).unwrap_or_default();
     if !facts.looked || age > STALE {
         let sentence = format!(
-            "LVM was last read at {}; all about volumes and groups in this report is of then.",
+            "LVM was last read at {}; all that this report shows of volumes and groups is from then.",
             facts.inventory.taken_at.strftime("%Y-%m-%d %H:%M UTC")
         );
         found.push(
@@ -423,7 +423,7 @@ fn nearly_full(g: &FindingFacts<'_>) -> Vec<Finding> {
             }
             if usage.value() > NEARLY_FULL {
                 let sentence = format!("{point} is {usage} full; {left} are left.");
-                let advice = if fs.threshold.is_some() { "See why it does not grow." } else { "It is no target, so it does not grow by itself: add it to monitor.targets, or grow it by hand." };
+                let advice = if fs.threshold.is_some() { "See why it does not grow." } else { "It is not a target, so it does not grow by itself: add it to monitor.targets, or grow it by hand." };
                 let command = if fs.threshold.is_some() { format!("lvm-autoscaler plan {}", fs.lv) } else { format!("lvextend -r -L +SIZE {}", fs.lv) };
                 return Some(finding(Urgency::Now, "nearly_full", point, sentence, advice).with([command]));
             }
@@ -579,7 +579,7 @@ fn paused_and_recommended(g: &FindingFacts<'_>) -> Vec<Finding> {
         let sentence =
             format!("{} is paused since {}; it does not grow.", target.lv, since.strftime("%Y-%m-%d %H:%M UTC"));
         Some(
-            finding(Urgency::Note, "paused", &target.lv, sentence, "Let it go on when the reason is gone.")
+            finding(Urgency::Note, "paused", &target.lv, sentence, "Resume it when the reason is gone.")
                 .with([format!("lvm-autoscaler resume {}", target.lv)]),
         )
     });

@@ -173,7 +173,7 @@ impl Judged {
         let listed = verdicts.alerts.iter().chain(&verdicts.truncated);
         let left = listed.filter(|verdict| verdict.verdict == AlertVerdict::NotAccepted).count();
         if left > 0 || more_left {
-            tracing::warn!(left, "alerts were not accepted, they must come again");
+            tracing::warn!(left, "alerts were not accepted, their sender must send them again");
         }
         Ok(verdicts)
     }
@@ -241,19 +241,12 @@ fn refusals(meanings: &[Meaning], source: Source) -> Vec<Event> {
 impl AlertAnswer {
     fn of(fingerprint: String, meaning: Meaning, accepted: &mut impl Iterator<Item = Accepted>) -> AlertAnswer {
         let (target, verdict, code, sentence) = match meaning {
-<<<<<<< HEAD
             Meaning::Resolved => (None, AlertVerdict::Resolved, None, None),
             Meaning::Ignored(why) => (None, AlertVerdict::Ignored, None, Some(why)),
-            Meaning::Unclear => (None, AlertVerdict::NotAccepted, None, Some(NOT_LOOKED.to_owned())),
+            Meaning::Unclear(why) => (None, AlertVerdict::NotAccepted, None, Some(why.to_owned())),
             Meaning::Refused(Refusal { code, sentence, .. }) => {
                 (None, AlertVerdict::Refused, Some(code), Some(sentence))
             }
-=======
-            Meaning::Resolved => (None, "resolved", None, None),
-            Meaning::Ignored(why) => (None, "ignored", None, Some(why)),
-            Meaning::Unclear(why) => (None, "not_accepted", None, Some(why.to_owned())),
-            Meaning::Refused(Refusal { code, sentence, .. }) => (None, "refused", Some(code), Some(sentence)),
->>>>>>> break-19
             Meaning::Target(lv) => match accepted.next() {
                 Some(Accepted::Queued) => (Some(lv), AlertVerdict::Accepted, None, None),
                 Some(Accepted::Coalesced) => (Some(lv), AlertVerdict::Coalesced, None, None),

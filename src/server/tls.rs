@@ -34,7 +34,7 @@ pub enum TlsError {
     Pair(#[source] rustls::Error),
     #[error("the certificates of client_ca cannot be used")]
     ClientCa(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("no suite and no version is left to speak")]
+    #[error("no cipher suite or no TLS version is left to use")]
     Nothing(#[source] rustls::Error),
 }
 

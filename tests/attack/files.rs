@@ -307,7 +307,7 @@ fn a_file_of_another_program_is_never_cut_nor_written() {
         let shown = &text[..text.len().min(40)];
         let (code, said) = says(&place, &["check-config", "config.yaml"]);
         assert!(
-            code == Some(2) && said.contains("app.log is not used: its last line is no line of"),
+            code == Some(2) && said.contains("app.log is not used: its last line is not a line of"),
             "{shown}: {said}"
         );
         let (code, said) = serve_until(&place, &[], "listening");
@@ -350,7 +350,7 @@ fn a_line_of_the_audit_log_that_was_edited_costs_no_other_line() {
     edited[last] = "edited by hand".to_owned();
     place.write(file, &format!("{}\n", edited.join("\n")));
     let (code, said) = serve_until(&place, &[], "listening");
-    assert!(code == Some(2) && said.contains("its last line is no line of an audit log"), "{said}");
+    assert!(code == Some(2) && said.contains("its last line is not a line of an audit log"), "{said}");
     assert_eq!(audited(&place), edited);
     // Zeros that a power cut left in the place of lines are nobody's.
     edited[last] = "\0\0\0\0 half of a line".to_owned();

@@ -299,7 +299,7 @@ fn the_control_socket_is_made_again_when_its_name_is_lost() {
     let log = log.join().expect("no panic");
     assert_eq!(log.matches("the control socket was made again").count(), 2, "{log}");
     assert_eq!(log.matches("control socket lost").count(), 1, "{log}");
-    assert_eq!(log.matches("a person said /-/pause").count(), 2, "{log}");
+    assert_eq!(log.matches("pause requested on the control socket").count(), 2, "{log}");
 }
 
 /// What the sentence tells to run, as a person pastes it.

@@ -127,7 +127,7 @@ fn a_person_pauses_resumes_and_resets() {
         if let Some(served) = served {
             let (code, _, log) = served.end();
             assert_eq!(code, Some(0));
-            assert!(log.contains("a person said /-/pause"), "{log}");
+            assert!(log.contains("pause requested on the control socket"), "{log}");
         }
         // Whether it ended or was killed, a socket that nobody listens on is no daemon.
         assert!(say("pause", &[]).starts_with("all targets: paused"));

@@ -68,7 +68,7 @@ fn extend_does_the_same_alone_and_through_the_daemon() {
         if let Some(served) = served {
             let (code, _, log) = served.end();
             assert_eq!(code, Some(0));
-            assert!(log.contains("a person said /-/extend"), "{log}");
+            assert!(log.contains("extend requested on the control socket"), "{log}");
         }
     }
 }

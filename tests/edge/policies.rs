@@ -73,7 +73,7 @@ fn alerts_find_what_policies_select_and_pages_say_why() {
     let output = place.run(&["pause", "/media", &place.config(), &place.host()]);
     assert_eq!(
         (output.status.code(), out(&output).as_str()),
-        (Some(0), "vg/media: paused: nothing grows until `lvm-autoscaler resume`\n"),
+        (Some(0), "vg/media: paused: it does not grow until `lvm-autoscaler resume vg/media`\n"),
         "{}",
         err(&output)
     );
@@ -105,7 +105,7 @@ fn a_reload_puts_other_policies_in_force_at_once() {
     served.signal(Signal::SIGHUP);
     eventually("they are back", || targets(&served).len() == 2);
     let (_, _, log) = served.end();
-    assert!(log.contains("no policy selects it any more, so it is no target; its history is kept"), "{log}");
+    assert!(log.contains("no policy selects it any more, so it is no longer a target; its history is kept"), "{log}");
 }
 
 #[test]

@@ -185,7 +185,8 @@ fn the_first_report_tells_no_rates_and_says_so() {
         assert_eq!((fs.filled, fs.per_day, fs.until_full.text.as_str()), (None, None, "no earlier report"));
     }
     assert!(
-        shown(&report, ReportFormat::Markdown).contains("There is no earlier report, so growth cannot be told yet.")
+        shown(&report, ReportFormat::Markdown)
+            .contains("There is no earlier report, so no growth rates are known yet.")
     );
     assert!(shown(&report, ReportFormat::Html).contains("There is no earlier report"));
 }

@@ -61,7 +61,7 @@ fn a_person_extends_looks_back_and_reports() {
     let (code, printed, told) = say(&group, &["extend", "/dev/mapper/vmt_person-media"]);
     assert_eq!((code, told.as_str()), (Some(0), ""), "{printed}\n{}", daemon.log());
     assert_grown_once(&xfs, extents, df_size);
-    assert!(daemon.log().contains("a person said /-/extend"), "the daemon has done it");
+    assert!(daemon.log().contains("extend requested on the control socket"), "the daemon has done it");
     assert_eq!(say(&group, &["pause", path(&xfs.mount_point)]).0, Some(0));
     let (code, printed, _) = say(&group, &["extend", path(&xfs.mount_point)]);
     assert_eq!((code, printed.starts_with("vmt_person/media: refused: paused: ")), (Some(3), true), "{printed}");

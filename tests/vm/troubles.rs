@@ -799,7 +799,7 @@ fn a_volume_suspended_under_its_mount() {
     let page = stand.page("volume suspended", &[("LvmVolumeSuspended", &["suspended", "vmt_tr_asleep/data"])], || {
         sh("dmsetup", &["suspend", "vmt_tr_asleep-data"]);
     });
-    follow(&group, "LvmVolumeSuspended", &["dmsetup resume"], &names(&volume));
+    follow(&group, "LvmVolumeSuspended", &["lvchange --refresh"], &names(&volume));
     stand.resolved(&page);
 }
 

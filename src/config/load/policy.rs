@@ -26,7 +26,7 @@ pub(super) fn policies(raw: Vec<raw::Policy>, defaults: &raw::Target) -> Result<
         }
         let selects = selector(selects, index)?;
         if let Some(first) = policies.iter().find(|other| other.selects == selects) {
-            let message = format!("is the same as that of {}, which stands before and decides", first.name);
+            let message = format!("is the same as that of {}, which comes first and decides", first.name);
             return wrong(at(index, &["match"]), message);
         }
         let pools = matches!(selects.what, Selected::ThinPools(_));
@@ -41,7 +41,8 @@ fn selector(raw: raw::Selects, index: usize) -> Result<Selector, Wrong> {
     let at = |key| at(index, &["match", key]);
     // A restored or attached image brings its tags along.
     if tag.is_some() && vg.is_any() {
-        let message = "is any group, and with `tag` it must name some: a disk that is attached brings its tags along";
+        let message =
+            "matches any group, and with `tag` it must name groups: a disk that is attached brings its tags along";
         return wrong(at("vg"), message);
     }
     let what = match thin_pool {
@@ -55,7 +56,8 @@ fn selector(raw: raw::Selects, index: usize) -> Result<Selector, Wrong> {
         None => {
             let mut unknown = fs.iter().flatten().filter(|name| FsKind::from_name(name).is_none());
             if let Some(name) = unknown.next() {
-                let message = format!("{name:?} is no file system that can grow, expected some of {}", FsKind::names());
+                let message =
+                    format!("{name:?} is not a file system that can grow, expected some of {}", FsKind::names());
                 return wrong(at("fs"), message);
             }
             if fs.as_ref().is_some_and(Vec::is_empty) {

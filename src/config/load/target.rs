@@ -166,7 +166,7 @@ fn check_of_policy(own: &raw::Target, at: &[PathPart]) -> Result<(), Wrong> {
         ("thin_pool", "match.thin_pool", own.thin_pool.is_some()),
     ];
     if let Some((key, instead, _)) = names.into_iter().find(|(.., given)| *given) {
-        return wrong(of(key), format!("names a target, a policy selects with `{instead}`"));
+        return wrong(of(key), format!("is for a target, a policy selects with `{instead}`"));
     }
     if own.offline == Some(Offline::Allow) {
         let message = "is for monitor.targets: a policy selects what is mounted";

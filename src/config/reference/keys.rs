@@ -71,7 +71,7 @@ fn tools() -> impl Iterator<Item = Key> {
 
 const FILE_SYSTEM_TEXT: &str = "All keys except `lv_path`, `mount_point` and `thin_pool` can also be set in `defaults`, for all targets that do not \
      set them.";
-const POLICIES_TEXT: &str = "A policy is for all volumes that it selects, on any host. All that is given in `match` must match; the first policy \
+const POLICIES_TEXT: &str = "A policy applies to all volumes that it selects, on any host. All that is given in `match` must match; the first policy \
      that matches decides, an entry of `monitor.targets` comes before all policies, and what nothing matches cannot grow. All other keys \
      of a target except `offline` can be set too, and one of `max_size` and `budget.bytes` must be, unless `mode` is `off`. See [fleets.md](fleets.md#one-config-for-all-hosts).";
 const POOL_TEXT: &str =
@@ -101,7 +101,7 @@ keys! {
         "monitor.interval_seconds" "a whole number, 1 to 86400" Means("alerts only") "60"
             "the daemon also looks at all targets this often, without any alert";
         "monitor.targets" "a list" Means("none") "[{ lv_path: /dev/storage_vg/data_lv, mount_point: /data }]"
-            "the volumes and thin pools that may grow, see below; nothing else can";
+            "the volumes and thin pools that may grow, see below; nothing else can, except what `policies` select";
     }
 
     FILE_SYSTEM {
@@ -172,7 +172,7 @@ keys! {
 
     POLICIES {
         "policies" "a list" Means("none") "[{ name: data, match: { vg: data }, max_size: 500GiB }]"
-            "what makes targets of the volumes that it matches, in this order";
+            "rules that make targets of the volumes that they match, in this order";
         "policies[].name" "a name of letters, digits, `+`, `-`, `_` and `.`" Required "databases"
             "its name in logs, on pages and in `targets`";
         "policies[].match" "a mapping" Required "{ vg: 'data*', lv: 'pg_*' }"
@@ -183,7 +183,7 @@ keys! {
             "the logical volumes";
         "policies[].match.mount_point" "a path or a pattern" Means("any") "/srv/**"
             "where they are mounted: `*` is one part of a path, and `/srv/**` is `/srv` and all below it. It also says which place counts for a \
-             file system that is mounted in several with different options; without it such a one is not selected";
+             file system that is mounted in several with different options; without it such a file system is not selected";
         "policies[].match.fs" "some of `ext2` `ext3` `ext4` `xfs` `btrfs`" Means("all of these") "[ext4, xfs]"
             "their file systems";
         "policies[].match.tag" "a tag of LVM" Means("none") "autoscale"
@@ -201,7 +201,7 @@ keys! {
             "groups with limits of their own";
         "volume_groups[].name" "a name or a pattern" Required "storage_vg"
             "the volume group, or a pattern for several: `*` is any text, `?` one character, `[ab]` one of these. An entry with the \
-             group's own name counts before patterns, and of those the first that matches; a budget is for each group of its own";
+             group's own name takes precedence over patterns, and the first pattern that matches over later ones. Each group has the budget for itself";
         "volume_groups[].reserve" "a size, a percentage or 0" Means("`defaults.reserve`") "10%"
             "space that the daemon leaves free: a size, or a share of the group";
         "volume_groups[].budget" "a mapping" Means("none") "{ extensions: 12, per: 24h }"

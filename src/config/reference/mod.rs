@@ -39,10 +39,10 @@ The daemon reads `/etc/lvm-autoscaler/config.yaml`, or the file that `--config.f
 `lvm-autoscaler init` writes one for the host that it runs on; or start from [configs/config.yaml](../configs/config.yaml).
 [configs/full.yaml](../configs/full.yaml) shows all keys together; a test checks that it has every key of this page, and that the examples and defaults
 here are accepted.
-Without a config file, or without targets, the daemon is an exporter and nothing can grow.
+Without a config file, or without targets and policies, the daemon is an exporter and nothing can grow.
 
 - **Check it** with `lvm-autoscaler check-config FILE`, which prints errors as `file:line:column: path: what is wrong, what was expected`: all of
-  them in one run, with what was perhaps meant. `-` reads standard input. With
+  them in one run, with a suggestion where a name is nearly right. `-` reads standard input. With
   `--web.config.file=FILE` it also checks the web config and its certificates. Unknown and duplicate keys are errors, so that a misspelt limit is
   noticed, and so are values that are possible but not plausible (`threshold_percent: 0.8`). With
   `--live` it also compares the config with this host. The file may have at most 256 KiB.
@@ -56,5 +56,6 @@ Without a config file, or without targets, the daemon is an exporter and nothing
   ([security](security.md#files-that-are-read)).
 - **Sizes** are `512MiB`, `2GiB`, `1TiB`. `2G` and `2GB` are refused, because LVM, other tools and people read them differently.
 - **Durations** are `30s`, `10m`, `24h`, `7d`. **Percentages** are `10%`; keys whose name ends in `_percent` take a number.
+- **`off` and `on`** may be written with or without quotes. With them, tools that read them as booleans read the same.
 - **Secrets** are in files of their own, never in the config. The daemon reads them again when they change.
 ";

@@ -79,7 +79,7 @@ pub(super) fn device_mismatch(s: &Subject<'_>) -> Verdict {
             "the path {point} leads to device {seen}, not to {} ({device}): another mount hides it",
             s.lv.name
         )),
-        None => Verdict::Refuse(format!("{point} does not answer: see whether `df {point}` does")),
+        None => Verdict::Refuse(format!("{point} does not answer: see whether `df {point} &` returns")),
     }
 }
 
@@ -154,7 +154,7 @@ fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
 pub(super) fn fs_read_only(s: &Subject<'_>) -> Verdict {
     let Some(fs) = s.fs else { return Verdict::NotAsked };
     refuse_if(fs.mount.read_only || fs.usage.is_some_and(|usage| usage.read_only), || {
-        format!("{} is mounted read-only: look into the kernel's log why, then remount it", fs.mount.mount_point)
+        format!("{} is mounted read-only: find the reason in the kernel's log, then remount it", fs.mount.mount_point)
     })
 }
 
@@ -171,13 +171,14 @@ pub(super) fn fs_errors(s: &Subject<'_>) -> Verdict {
         Some(0) => Verdict::Pass,
         Some(count) => {
             let check = kind.about().check.as_ref().map_or("a check", |check| check.tool.as_str());
+            let errors = if count == 1 { "error" } else { "errors" };
             Verdict::Refuse(format!(
-                "the kernel counted {count} errors on {point}: unmount it and run {check} before it grows"
+                "the kernel counted {count} {errors} on {point}: unmount it and run {check} before it grows"
             ))
         }
         None => Verdict::Refuse(format!(
-            "the kernel's error counter of {point} cannot be read, perhaps another driver than {} has it, which grows nothing: \
-             see {counter}",
+            "the kernel's error counter of {point} cannot be read, perhaps because another driver than {} mounted it, which \
+             cannot grow it: see {counter}",
             kind.as_str()
         )),
     }
@@ -235,7 +236,7 @@ pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
     }
     if fs.mount.options.split(',').any(|option| option.starts_with("sb=")) {
         return refuse(
-            "it was mounted by a backup of its superblock (sb=): unmount it, run e2fsck, and mount it without sb="
+            "it was mounted from a backup superblock (option sb=): unmount it, run e2fsck, and mount it without sb="
                 .to_owned(),
         );
     }
@@ -251,16 +252,16 @@ pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
         Some(false) => {}
         Some(true) => {
             return refuse(format!(
-                "it takes no writes, so it is frozen, as backup programs do it, or very busy: wait until it is over, else fsfreeze -u {}",
+                "it takes no writes: it is frozen, as backup programs do, or very busy: wait until that ends, or run fsfreeze -u {}",
                 shell_word(point.as_str())
             ));
         }
         None => {
             let advice = match missing(s, [Tool::Rmdir]) {
                 Some(_) => "install rmdir (coreutils), or set tools.rmdir",
-                None => "see whether rmdir says of a name of 300 characters in it that it is too long",
+                None => "check that rmdir of a name of 300 characters in it fails with \"File name too long\"",
             };
-            return refuse(format!("whether it is frozen cannot be found out: {advice}"));
+            return refuse(format!("cannot find out whether it is frozen: {advice}"));
         }
     }
     match fs.exclusive_operation.as_deref() {
@@ -289,7 +290,7 @@ pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
             let below = data.value() <= threshold.value() && metadata.value() <= metadata_threshold.value();
             refuse_if(below, || {
                 format!(
-                    "the data of {} are {data} full and its metadata {metadata}, they grow above {threshold} and {metadata_threshold}",
+                    "the data of {} is {data} full (threshold {threshold}) and its metadata {metadata} (threshold {metadata_threshold})",
                     s.lv.name
                 )
             })

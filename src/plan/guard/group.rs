@@ -19,7 +19,7 @@ pub(super) fn config_suspect(s: &Subject<'_>) -> Verdict {
 pub(super) fn vg_partial(s: &Subject<'_>) -> Verdict {
     let missing = s.vg.missing_pv_count.map_or("some".to_owned(), |count| count.to_string());
     require(s.vg.partial, false, "the volume group is partial", || {
-        format!("{} misses {missing} of its PVs: bring them back, see pvs and vgextend --restoremissing", s.vg.name)
+        format!("{} lacks {missing} of its PVs: bring them back, see pvs and vgextend --restoremissing", s.vg.name)
     })
 }
 
@@ -107,7 +107,9 @@ pub(super) fn pv_unusable(s: &Subject<'_>) -> Verdict {
 
 fn unusable(disk: &Disk) -> Option<String> {
     if disk.suspended {
-        return Some("is suspended, and LVM would wait for it: find out who did it, see dmsetup info".to_owned());
+        return Some(
+            "is suspended, and LVM would wait for it: find out who did it, see dmsetup info, then resume it".to_owned(),
+        );
     }
     if disk.read_only {
         return Some(

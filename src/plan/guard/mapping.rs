@@ -40,12 +40,12 @@ pub(super) fn luks_key(s: &Subject<'_>) -> Verdict {
         Some(KeyFile::Opens) => Verdict::Pass,
         // Who decides on it tries it, and decides again.
         Some(KeyFile::Presumed) => Verdict::NotAsked,
-        Some(KeyFile::Unreadable(why)) => {
-            Verdict::Refuse(format!("luks_key_file {shown} cannot be read ({why}): put the key there, for root alone"))
-        }
+        Some(KeyFile::Unreadable(why)) => Verdict::Refuse(format!(
+            "luks_key_file {shown} cannot be read ({why}): put the key there, readable by root only"
+        )),
         Some(KeyFile::Exposed(why)) => Verdict::Refuse(format!("luks_key_file is not safe: {why}")),
         Some(KeyFile::OnTarget(point)) => Verdict::Refuse(format!(
-            "luks_key_file {shown} is on the file system at {point}, which is a target itself: keep it on one that is none"
+            "luks_key_file {shown} is on the file system at {point}, which is a target itself: keep the key on a file system that is not a target"
         )),
         Some(KeyFile::Wrong(said)) => Verdict::Refuse(format!(
             "luks_key_file {shown} does not open {}, cryptsetup {}: add it with cryptsetup luksAddKey {device} {}",

@@ -13,7 +13,7 @@ use crate::units::Bytes;
 
 pub(super) fn mode_off(s: &Subject<'_>) -> Verdict {
     refuse_if(s.target.mode == Mode::Off, || {
-        format!("the mode of {} is off: set it to act, or to recommend to be told only", s.lv.name)
+        format!("the mode of {} is off: set it to act, or to recommend if it should only be proposed", s.lv.name)
     })
 }
 

@@ -135,7 +135,7 @@ guards! {
         "`lvremove` the snapshot when it is no longer needed";
     LuksUnsupported "luks_unsupported" Some(luks_unsupported),
         "if dm-crypt lies on it: it is LUKS1 or LUKS2 with its header on the volume and one segment, without \
-         integrity tags, not of a fixed size and not being encrypted anew; and cryptsetup and dmsetup are installed"
+         integrity tags, not of a fixed size and not being re-encrypted; and cryptsetup and dmsetup are installed"
         "grow it by hand: `cryptsetup status`, `cryptsetup luksDump`";
     LayeredDevice "layered_device" Some(layered_device),
         "it is linear, striped, RAID or thin, it is certain where LVM would extend it, nothing but LUKS lies between \

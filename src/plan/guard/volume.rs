@@ -89,12 +89,15 @@ pub(super) fn lv_unhealthy(s: &Subject<'_>) -> Verdict {
     for lv in [s.lv].into_iter().chain(pool).chain(parts) {
         if !lv.health.is_empty() && !mends(lv) {
             return Verdict::Refuse(format!(
-                "LVM says that {} is {:?}: mend it first, see lvs -o+lv_health_status",
+                "LVM reports {} as {:?}: repair it first, see lvs -o+lv_health_status",
                 lv.name, lv.health
             ));
         }
         if lv.is_layout("pool") && lv.check_needed == Some(true) {
-            return Verdict::Refuse(format!("the metadata of {0} need a check: lvconvert --repair {0} first", lv.name));
+            return Verdict::Refuse(format!(
+                "the metadata of {0} needs a check: lvconvert --repair {0} first",
+                lv.name
+            ));
         }
     }
     Verdict::Pass
@@ -122,7 +125,7 @@ fn not_extended(s: &Subject<'_>) -> Option<String> {
     }
     if let Some(cache) = ["cache", "writecache"].into_iter().find(|layout| lv.is_layout(layout)) {
         return Some(format!(
-            "{name} is cached ({cache}), and LVM before 2.03.16 extends no such volume: lvconvert --splitcache {name}, grow it, \
+            "{name} is cached ({cache}), which this tool does not extend, nor does LVM before 2.03.16: lvconvert --splitcache {name}, grow it, \
              and attach the cache again"
         ));
     }
@@ -161,12 +164,14 @@ pub(super) fn layered_device(s: &Subject<'_>) -> Verdict {
     }
     let Some(users) = &s.inventory.users else {
         return Verdict::Refuse(format!(
-            "who uses {name} cannot be read from /sys and /proc/swaps: see lsblk {}",
+            "cannot read from /sys and /proc/swaps what uses {name}: see lsblk {}",
             s.lv.dm_path
         ));
     };
     if users.is_swap {
-        return Verdict::Refuse(format!("{name} is swap space: swapoff, lvextend, mkswap and swapon by hand"));
+        return Verdict::Refuse(format!(
+            "{name} is swap space: swapoff, lvextend, mkswap (with -U to keep its UUID) and swapon by hand"
+        ));
     }
     if let Some(holder) = users.holders.first() {
         return Verdict::Refuse(format!(
