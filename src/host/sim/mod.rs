@@ -11,6 +11,7 @@ mod luks;
 mod model;
 mod output;
 mod person;
+mod report;
 mod supply;
 
 use std::io;
@@ -410,7 +411,7 @@ impl Host for Sim {
                 let (name, uuid, size, suspended) = (luks.name.clone(), luks.uuid(), luks.size, luks.suspended);
                 return Ok(Mapped { name, uuid, size, suspended, read_only, block_size });
             }
-            let (uuid, size) = (commands::mapped_uuid(lv), lv.mapped.unwrap_or(lv.size()));
+            let (uuid, size) = (report::mapped_uuid(lv), lv.mapped.unwrap_or(lv.size()));
             let name = lv.name.dm_path().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
             Ok(Mapped { name, uuid, size, suspended: lv.suspended, read_only, block_size })
         })
