@@ -91,7 +91,7 @@ boot() {
                 [[ ! ${over[$fs]:-} ]] || continue
                 printf '  cut %3d hit %-4s at %s\n' "$done_cuts" "$fs" "$hit"
                 hits[$fs $hit]=$((${hits[$fs $hit]:-0} + 1)) all_hits=$((all_hits + 1))
-                [[ $hit != finished ]] || over[$fs]=1
+                [[ $hit != finished || $scene != supply ]] || over[$fs]=1
                 ;;
             ended) printf '          then %-4s %s\n' "${rest%% *}" "${rest#* }" ;;
             files) files=$((files + ${rest#* })) ;;
@@ -147,7 +147,6 @@ if [[ $scene == supply ]]; then
 fi
 while choose && ((done_cuts < ${cuts:-$most})); do
     if [[ $scene == growths ]]; then
-        over=()
         boot cut
         done_cuts=$((done_cuts + 1))
     else
