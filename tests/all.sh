@@ -24,8 +24,10 @@ skipped=$((skipped + $(grep -c '^SKIPPED: the status page' "$log")))
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     tests/vm/run.sh 2>&1 | tee -a "$log"
     ((PIPESTATUS[0] == 0)) || failed=1
-    tests/vm/cuts.sh 2 2>&1 | tee -a "$log"
-    ((PIPESTATUS[0] == 0)) || failed=1
+    for scene in growths supply; do
+        tests/vm/cuts.sh "$scene" 2 2>&1 | tee -a "$log"
+        ((PIPESTATUS[0] == 0)) || failed=1
+    done
 else
     echo "SKIPPED: the virtual-machine suite (it needs root and apt)"
     skipped=$((skipped + 1))

@@ -62,6 +62,8 @@ section storm tests_of edge storm::what_was_answered --nocapture
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
 section kills tests/vm/run.sh --timeout 3000 kills::
 section cuts tests/vm/cuts.sh
+# The same in growths for which disks, partitions, spares and LUKS have to give what they have.
+section supply tests/vm/cuts.sh supply 100
 # The power cut and the disks' caches lost with it, 25 times on each of two layouts; and five targets that grow 20 times each
 # while another administrator and the daemon's misfortunes go on.
 section caches tests/vm/run.sh --memory 4G --timeout 5400 caches::

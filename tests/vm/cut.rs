@@ -2,9 +2,11 @@
 //! begins the next growth, in the middle of which the machine is to lose its power. `tests/vm/cuts.sh` boots, cuts and
 //! counts.
 //!
-//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, `/dev/vdc` an ext4
-//! and `/dev/vdd` an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut
-//! reaches.
+//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, the next ones an ext4
+//! and an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut reaches.
+//!
+//! `cut [last]` is the scene of ordinary growths, again and again in the same groups. In the other one (`cut supply
+//! make|begin|check`, `cut_supply.rs`) the groups are full and each growth needs all that can supply them.
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
@@ -14,6 +16,8 @@
 )]
 #![allow(dead_code, reason = "shared with the tests, which use all of it")]
 
+#[path = "cut_supply.rs"]
+mod cut_supply;
 #[path = "daemon.rs"]
 mod daemon;
 #[path = "http.rs"]
@@ -36,42 +40,88 @@ use storage::{Group, MIB, Volume, path, sh, try_sh};
 
 /// Kind of file system, its disk, and the size to begin with.
 const VOLUMES: [(&str, &str, &str); 2] = [("ext4", "/dev/vdc", "64M"), ("xfs", "/dev/vdd", "320M")];
+/// A group and an operation each.
+const KINDS: [&str; 2] = ["ext4", "xfs"];
 const STATE: &str = "/dev/vdb";
 /// How much each operation adds, in extents.
 const STEP: u64 = 8;
+
+/// What grows, and what its file system is on: the volume itself, or a mapping.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) kind: &'static str,
+    pub(crate) volume: Volume,
+    pub(crate) device: String,
+}
+
+impl Target {
+    /// Mounting is what replays a file system's own journal.
+    pub(crate) fn mount(&self) {
+        fs::create_dir_all(&self.volume.mount_point).expect("a mount point");
+        sh("mount", &[&self.device, path(&self.volume.mount_point)]);
+    }
+}
 
 fn main() {
     storage::only_in_the_guest();
     let share = std::env::current_dir().expect("the shared folder");
     let (expected, written) = (share.join("expected"), share.join("written"));
-    let groups = VOLUMES.map(|(kind, ..)| Group::without_vg(&format!("cut_{kind}"), &[]));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (is_supply, what) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, "check and begin"),
+        ["last"] => (false, "check"),
+        ["supply", what] => (true, what),
+        ref other => panic!("cut [last], or cut supply make|begin|check, not {other:?}"),
+    };
+    let groups = KINDS.map(|kind| Group::without_vg(&format!("cut_{kind}"), &[]));
     // The daemon's files have a folder with no group's name in it.
     let own = Group::without_vg("own", &[]);
     sh("mount", &[STATE, path(&own.dir)]);
-    let volumes: Vec<Volume> =
-        VOLUMES.iter().zip(&groups).map(|((kind, disk, size), group)| bring_up(group, kind, disk, size)).collect();
-    let config = config(&own, &volumes.iter().collect::<Vec<_>>(), SETTINGS);
-    let state = own.dir.join("state");
+    if (is_supply, what) == (true, "make") {
+        return cut_supply::make(&own, &groups);
+    }
+    let (targets, config) = if is_supply {
+        cut_supply::bring_up(&own, &groups)
+    } else {
+        let targets: Vec<Target> = VOLUMES.iter().zip(&groups).map(|(row, group)| bring_up(group, *row)).collect();
+        let config = config(&own, &targets.iter().map(|target| &target.volume).collect::<Vec<_>>(), SETTINGS);
+        (targets, config)
+    };
 
-    if expected.exists() {
+    if what.contains("check") && expected.exists() {
         let before: BTreeMap<String, Before> = read(&expected);
-        let left = Journal::peek(&state).expect("the journal can be read");
-        let hits: Vec<String> = volumes.iter().map(|volume| hit(&left, volume, &before[&volume.vg])).collect();
-        let log = recover(&own, &config, &volumes);
-        for ((volume, hit), (kind, ..)) in volumes.iter().zip(&hits).zip(VOLUMES) {
-            let grew = check(volume, kind, hit, &before[&volume.vg], &written, &log);
-            println!("cut {kind} {hit} {}", if grew { "finished" } else { "not begun" });
+        let left = Journal::peek(&own.dir.join("state")).expect("the journal can be read");
+        let hits: Vec<String> =
+            targets.iter().map(|target| hit(&left, &target.volume, &before[&target.volume.vg])).collect();
+        // The power may be cut again from here on.
+        for (target, hit) in targets.iter().zip(&hits) {
+            println!("cut {} {hit}", target.kind);
         }
-        for (group, volume) in groups.iter().zip(&volumes) {
-            group.mount(volume, &[]);
-            fs::remove_dir_all(volume.mount_point.join("w")).expect("ours");
+        let log = recover(&own, &config, &targets, &left);
+        thread::scope(|scope| {
+            for (target, hit) in targets.iter().zip(&hits) {
+                let (before, written, log, left) = (&before[&target.volume.vg], &written, &log, &left);
+                scope.spawn(move || {
+                    let grew = check(target, hit, before, written, log);
+                    nothing_twice(left, &target.volume, log);
+                    if is_supply {
+                        cut_supply::check(target, before.extents, grew);
+                    }
+                    println!("ended {} {}", target.kind, if grew { "finished" } else { "not begun" });
+                });
+            }
+        });
+        if !is_supply {
+            for target in &targets {
+                target.mount();
+                fs::remove_dir_all(target.volume.mount_point.join("w")).expect("ours");
+            }
+            fs::remove_file(&written).expect("ours");
         }
-        fs::remove_file(&written).expect("ours");
     }
-    if std::env::args().nth(1).as_deref() == Some("last") {
-        return;
+    if what.contains("begin") {
+        begin(&own, &config, &targets, &expected, &written);
     }
-    begin(&own, &config, &volumes, &expected, &written);
 }
 
 /// So little over the threshold that one increment leads below it, however large the volume is by then.
@@ -87,8 +137,8 @@ struct Before {
     last_operation: u64,
 }
 
-/// The volume active and mounted, made if this is the first boot. Mounting is what replays a file system's own journal.
-fn bring_up(group: &Group, kind: &str, disk: &str, size: &str) -> Volume {
+/// The volume active and mounted, made if this is the first boot.
+fn bring_up(group: &Group, (kind, disk, size): (&'static str, &str, &str)) -> Target {
     if !try_sh("vgs", &[&group.name]).0 {
         sh("vgcreate", &["-qq", &group.name, disk]);
         group.lv("data", size).mkfs(kind);
@@ -96,8 +146,9 @@ fn bring_up(group: &Group, kind: &str, disk: &str, size: &str) -> Volume {
     sh("vgchange", &["-qq", "-aay", &group.name]);
     sh("udevadm", &["settle"]);
     let volume = group.volume("data");
-    group.mount(&volume, &[]);
-    volume
+    let target = Target { kind, device: volume.path(), volume };
+    target.mount();
+    target
 }
 
 /// Where the cut hit the operation, as far as the journal knows: between the record before and the one after that.
@@ -123,23 +174,50 @@ fn hit(state: &State, volume: &Volume, before: &Before) -> String {
 }
 
 /// What a host does after a boot: the daemon starts and goes on by itself. What it said.
-fn recover(group: &Group, config: &str, volumes: &[Volume]) -> String {
+fn recover(group: &Group, config: &str, targets: &[Target], left: &State) -> String {
     let daemon = Daemon::start(group, config);
+    let mut follower = Follower::default();
+    for (id, running) in &left.running {
+        let vg = running.plan.lv.vg.as_str();
+        follower
+            .kinds
+            .extend(KINDS.into_iter().find(|kind| vg == format!("cut_{kind}")).map(|kind| (id.to_string(), kind)));
+    }
     daemon.wait_for("the end of what was interrupted", |daemon| {
+        follower.tell(&daemon.log());
         let state = daemon.journal();
         (state.running.is_empty() && state.pending.is_empty()).then_some(())
     });
-    for volume in volumes {
+    let mut sentences = String::new();
+    for Target { volume, .. } in targets {
         assert_eq!(daemon.metric("lvm_autoscaler_target_needs_attention", &[("vg", &volume.vg)]), 0.0);
+        for past in daemon.results(volume) {
+            sentences.push_str(&format!("{} {}: {}\n", volume.name(), past.result.as_str(), past.sentence));
+        }
     }
     let log = daemon.log();
     assert!(daemon.stop().success());
-    log
+    log + "\n" + &sentences
+}
+
+/// What the journal had as done when the power was cut is not run again.
+fn nothing_twice(left: &State, volume: &Volume, log: &str) {
+    let own = left.running.values().filter(|running| running.plan.lv.to_string() == volume.name());
+    for running in own {
+        for step in running.done.iter().filter_map(|number| running.plan.steps.get(*number)) {
+            let Some(command) = step.command() else { continue };
+            assert!(
+                !log.contains(&format!("command={:?}", command.to_string())),
+                "{command} was done, and then:\n{log}"
+            );
+        }
+    }
 }
 
 /// Asserts that the volume is as before or exactly as planned, its file system as large as it, everything that was
 /// synced still there, and nothing wrong with the file system. Whether it grew.
-fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path, log: &str) -> bool {
+fn check(target: &Target, hit: &str, before: &Before, written: &Path, log: &str) -> bool {
+    let Target { kind, volume, device } = target;
     let extents = volume.extents();
     let grew = extents != before.extents;
     let name = volume.name();
@@ -168,26 +246,26 @@ fn check(volume: &Volume, kind: &str, hit: &str, before: &Before, written: &Path
     assert!(files > 0, "something was written before the cut");
     println!("files {kind} {files}");
     sh("umount", &[path(&volume.mount_point)]);
-    match kind {
+    match *kind {
         "xfs" => {
             if log.contains("command=\"xfs_io ") {
                 println!("mended");
             }
-            sh("xfs_repair", &["-n", &volume.path()]);
+            sh("xfs_repair", &["-n", device]);
         }
-        _ => drop(sh("e2fsck", &["-f", "-n", &volume.path()])),
+        _ => drop(sh("e2fsck", &["-f", "-n", device])),
     }
     grew
 }
 
 /// Fills the file systems, sends the alerts, writes and syncs files all the while, and says where the daemon is. Does
 /// not come back: the power is cut.
-fn begin(group: &Group, config: &str, volumes: &[Volume], expected: &Path, written: &Path) {
+fn begin(group: &Group, config: &str, targets: &[Target], expected: &Path, written: &Path) {
     let daemon = Daemon::start(group, config);
     let last = daemon.journal().last_number;
     let mut lines = String::new();
     File::create(written).expect("a list");
-    for volume in volumes {
+    for Target { volume, .. } in targets {
         fs::create_dir_all(volume.mount_point.join("w")).expect("a folder");
         write(volume, "first", written);
         volume.fill(FULL);
@@ -196,8 +274,8 @@ fn begin(group: &Group, config: &str, volumes: &[Volume], expected: &Path, writt
     }
     fs::write(expected.with_extension("new"), lines).expect("a file");
     fs::rename(expected.with_extension("new"), expected).expect("a file");
-    for volume in volumes.iter().cloned() {
-        let written = written.to_owned();
+    for Target { volume, .. } in targets {
+        let (volume, written) = (volume.clone(), written.to_owned());
         thread::spawn(move || {
             // As much as fits beside what fills them.
             for number in 0..40 {
@@ -206,8 +284,8 @@ fn begin(group: &Group, config: &str, volumes: &[Volume], expected: &Path, writt
             }
         });
     }
-    for (volume, (kind, ..)) in volumes.iter().zip(VOLUMES) {
-        let (address, body) = (daemon.address, payload(&labels(volume)));
+    for Target { kind, volume, .. } in targets {
+        let (kind, address, body) = (*kind, daemon.address, payload(&labels(volume)));
         thread::spawn(move || {
             // Told before it is answered: what is not accepted yet must be cut off as well.
             println!("at {kind} received");
@@ -218,38 +296,55 @@ fn begin(group: &Group, config: &str, volumes: &[Volume], expected: &Path, writt
     follow(&daemon);
 }
 
-/// Translates the daemon's log into `at KIND STEP` lines.
 fn follow(daemon: &Daemon) {
-    let (mut kinds, mut seen, mut finished) = (BTreeMap::new(), 0, 0);
+    let mut follower = Follower::default();
     loop {
         let log = daemon.log();
-        for line in log.lines().skip(seen) {
-            seen += 1;
-            let kind = VOLUMES.iter().map(|(kind, ..)| *kind).find(|kind| line.contains(&format!("cut_{kind}")));
+        follower.tell(&log);
+        // Nothing would be cut then.
+        assert!(follower.finished > 0 || !log.contains("message=\"refused: "), "{log}");
+        thread::sleep(Duration::from_millis(15));
+        if follower.finished == KINDS.len() {
+            // Whatever was waited for does not come any more.
+            thread::sleep(Duration::from_secs(2));
+            println!("idle");
+        }
+    }
+}
+
+/// Translates the daemon's log into `at KIND STEP` lines.
+#[derive(Default)]
+struct Follower {
+    /// Of operations, by their number.
+    kinds: BTreeMap<String, &'static str>,
+    seen: usize,
+    finished: usize,
+}
+
+impl Follower {
+    fn tell(&mut self, log: &str) {
+        for line in log.lines().skip(self.seen) {
+            self.seen += 1;
+            let kind = KINDS.into_iter().find(|kind| line.contains(&format!("cut_{kind}")));
             let operation = line.split("operation=").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned);
             if let (Some(kind), Some(operation)) = (kind, &operation) {
-                kinds.insert(operation.clone(), kind);
+                self.kinds.insert(operation.clone(), kind);
             }
-            let Some(kind) = kind.or_else(|| kinds.get(operation.as_ref()?).copied()) else { continue };
+            let known = || self.kinds.get(operation.as_ref()?).copied();
+            let Some(kind) = kind.or_else(known) else { continue };
             let step = line.split("step=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
             if line.contains("message=planned") {
                 println!("at {kind} planned");
             } else if line.contains("message=running") {
                 println!("at {kind} {step}");
-            } else if line.contains("done: grow") {
+            } else if line.contains("done: ") && step == "grow_filesystem" {
                 println!("at {kind} verified");
             } else if line.contains("done: ") {
                 println!("at {kind} after_{step}");
             } else if line.contains(" grew from ") {
                 println!("at {kind} finished");
-                finished += 1;
+                self.finished += 1;
             }
-        }
-        thread::sleep(Duration::from_millis(15));
-        if finished == VOLUMES.len() {
-            // Whatever was waited for does not come any more.
-            thread::sleep(Duration::from_secs(2));
-            println!("idle");
         }
     }
 }
