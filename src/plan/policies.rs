@@ -167,7 +167,8 @@ pub(crate) enum Entry {
 
 /// A name in a policy that differs by a slip from what a later policy selects: perhaps the earlier one was meant to
 /// decide about that. Names that are on the host, and patterns, mean what they say; so do those that tell two things
-/// apart which the policies both name. The same holds for an entry of `monitor.targets`, which comes before all policies.
+/// apart which the policies both name. The same holds for an entry of `monitor.targets`, which comes before all
+/// policies.
 pub(crate) fn misspelt(target: &Target, config: &Config, inventory: &Inventory) -> Option<Misspelt> {
     let of = target.origin.policy.as_ref()?;
     let at = config.policies.iter().position(|policy| &policy.name == of)?;

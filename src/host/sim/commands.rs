@@ -10,7 +10,6 @@ use super::supply;
 use crate::command::{Command, Tool};
 use crate::host::Output;
 use crate::inventory::{DeviceNumber, PV_SIGNATURE};
-use crate::name::LvRef;
 use crate::units::{Bytes, Extents};
 
 /// Runs a command on the model.
@@ -336,7 +335,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
 pub(super) fn mapped_uuid(lv: &SimLv) -> String {
     let suffix = if lv.thin_pool.is_some() { "-tpool" } else { "" };
     let plain = |uuid: String| uuid.replace('-', "");
-    format!("LVM-{}{}{suffix}", plain(uuid(lv.name.vg.as_str())), plain(uuid(&first_name(lv).to_string())))
+    format!("LVM-{}{}{suffix}", plain(uuid(lv.name.vg.as_str())), plain(uuid(&lv.first_name().to_string())))
 }
 
 /// LVM's UUIDs are 32 characters in groups; here they are made of the name, so that they are the same in each run.
@@ -347,11 +346,7 @@ fn uuid(name: &str) -> String {
 
 fn lv_uuid(lv: &SimLv) -> String {
     let salt = if lv.uuid_salt == 0 { String::new() } else { format!("#{}", lv.uuid_salt) };
-    uuid(&format!("{}{salt}", first_name(lv)))
-}
-
-fn first_name(lv: &SimLv) -> &LvRef {
-    lv.made_as.as_ref().unwrap_or(&lv.name)
+    uuid(&format!("{}{salt}", lv.first_name()))
 }
 
 fn vgcfgbackup(model: &mut Model, file: &str, vg: &str) -> Output {
