@@ -48,7 +48,8 @@ impl FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Glob, String> {
         if text.is_empty() || text != text.trim() || text.chars().any(char::is_control) {
-            return Err(format!("{text:?} is not a pattern: it is empty, or begins or ends with a blank"));
+            let why = "it is empty, has a control character in it, or begins or ends with a blank";
+            return Err(format!("{text:?} is not a pattern: {why}"));
         }
         let matcher = match text.contains(['*', '?', '[', ']', '{', '}']) {
             false => None,

@@ -15,20 +15,14 @@ impl Places {
         self.0.files()
     }
 
-    /// The file and the line of an entry of `monitor.targets`.
-    pub(super) fn of_target(&self, index: usize) -> Option<(PathBuf, usize)> {
-        self.of(&["monitor", "targets"], index)
+    /// File and line of each entry of `monitor.targets`.
+    pub(super) fn of_targets(&self) -> Vec<Option<(PathBuf, usize)>> {
+        self.0.lines_of(&[PathPart::Key("monitor"), PathPart::Key("targets")])
     }
 
-    /// The file and the line of a policy.
-    pub(super) fn of_policy(&self, index: usize) -> Option<(PathBuf, usize)> {
-        self.of(&["policies"], index)
-    }
-
-    fn of(&self, list: &[&'static str], index: usize) -> Option<(PathBuf, usize)> {
-        let list = list.iter().map(|key| PathPart::Key(key));
-        let (file, (line, _)) = self.0.at(&list.chain([PathPart::Item(index)]).collect::<Vec<_>>())?;
-        Some((file.to_owned(), line))
+    /// File and line of each policy.
+    pub(super) fn of_policies(&self) -> Vec<Option<(PathBuf, usize)>> {
+        self.0.lines_of(&[PathPart::Key("policies")])
     }
 
     /// Something wrong with a key of `monitor.targets`; where it has no such key, with the target as a whole.

@@ -66,8 +66,13 @@ pub(super) fn policy_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) fn optional_glob<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Glob>, D::Error> {
     const EXPECTED: &str = "the name of a volume, or a pattern such as pg_*";
     fn checked(text: &str) -> Result<Glob, String> {
+        // What no name can have would only look as if it matched.
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "+_.-*?[]{},!".contains(c);
         match text.contains('/') {
             true => Err(format!("{text:?} is not {EXPECTED}: the group stands in `vg`")),
+            false if !text.chars().all(is_of_name) => {
+                Err(format!("{text:?} is not {EXPECTED}: letters, digits and + _ . - with * ? [..] and {{..}}"))
+            }
             false => text.parse(),
         }
     }
@@ -80,6 +85,11 @@ pub(super) fn optional_path_glob<'de, D: Deserializer<'de>>(deserializer: D) -> 
     fn checked(text: &str) -> Result<Glob, String> {
         // As mount points are compared: without a slash at the end.
         let bare = text.trim_end_matches('/');
+        if text.split('/').any(|part| part == "." || part == "..") {
+            return Err(format!(
+                "{text:?} has . or .. in it, expected the path that `findmnt` shows, or a pattern for it"
+            ));
+        }
         match text.starts_with('/') && !text.contains("//") {
             true => (if bare.is_empty() { "/" } else { bare }).parse(),
             false => Err(format!("{text:?} is not {EXPECTED}")),

@@ -58,11 +58,11 @@ pub fn load_from(input: impl Read, file: &Path, trust: Trust) -> Result<(Config,
 fn checked(tree: Tree, problems: Vec<Problem>, trust: Trust) -> Result<(Config, Places), ConfigError> {
     let (mut config, tree) = file::check(tree, problems, FORM, validate)?;
     let places = Places(tree);
-    for (index, target) in config.targets.iter_mut().enumerate() {
-        target.origin.place = places.of_target(index);
+    for (target, place) in config.targets.iter_mut().zip(places.of_targets()) {
+        target.origin.place = place;
     }
-    for (index, policy) in config.policies.iter_mut().enumerate() {
-        policy.keys.origin.place = places.of_policy(index);
+    for (policy, place) in config.policies.iter_mut().zip(places.of_policies()) {
+        policy.keys.origin.place = place;
     }
     Ok((Config { trust, ..config }, places))
 }

@@ -68,3 +68,31 @@ fn selector(raw: raw::Selects, index: usize) -> Result<Selector, Wrong> {
     };
     Ok(Selector { vg, what, tag })
 }
+
+#[cfg(test)]
+mod tests {
+    /// What is found wrong with a policy that matches so.
+    fn wrong(selects: &str) -> String {
+        let yaml = format!("policies: [{{ name: p, match: {{ {selects} }}, max_size: 1GiB }}]");
+        let read = crate::config::parse(&yaml, "c.yaml".as_ref());
+        read.map_or_else(|error| error.to_string(), |_| "nothing".to_owned())
+    }
+
+    /// A policy that forbids something must not look as if it did.
+    #[test]
+    fn what_can_never_match_is_an_error() {
+        for (selects, says) in [
+            ("vg: vg, lv: \"pg\\u202e*\"", "is not the name of a volume"),
+            ("vg: vg, lv: 'pg *'", "is not the name of a volume"),
+            ("vg: vg, mount_point: /srv/../etc", "has . or .. in it"),
+            ("vg: vg, mount_point: /srv/./*", "has . or .. in it"),
+            ("vg: vg, mount_point: \"/srv\\t*\"", "has a control character in it"),
+            ("vg: '?*', tag: x", "it must name some"),
+        ] {
+            assert!(wrong(selects).contains(says), "{selects}: {}", wrong(selects));
+        }
+        for selects in ["vg: vg, lv: 'pg_[0-9]{,-old}'", "vg: vg, mount_point: '/srv/a b/.x/*'", "vg: 'vg?', tag: x"] {
+            assert_eq!(wrong(selects), "nothing", "{selects}");
+        }
+    }
+}

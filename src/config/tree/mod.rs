@@ -6,6 +6,7 @@
 
 mod append;
 mod build;
+mod lines;
 mod node;
 mod read;
 

@@ -306,7 +306,7 @@ impl Tree {
     }
 
     /// The node at a path, or the last one before it, and the rest of the path then.
-    fn reach<'a>(&self, path: &'a [PathPart]) -> (&Node, &'a [PathPart]) {
+    pub(super) fn reach<'a>(&self, path: &'a [PathPart]) -> (&Node, &'a [PathPart]) {
         let mut node = &self.root;
         for (index, part) in path.iter().enumerate() {
             let next = match (part, &node.kind) {
@@ -368,21 +368,18 @@ impl Tree {
 
     /// Where it was written.
     pub(super) fn place(&self, origin: usize) -> Option<Place> {
-        let mut steps = Vec::new();
-        let mut at = self.origins[origin];
+        self.place_of(self.origins[origin], None)
+    }
+
+    /// The same, or of what is one step below it.
+    pub(super) fn place_of(&self, mut at: Origin, below: Option<Step>) -> Option<Place> {
+        let mut steps: Vec<Step> = below.into_iter().collect();
         while let Some((above, step)) = at.above {
             steps.push(step);
             at = self.origins[above];
         }
         steps.reverse();
         locate(&self.sources[at.source].yaml, &steps)
-    }
-
-    /// Where the value at a path was written; `None` if there is none.
-    pub(in crate::config) fn at(&self, path: &[PathPart]) -> Option<(&Path, Place)> {
-        let (node, rest) = self.reach(path);
-        let source = &self.sources[self.origins[node.origin].source];
-        self.place(node.origin).filter(|_| rest.is_empty()).map(|place| (source.file.as_path(), place))
     }
 
     /// Takes what is wrong out of the tree: a key with its value, or an item. `false` if nothing would be left.

@@ -453,6 +453,11 @@ impl SimVg {
 }
 
 impl SimLv {
+    /// The name of which its UUID is made.
+    pub(super) fn first_name(&self) -> &LvRef {
+        self.made_as.as_ref().unwrap_or(&self.name)
+    }
+
     /// Its size.
     pub fn size(&self) -> Bytes {
         self.extents.bytes(self.extent_size)

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::model::{FIRST_EXTENT, Model, ORPHANS_EXTENT, SimLv, SimPv, SimVg};
 use super::output::{fails, succeeds};
 use crate::host::Output;
-use crate::name::LvRef;
 use crate::units::{Bytes, Extents};
 
 pub(super) fn fullreport(model: &Model, arguments: &[&str]) -> Output {
@@ -215,7 +214,7 @@ fn lv_row(lv: &SimLv, lvs: &[&SimLv]) -> Value {
 pub(super) fn mapped_uuid(lv: &SimLv) -> String {
     let suffix = if lv.thin_pool.is_some() { "-tpool" } else { "" };
     let plain = |uuid: String| uuid.replace('-', "");
-    format!("LVM-{}{}{suffix}", plain(uuid(lv.name.vg.as_str())), plain(uuid(&first_name(lv).to_string())))
+    format!("LVM-{}{}{suffix}", plain(uuid(lv.name.vg.as_str())), plain(uuid(&lv.first_name().to_string())))
 }
 
 /// LVM's UUIDs are 32 characters in groups; here they are made of the name, so that they are the same in each run.
@@ -226,9 +225,5 @@ fn uuid(name: &str) -> String {
 
 fn lv_uuid(lv: &SimLv) -> String {
     let salt = if lv.uuid_salt == 0 { String::new() } else { format!("#{}", lv.uuid_salt) };
-    uuid(&format!("{}{salt}", first_name(lv)))
-}
-
-fn first_name(lv: &SimLv) -> &LvRef {
-    lv.made_as.as_ref().unwrap_or(&lv.name)
+    uuid(&format!("{}{salt}", lv.first_name()))
 }
