@@ -172,19 +172,11 @@ impl Host for Linux {
     }
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
-        self.bounded.call(&format!("device {device}"), move || {
-            let mut head = vec![0; filesystem::LENGTH];
-            let device = open_device(device, OFlag::empty())?;
-            device.read_exact_at(&mut head, 0)?;
-            if filesystem::parse(&head).is_none() {
-                // Perhaps a btrfs; a device too small for that is none.
-                head.resize(filesystem::LONG, 0);
-                if device.read_exact_at(&mut head, 0).is_err() {
-                    head.truncate(filesystem::LENGTH);
-                }
-            }
-            Ok(head)
-        })
+        self.bounded.call(&format!("device {device}"), move || read_superblock(device))
+    }
+
+    fn awaited_superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        self.patient.call(&format!("device {device}"), move || read_superblock(device))
     }
 
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>> {
@@ -354,6 +346,20 @@ fn leads_to(name: &Path, device: DeviceNumber) -> bool {
 
 fn is_device(meta: &std::fs::Metadata, device: DeviceNumber) -> bool {
     meta.file_type().is_block_device() && device_number(meta.rdev()) == device
+}
+
+fn read_superblock(device: DeviceNumber) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; filesystem::LENGTH];
+    let device = open_device(device, OFlag::empty())?;
+    device.read_exact_at(&mut head, 0)?;
+    if filesystem::parse(&head).is_none() {
+        // Perhaps a btrfs; a device too small for that is none.
+        head.resize(filesystem::LONG, 0);
+        if device.read_exact_at(&mut head, 0).is_err() {
+            head.truncate(filesystem::LENGTH);
+        }
+    }
+    Ok(head)
 }
 
 /// Opens a device to be read. A name that leads elsewhere by the time it is opened is none of it.

@@ -191,7 +191,7 @@ fn unmounted(
     if inventory.mounts.iter().any(|mount| mount.device == of_file_system) {
         return None;
     }
-    let superblock = host.superblock(device).ok().and_then(|head| filesystem::parse(&head));
+    let superblock = host.awaited_superblock(device).ok().and_then(|head| filesystem::parse(&head));
     let stray_name = stray(host, device, name.dm_path());
     Some(Unmounted { lv: name.clone(), superblock, signature: signature(device), stray_name })
 }
@@ -415,9 +415,13 @@ fn filesystems(
         if wanted.is_some_and(|wanted| wanted != &lv.name) {
             continue;
         }
-        let superblock = superblocks
-            .entry(mount.device)
-            .or_insert_with(|| host.superblock(mount.device).ok().and_then(|head| filesystem::parse(&head)));
+        let superblock = superblocks.entry(mount.device).or_insert_with(|| {
+            let head = match wanted {
+                Some(_) => host.awaited_superblock(mount.device),
+                None => host.superblock(mount.device),
+            };
+            head.ok().and_then(|head| filesystem::parse(&head))
+        });
         found.push(FileSystem {
             superblock: superblock.clone(),
             signature: signature(mount),

@@ -87,6 +87,9 @@ pub trait Host: Send + Sync {
     /// The first bytes of a block device. Ends within a deadline even if the device hangs.
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;
 
+    /// The same where something is decided by them: waits longer, for a disk that is busy does not hang.
+    fn awaited_superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>>;
+
     /// What stands at these places of a block device, a block each, read past the kernel's caches: XFS writes past that
     /// of the device. What is behind its end is empty. Ends within a deadline even if the device hangs.
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> io::Result<Vec<Vec<u8>>>;

@@ -61,6 +61,9 @@ impl Host for Watched {
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.sim.superblock(device)
     }
+    fn awaited_superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        self.sim.awaited_superblock(device)
+    }
     fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
         self.sim.ext4_errors(device)
     }

@@ -348,6 +348,7 @@ const CASES: &[(Code, Change, Change)] = &[
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 /= 2; }),
     (Code::FsUnsupported, full_xfs, |c| { full_xfs(c); c.report = |i| shown(i).size.0 *= 2; }),
     (Code::FsUnsupported, |_| (), |c| c.report = |i| shown(i).size.0 /= 2),
+    (Code::FsUnsupported, |c| c.fs().slow = true, |c| c.report = |i| i.filesystems[0].superblock = None),
     (Code::FsReadOnly, |_| (), |c| c.fs().read_only = true),
     (Code::FsErrors, |_| (), |c| c.fs().errors = 1),
     (Code::FsErrors, |c| c.fs().kind = "ext3".into(), |c| { c.fs().kind = "ext2".into(); c.report = |i| i.filesystems[0].errors = None; }),

@@ -22,7 +22,7 @@ done
 build_share vm
 # What long tests look at, see tests/common/part.rs.
 variables=()
-for name in SOAK KILLS_SEED MATRIX_SEED MATRIX_ROW LOAD_SEED CACHES_SEED; do
+for name in SOAK KILLS_SEED MATRIX_SEED MATRIX_ROW LOAD_SEED LOAD_ONLY CACHES_SEED; do
     [[ -z ${!name:-} ]] || variables+=("$name=${!name}")
 done
 

@@ -245,6 +245,7 @@ fn filesystem(fs: Fs, size: Bytes) -> SimFs {
         read_only: fs.read_only,
         errors: 0,
         hangs: false,
+        slow: false,
         checked: false,
         broken: false,
         devices: 1,

@@ -304,6 +304,12 @@ impl Host for Sim {
     }
 
     fn superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
+        let is_slow =
+            self.with(|model| model.lv_by_device(device).and_then(|lv| lv.fs.as_ref()).is_some_and(|fs| fs.slow));
+        if is_slow { Err(io::ErrorKind::TimedOut.into()) } else { self.awaited_superblock(device) }
+    }
+
+    fn awaited_superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.with(|model| {
             if let Some((_, pv)) = model.pv_on(device) {
                 return Ok(pv.head());

@@ -273,6 +273,8 @@ pub struct SimFs {
     pub errors: u64,
     /// `statvfs` does not answer.
     pub hangs: bool,
+    /// Its superblock is read later than a look at the whole host waits for it.
+    pub slow: bool,
     /// Nothing can be written to it, as after `fsfreeze`.
     pub frozen: bool,
     /// The block size of an ext, or the sector size of another: the largest logical block size that it bears.

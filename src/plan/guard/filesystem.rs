@@ -135,7 +135,12 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
         return Verdict::Refuse(why);
     }
     refuse_if(!agrees, || {
-        format!("the superblock of {} cannot be read as {mounted}: see blkid -p {}", s.lv.name, s.lv.dm_path)
+        let name = &s.lv.name;
+        let what = match &fs.superblock {
+            Some(_) => format!("the superblock of {name} is of another kind than {mounted}"),
+            None => format!("the superblock of {name} cannot be read as {mounted}, or not in time"),
+        };
+        format!("{what}: see blkid -p {}", s.lv.dm_path)
     })
 }
 
