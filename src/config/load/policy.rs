@@ -87,7 +87,7 @@ mod tests {
             ("vg: vg, mount_point: /srv/../etc", "has . or .. in it"),
             ("vg: vg, mount_point: /srv/./*", "has . or .. in it"),
             ("vg: vg, mount_point: \"/srv\\t*\"", "has a control character in it"),
-            ("vg: '?*', tag: x", "it must name some"),
+            ("vg: '?*', tag: x", "it must name groups"),
         ] {
             assert!(wrong(selects).contains(says), "{selects}: {}", wrong(selects));
         }
