@@ -10,7 +10,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::live::Live;
 use crate::app::UsageError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Target};
 use crate::files::{self, Trust};
 use crate::server::Access;
 use crate::{app, audit, config, notify};
@@ -81,25 +81,15 @@ impl CheckConfig {
             writeln!(out, "  with {}", more.display())?;
         }
         for target in &config.targets {
-            let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
             let lv = match target.mount_point() {
                 Some(point) => format!("{} at {point}", target.lv),
                 None => format!("thin pool {}", target.lv),
             };
-            let mode = target.mode.as_str();
-            let (threshold, increment) = (target.threshold, target.increment);
-            writeln!(out, "  {} ({mode}): above {threshold} by {increment}, {limit}", crate::plain(&lv))?;
+            writeln!(out, "  {} ({}): {}", crate::plain(&lv), target.mode.as_str(), growth(target))?;
         }
         for policy in &config.policies {
-            let keys = policy.keys();
-            let limit = keys.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
-            let (mode, threshold, increment) = (keys.mode.as_str(), keys.threshold, keys.increment);
-            let selects = &policy.selects;
-            writeln!(
-                out,
-                "  policy {} ({mode}) for {selects}: above {threshold} by {increment}, {limit}",
-                policy.name
-            )?;
+            let (name, selects, keys) = (&policy.name, &policy.selects, policy.keys());
+            writeln!(out, "  policy {name} ({}) for {selects}: {}", keys.mode.as_str(), growth(keys))?;
         }
         // The file may be for another host, so this is no error.
         let missing = if config.grows_nothing() { vec![] } else { app::open_host(&config, None)?.missing_tools() };
@@ -125,6 +115,12 @@ impl CheckConfig {
         }
         if self.send_test { send_test(&config, &mut out) } else { Ok(Exit::Done) }
     }
+}
+
+/// When something grows, by how much, and how far.
+fn growth(target: &Target) -> String {
+    let limit = target.max_size.map_or("no max_size".to_owned(), |max| format!("at most {max}"));
+    format!("above {} by {}, {limit}", target.threshold, target.increment)
 }
 
 fn send_test(config: &Config, out: &mut impl Write) -> anyhow::Result<Exit> {

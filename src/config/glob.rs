@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
-use serde::{Serialize, Serializer};
 
 /// A pattern: `*` is any text, `?` any character, `[ab]` one of them, `{a,b}` either. In a path none of them is a `/`,
 /// while `/**` is the folder before it and all that is below.
@@ -35,11 +34,6 @@ impl Glob {
     pub fn is_any(&self) -> bool {
         const UNLIKE: [&str; 5] = ["a", "Zz9", "0", "_vg.", "+x-1"];
         UNLIKE.iter().all(|name| self.matches(name))
-    }
-
-    /// As it is written.
-    pub fn as_str(&self) -> &str {
-        &self.text
     }
 }
 
@@ -77,12 +71,6 @@ impl PartialEq for Glob {
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-impl Serialize for Glob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
     }
 }
 

@@ -26,15 +26,21 @@ pub(super) enum Choice {
     },
 }
 
+impl Choice {
+    fn target(self) -> Option<Target> {
+        match self {
+            Choice::Target(target) => Some(*target),
+            Choice::Unclear { .. } => None,
+        }
+    }
+}
+
 /// The config with the targets that its policies select on a host, from a look at everything.
 pub fn applied(config: &Arc<Config>, inventory: &Inventory) -> Arc<Config> {
     if config.policies.is_empty() {
         return Arc::clone(config);
     }
-    let selected = choices(config, inventory).into_iter().filter_map(|choice| match choice {
-        Choice::Target(target) => Some(*target),
-        Choice::Unclear { .. } => None,
-    });
+    let selected = choices(config, inventory).into_iter().filter_map(Choice::target);
     let targets: Vec<Target> = config.named().cloned().chain(selected).collect();
     with(config, targets)
 }
@@ -50,10 +56,7 @@ pub fn applied_to(config: &Arc<Config>, inventory: &Inventory, lv: &LvRef) -> Ar
         let is_seen = &target.lv == lv || seen.iter().any(|lv| lv.name == target.lv);
         target.origin.policy.is_none() || !is_seen
     };
-    let selected = seen.iter().filter_map(|lv| match choice(config, inventory, lv)? {
-        Choice::Target(target) => Some(*target),
-        Choice::Unclear { .. } => None,
-    });
+    let selected = seen.iter().filter_map(|lv| choice(config, inventory, lv)?.target());
     let targets: Vec<Target> = config.targets.iter().filter(is_old).cloned().chain(selected).collect();
     with(config, targets)
 }

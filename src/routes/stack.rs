@@ -44,7 +44,7 @@ impl Layer {
     }
 }
 
-/// The lowest layer first; nothing of what is not on this host.
+/// The lowest layer first. Empty for a volume that is not on this host.
 pub(super) fn below(target: &Target, config: &Config, inventory: &Inventory) -> Vec<Layer> {
     let Some((vg, lv)) = inventory.vg(&target.lv.vg).zip(inventory.lv(&target.lv)) else { return vec![] };
     let mut layers = disks(vg, inventory);

@@ -750,8 +750,8 @@ fn what_was_promised_outlives(layout: Layout) {
     let (accepted, grown) = (at("accepted"), at("grown"));
     for number in 0..cuts {
         // The first when somebody has just seen that a growth was over; the rest in the middle of one, three of four
-        // where a cache held something: a recorder that is told of writes only with the next flush, and of programs
-        // that sync, has few other places.
+        // come when a cache held something. The recorder is told of writes only with the next flush, and where programs
+        // sync, few other places lose anything.
         let cut = if number == 0 {
             dice.one_of(&grown) + 1
         } else {

@@ -328,7 +328,7 @@ impl Tree {
         let (id, is_key) = fault.at.unwrap_or((self.root.id, false));
         let found = self.find(id)?;
         let missing = fault.missing();
-        // What is said of a mapping as a whole may be so only because of what was taken out of it.
+        // A fault of a whole mapping may only follow from the faults that were cut out of it before.
         if let (What::Other(_), Kind::Map(map), false) = (&fault.what, &found.node.kind, is_key)
             && !map.cut.is_empty()
         {
@@ -371,7 +371,7 @@ impl Tree {
         self.place_of(self.origins[origin], None)
     }
 
-    /// The same, or of what is one step below it.
+    /// Where something was written, or what is one step below it.
     pub(super) fn place_of(&self, mut at: Origin, below: Option<Step>) -> Option<Place> {
         let mut steps: Vec<Step> = below.into_iter().collect();
         while let Some((above, step)) = at.above {
