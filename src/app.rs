@@ -24,7 +24,7 @@ use crate::audit;
 use crate::command::Tool;
 use crate::config::{Config, InForce, Target};
 use crate::control::{self, Control, ControlSocket};
-use crate::engine::{Front, Handle};
+use crate::engine::{Handle, Inside};
 use crate::files::{Doubt, Folder};
 use crate::host::linux::Linux;
 use crate::host::sim::{self, Sim};
@@ -34,6 +34,7 @@ use crate::journal::{Journal, why_not_made};
 use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::selection::Selection;
+use crate::metrics::web::WebMetrics;
 use crate::name::LvRef;
 use crate::plan::{Code, Unmatched, applied};
 use crate::routes::{Context, Pages, StatusPages};
@@ -101,7 +102,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let latest = Arc::new(Latest::default());
     let interval = Arc::clone(&in_force);
     let interval = move || interval.get().inventory_interval;
-    let metrics = Arc::new(Metrics::default());
+    let (metrics, web_metrics) = (Arc::new(Metrics::default()), Arc::new(WebMetrics::default()));
     let mut names = watch_names(Arc::clone(&in_force), Arc::clone(&metrics));
     let engine: Arc<OnceLock<Handle>> = Arc::default();
     let (woken, selecting) = (Arc::clone(&engine), Arc::clone(&in_force));
@@ -137,6 +138,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         latest: Arc::clone(&latest),
         host: Arc::clone(&host),
         metrics: Arc::clone(&metrics),
+        web_metrics: Arc::clone(&web_metrics),
         sampler,
         engine,
         tellers: OnceLock::new(),
@@ -165,12 +167,12 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         telemetry_path: options.telemetry_path.clone(),
         in_force,
         own_names: Box::new(move || OwnNames::new(named.own_names())),
-        front: front(Arc::clone(&daemon.engine)),
+        front: Arc::new(Inside { engine: Arc::clone(&daemon.engine), metrics }),
         exposition: exposition(options.selection.clone(), &latest, host),
         pages: Pages::default(),
         status: StatusPages::new(own_names.first().cloned().unwrap_or_default(), move || clock.moment()),
         latest,
-        metrics,
+        metrics: web_metrics,
         limits: Limits::default(),
         access,
         draining: AtomicBool::new(false),
@@ -407,11 +409,6 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
             if doubted { "cannot be used".to_owned() } else { format!("cannot be made, {}", why_not_made(&error)) };
         anyhow::Error::new(error).context(format!("{} {why}", folder.display()))
     })
-}
-
-/// The engine as far as the edge to the network may know it.
-pub fn front(engine: Arc<OnceLock<Handle>>) -> Box<dyn Fn() -> Option<Arc<dyn Front>> + Send + Sync> {
-    Box::new(move || engine.get().map(|engine| Arc::new(engine.clone()) as Arc<dyn Front>))
 }
 
 /// The pages of metrics; usage is read at the moment of a scrape.

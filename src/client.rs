@@ -20,8 +20,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Authorization, FileMark, HttpClient, Secret};
+use crate::config::{Authorization, HttpClient, Secret};
 use crate::duration::Shown;
+use crate::files::{self, FileMark};
 
 /// What a daemon says about a thousand alerts.
 const MAX_ANSWER: usize = 1 << 20;
@@ -150,7 +151,9 @@ impl Client {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates(certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+                let shown = |error: &dyn std::fmt::Display| format!("{}: {error}", key.display());
+                let pem = files::read(key).map_err(|error| shown(&error))?;
+                let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| shown(&error))?;
                 let unfit = |error| format!("{}: {error}", certificate.display());
                 builder.with_client_auth_cert(chain, key).map_err(unfit)?
             }
@@ -172,7 +175,8 @@ fn roots(file: &Path) -> Result<RootCertStore, String> {
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| shown(&error))?;
+    let pem = files::read(file).map_err(|error| shown(&error))?;
+    let read = CertificateDer::pem_slice_iter(&pem);
     let certificates = read.collect::<Result<Vec<_>, _>>().map_err(|error| shown(&error))?;
     if certificates.is_empty() { Err(shown(&"holds no certificate")) } else { Ok(certificates) }
 }

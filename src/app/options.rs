@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config, Places};
+use crate::config::{self, Config, Places, Text};
 use crate::files::{self, Trust};
 use crate::metrics::selection::Selection;
 use crate::server::ListenAddress;
@@ -47,20 +47,34 @@ pub fn load_config_with_places(
     named: Option<&Path>,
     simulate: Option<&Path>,
 ) -> anyhow::Result<(Config, Option<Places>)> {
-    let trust = if simulate.is_some() { Trust::Advised } else { Trust::Required };
+    let texts = load_texts(named, simulate)?;
+    config_of(&texts, simulate.is_some())
+}
+
+/// The text of the config, and of the files beside it; none if there is no config file.
+pub fn load_texts(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Vec<Text>> {
     let usual = Some(Path::new(DEFAULT_CONFIG)).filter(|file| file.exists());
-    let (mut config, places) = match named.or(usual) {
-        Some(file) => {
-            let (config, places) = config::load_with_places(file, trust)?;
-            (config, Some(places))
-        }
+    match named.or(usual) {
+        Some(file) => Ok(config::texts(file, trust_of(simulate.is_some()))?),
         None => {
             tracing::info!("there is no {DEFAULT_CONFIG}: metrics only, nothing may grow");
-            (Config { trust, ..Config::default() }, None)
+            Ok(vec![])
+        }
+    }
+}
+
+/// What these texts say.
+pub fn config_of(texts: &[Text], is_simulated: bool) -> anyhow::Result<(Config, Option<Places>)> {
+    let trust = trust_of(is_simulated);
+    let (mut config, places) = match texts {
+        [] => (Config { trust, ..Config::default() }, None),
+        texts => {
+            let (config, places) = config::read_texts(texts, trust)?;
+            (config, Some(places))
         }
     };
     config.files().iter().try_for_each(|file| trust.judge(files::doubt(file)))?;
-    if simulate.is_some() {
+    if is_simulated {
         // In the real journal a simulated growth would hold back the real one, and one that was interrupted be gone on
         // with.
         config.witness = config::beside(&config.state_directory, "simulated.witness");
@@ -71,4 +85,8 @@ pub fn load_config_with_places(
         config.report.directory.iter_mut().for_each(|directory| directory.push("simulated"));
     }
     Ok((config, places))
+}
+
+fn trust_of(is_simulated: bool) -> Trust {
+    if is_simulated { Trust::Advised } else { Trust::Required }
 }

@@ -17,8 +17,9 @@ use crate::host::{Host, Sampler};
 use crate::inventory::Latest;
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
+use crate::metrics::web::WebMetrics;
 use crate::name::LvRef;
-use crate::notify::{self, Notifier};
+use crate::notify::{self, InFolder, Notifier};
 use crate::plan::applied;
 use crate::server::Access;
 
@@ -36,6 +37,7 @@ pub(super) struct Daemon {
     pub(super) latest: Arc<Latest>,
     pub(super) host: Arc<dyn Host>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) web_metrics: Arc<WebMetrics>,
     pub(super) sampler: Sampler,
     /// Empty as long as nothing may grow.
     pub(super) engine: Arc<OnceLock<Handle>>,
@@ -151,8 +153,10 @@ impl Daemon {
             host.push_str(" (simulated)");
         }
         let (in_force, metrics) = (Arc::clone(&self.in_force), Arc::clone(&self.metrics));
-        let audit = Audit::start(&in_force.get(), host.clone(), Arc::clone(&metrics));
-        let notifier = Notifier::start(in_force, host, metrics, &self.host.moment())?;
+        let audit = Audit::start(&in_force.get(), host.clone(), metrics);
+        let told = Arc::clone(&self.web_metrics);
+        let records = Arc::new(InFolder::new(&in_force.get().state_directory));
+        let notifier = Notifier::start(in_force, host, told, records, &self.host.moment())?;
         Ok(Tellers { notifier, audit })
     }
 }

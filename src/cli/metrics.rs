@@ -54,7 +54,7 @@ impl Metrics {
             }
         };
         let exposition = app::exposition(self.collectors.selection(), &latest, host);
-        let page = exposition.page(Shape { format: Format::Text, gzip: false }, targets, None)?;
+        let page = exposition.page(Shape { format: Format::Text, gzip: false }, targets, "")?;
         std::io::stdout().lock().write_all(&page)?;
         // What could be read was printed, with lvm_up 0; the exit code says that it was not everything.
         Ok(match failed {

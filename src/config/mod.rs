@@ -53,12 +53,12 @@ pub use limits::{
     Budget, FilesystemCheck, GrownDisks, LONGEST_BUDGET, MOST_EXTENSIONS, Mode, Offline, Partitions, PoolLimits,
     Rescan, Window,
 };
-pub use load::{load, load_from, load_with_places, parse};
+pub use load::{Text, load, load_from, load_with_places, parse, read_texts, texts};
 pub use matcher::Matcher;
 pub use places::Places;
 pub use policy::{Origin, Policy, Selected, Selector};
 pub use report::{ReportFormat, Reports};
-pub use secret::{FileMark, Secret, SecretError, is_world_readable};
+pub use secret::{Secret, SecretError};
 pub use tree::Problem;
 pub use webhook::{LabelNames, WebhookSettings};
 

@@ -1,11 +1,12 @@
 //! Values that must never be shown. They come from files only, and leave this module only to be compared or sent.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
+
+use crate::files;
 
 /// Tokens and passwords are a line; a larger file was named by mistake.
 const MAX_FILE: u64 = 64 << 10;
@@ -45,9 +46,7 @@ impl Secret {
     /// Reads a file; white space around the secret is not part of it.
     pub fn read(file: &Path) -> Result<Secret, SecretError> {
         let failed = |source| SecretError::Read { file: file.to_owned(), source };
-        let open = std::fs::File::open(file).map_err(failed)?;
-        let mut bytes = Vec::new();
-        open.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = files::read(file).map_err(failed)?;
         let odd = || SecretError::Odd { file: file.to_owned() };
         let text = std::str::from_utf8(&bytes).map_err(|_| odd())?.trim();
         if text.is_empty() {
@@ -67,35 +66,6 @@ impl Secret {
     /// The secret itself, for whom it is meant.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-/// Whether all users of the host can read a file.
-pub fn is_world_readable(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
-}
-
-/// What tells a file from what it was before: another file, or other content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileMark {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileMark {
-    /// `None`: it cannot be looked at.
-    pub fn of(file: &Path) -> Option<FileMark> {
-        let found = std::fs::metadata(file).ok()?;
-        Some(FileMark {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Delivery {
     pub requests: Vec<Request>,
     /// What was refused before it got here, to be written down.
     pub refusals: Vec<Event>,
+    /// How many were refused before they got here, by code: these, and those that are only counted.
+    pub refused: BTreeMap<Code, u64>,
     /// By this the same delivery is known when it comes again.
     pub digest: Option<[u8; 32]>,
 }

@@ -2,26 +2,31 @@
 //! edge can name targets and nothing else, and the edge can be another process.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Stands;
 use super::door::{Accepted, Delivery, SubmitError};
 use super::queue::Handle;
 use crate::journal::State;
+use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
 use crate::plan::Moment;
 
 /// The engine, as the edge sees it.
 pub trait Front: Send + Sync {
-    /// How things stand.
-    fn view(&self) -> View;
+    /// How things stand; `None` as long as nothing may grow.
+    fn view(&self) -> Option<View>;
 
-    /// Accepts requests; see [`Handle::receive`].
+    /// Accepts requests; see [`Handle::receive`]. As long as nothing may grow there are none, and what was refused is
+    /// only counted.
     fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError>;
 
     /// Why something was not written to the journal within this time.
     fn not_written(&self, within: Duration) -> String;
+
+    /// What is counted on this side, as it stands on a page of metrics, without the mark at its end.
+    fn counters(&self) -> String;
 }
 
 /// How things stand at one moment.
@@ -41,24 +46,44 @@ pub struct View {
     pub now: Moment,
 }
 
-impl Front for Handle {
-    fn view(&self) -> View {
-        let shared = self.shared();
-        View {
+/// The front of the engine in this process.
+pub struct Inside {
+    /// Empty as long as nothing may grow. A reload that brings the first target starts it.
+    pub engine: Arc<OnceLock<Handle>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Front for Inside {
+    fn view(&self) -> Option<View> {
+        let handle = self.engine.get()?;
+        let shared = handle.shared();
+        Some(View {
             state: shared.state(),
             standing: shared.standing.all(),
             trouble: shared.journal().trouble(),
-            waiting: self.waiting_count(),
+            waiting: handle.waiting_count(),
             dry_run: shared.dry_run,
             now: shared.host.moment(),
-        }
+        })
     }
 
     fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {
-        Handle::receive(self, delivery)
+        let refused = delivery.refused.clone();
+        let accepted = self.engine.get().map_or(Ok(vec![]), |engine| engine.receive(delivery))?;
+        refused.into_iter().for_each(|(code, count)| self.metrics.refused_so_often(None, code, count));
+        Ok(accepted)
     }
 
     fn not_written(&self, within: Duration) -> String {
-        Handle::not_written(self, within)
+        self.engine.get().map_or_else(String::new, |engine| engine.not_written(within))
+    }
+
+    fn counters(&self) -> String {
+        if let Some(view) = self.view() {
+            self.metrics.journal_writable.set(i64::from(view.trouble.is_none()));
+            self.metrics.queue_length.set(view.waiting as i64);
+        }
+        self.metrics.text()
     }
 }

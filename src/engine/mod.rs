@@ -29,7 +29,7 @@ use crate::name::LvRef;
 use crate::plan::{Code, Moment, Refusal};
 pub use ask::{Answer, Answered, Progress, Unanswered};
 pub use door::{Accepted, Delivery, Request, SubmitError};
-pub use front::{Front, View};
+pub use front::{Front, Inside, View};
 pub use pipeline::{Ended, Pipeline};
 pub use queue::Handle;
 pub use start::{start, start_for_one};

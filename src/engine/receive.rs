@@ -24,7 +24,7 @@ impl Handle {
 
     /// The same for all of a delivery.
     pub fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {
-        let Delivery { requests, refusals, digest } = delivery;
+        let Delivery { requests, refusals, digest, .. } = delivery;
         let shared = self.shared();
         let (now, room) = (shared.host.moment(), shared.config().webhook.queue);
         let mut waiting = self.waiting();

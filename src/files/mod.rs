@@ -5,10 +5,12 @@
 //! was checked is what is used, whatever is renamed meanwhile. `openat2` with `RESOLVE_NO_SYMLINKS` would not do: it
 //! refuses the links of the system itself (/var/run), and does not show the owner of each folder on the way.
 
+mod elsewhere;
 mod folder;
 mod trust;
 mod walk;
 
+pub use elsewhere::{Elsewhere, FileMark, MOST_READ, elsewhere, read, read_here, read_through};
 pub use folder::{Folder, UNFINISHED, create, open_own, replace};
 pub use trust::{Doubt, Trust, Why};
 
@@ -41,6 +43,10 @@ pub fn open(path: &Path) -> io::Result<(File, Option<Doubt>)> {
 /// Who else could change what this path leads to. Nobody, as far as is known, if it cannot be looked at; of a file that
 /// is not there it is who could make it.
 pub fn doubt(path: &Path) -> Option<Doubt> {
+    // Who opens it judges it.
+    if elsewhere().is_some() {
+        return None;
+    }
     let place = walk(path, Goal::Read).ok()?;
     if place.passed {
         return None;

@@ -1,6 +1,6 @@
 //! Btrfs. The superblock: its on-disk format, `btrfs_super_block`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{Capability, Facts, Kind, LENGTH, Unfit};
 use crate::command::{Command, Tool};
@@ -30,7 +30,7 @@ pub const LONG: usize = OFFSET + LENGTH;
 const OFFSET: usize = 65536;
 
 /// Of a btrfs superblock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the btrfs on-disk format")]
 pub struct Btrfs {
     pub total_bytes: u64,

@@ -1,6 +1,6 @@
 //! Ext2, ext3 and ext4. The superblock: the kernel's `Documentation/filesystems/ext4/super.rst`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Unfit};
 use super::usage::Usage;
@@ -33,7 +33,7 @@ pub(super) const SPARSE_SUPER2: Unfit = Unfit::OnlyUnmounted(
 );
 
 /// Of an ext superblock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the kernel's super.rst, without the prefix s_")]
 pub struct Ext {
     pub block_size: u64,
@@ -56,7 +56,7 @@ pub struct Ext {
 }
 
 /// What an ext superblock says of a file system that is mounted nowhere.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtAtRest {
     /// It was unmounted in order and has no known errors.
     pub clean: bool,

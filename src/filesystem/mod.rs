@@ -31,7 +31,7 @@ macro_rules! kinds {
         }
 
         /// What a superblock says.
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         pub enum Superblock {
             $($(#[$doc])* $kind($file::$kind),)*

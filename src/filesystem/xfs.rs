@@ -1,6 +1,6 @@
 //! XFS. The superblock: XFS Algorithms & Data Structures, "Superblocks".
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{Capability, Facts, Kind, LENGTH, Most};
 use crate::command::{Command, Tool};
@@ -39,7 +39,7 @@ const MANY_GROUPS: u64 = 1_000;
 const MOST_GROUPS: u64 = 4_000;
 
 /// Of an XFS superblock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the XFS disk format, without the prefix sb_")]
 pub struct Xfs {
     pub block_size: u64,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, MIB};
 
 /// A block device, from sysfs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// Its size; of a multipath device that of its shortest path, because an I/O may take any of them.
     pub size: Bytes,

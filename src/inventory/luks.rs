@@ -14,7 +14,7 @@ const MAGIC: &[u8] = b"LUKS\xBA\xBE";
 const BINARY: usize = 4096;
 
 /// What a header says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// 1 or 2.
     pub version: u16,

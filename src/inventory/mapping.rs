@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::luks::Header;
 use super::{DeviceNumber, FileSystem, Inventory, Lv, only};
@@ -15,7 +15,7 @@ use crate::units::Bytes;
 const PREFIX: &str = "CRYPT-";
 
 /// A device of libcryptsetup that lies on a volume, and on nothing else lies on that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// The volume.
     pub lv: LvRef,
@@ -38,7 +38,7 @@ pub struct Mapping {
 }
 
 /// The table of a device of the target `crypt`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// How many segments it has.
     pub segments: usize,
@@ -51,7 +51,7 @@ pub struct Table {
 }
 
 /// Where the volume key is. cryptsetup needs a passphrase or key file to load a new table with a key from the keyring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyLocation {
     /// In the kernel's keyring, as libcryptsetup does it for LUKS2.
@@ -61,7 +61,7 @@ pub enum KeyLocation {
 }
 
 /// What was found out about the key file of a mapping whose volume key is in the keyring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyFile {
     /// Nothing yet: it is only tried for what is about to grow.

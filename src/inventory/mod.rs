@@ -5,6 +5,7 @@
 //! needs it to decide must then refuse.
 
 mod columns;
+mod device;
 mod disk;
 mod group;
 mod latest;
@@ -16,15 +17,15 @@ mod process;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::command::Tool;
 pub use crate::filesystem::{Capability, FsKind, Superblock, Usage};
 use crate::name::{LvRef, MountPoint, VgName};
 use crate::units::{Bytes, Extents, MIB, Percent};
+pub use device::DeviceNumber;
 pub use disk::{Disk, DiskKind, Partition, PartitionTable};
 pub use latest::{Latest, Sample};
 pub use mapping::{KeyFile, KeyLocation, Mapping};
@@ -35,7 +36,7 @@ pub use process::ProcessUsage;
 pub const PV_SIGNATURE: &str = "LVM2_member";
 
 /// One look at the host.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     /// When the look ended.
     pub taken_at: Timestamp,
@@ -90,7 +91,7 @@ pub struct Inventory {
 }
 
 /// A volume group, as `vgs` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
 pub struct Vg {
     pub name: VgName,
@@ -118,7 +119,7 @@ pub struct Vg {
 }
 
 /// A logical volume, as `lvs -a` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
 pub struct Lv {
     pub name: LvRef,
@@ -158,7 +159,7 @@ pub struct Lv {
 }
 
 /// The counters of a cached volume; all `None` for others.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
 pub struct Cache {
     pub total_blocks: Option<u64>,
@@ -171,7 +172,7 @@ pub struct Cache {
 }
 
 /// What is special to a VDO pool; all `None` for others.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
 pub struct Vdo {
     pub used_size: Option<Bytes>,
@@ -180,7 +181,7 @@ pub struct Vdo {
 }
 
 /// A run of extents of one logical volume with one mapping.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7)")]
 pub struct Segment {
     pub kind: String,
@@ -192,7 +193,7 @@ pub struct Segment {
 }
 
 /// A physical volume, as `pvs -a` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of lvmreport(7), without the prefix")]
 pub struct Pv {
     pub name: String,
@@ -229,7 +230,7 @@ pub struct Pv {
 }
 
 /// A file system mounted from a logical volume.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileSystem {
     /// Where and how it is mounted.
     pub mount: Mount,
@@ -259,7 +260,7 @@ pub struct FileSystem {
 }
 
 /// A file system on a volume that is mounted nowhere that this process can see.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unmounted {
     /// The volume.
     pub lv: LvRef,
@@ -272,7 +273,7 @@ pub struct Unmounted {
 }
 
 /// Who uses a block device, beside file systems.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceUsers {
     /// Devices that lie on it, in a few words each: `luks-data (dm-crypt)`.
     pub holders: Vec<String>,
@@ -281,7 +282,7 @@ pub struct DeviceUsers {
 }
 
 /// What device-mapper has behind a device number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapped {
     /// Its name in `/dev/mapper`.
     pub name: String,
@@ -295,16 +296,6 @@ pub struct Mapped {
     pub read_only: bool,
     /// Its logical block size.
     pub block_size: Bytes,
-}
-
-/// A block device number, `254:0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
-pub struct DeviceNumber {
-    /// The driver.
-    pub major: u32,
-    /// The device within it.
-    pub minor: u32,
 }
 
 impl Inventory {
@@ -571,26 +562,5 @@ impl FileSystem {
     /// Whether the file system fills a volume of that size; `None` if its size is not known.
     pub fn fills(&self, volume: Bytes) -> Option<bool> {
         Some(self.size()?.0.saturating_add(self.slack().0) > volume.0)
-    }
-}
-
-impl From<DeviceNumber> for String {
-    fn from(number: DeviceNumber) -> String {
-        number.to_string()
-    }
-}
-
-impl fmt::Display for DeviceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.major, self.minor)
-    }
-}
-
-impl std::str::FromStr for DeviceNumber {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<DeviceNumber, ()> {
-        let (major, minor) = text.split_once(':').ok_or(())?;
-        Ok(DeviceNumber { major: major.parse().map_err(|_| ())?, minor: minor.parse().map_err(|_| ())? })
     }
 }

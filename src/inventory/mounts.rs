@@ -1,12 +1,12 @@
 //! `/proc/self/mountinfo`, see proc_pid_mountinfo(5): what is mounted where, by device number.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::DeviceNumber;
 use crate::name::{MountPoint, sanitised};
 
 /// One mount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// The block device, or an anonymous number for file systems without one.
     pub device: DeviceNumber,

@@ -1,7 +1,9 @@
 //! What this process uses.
 
+use serde::{Deserialize, Serialize};
+
 /// The numbers behind the usual `process_*` metrics.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct ProcessUsage {
     pub cpu_seconds: f64,

@@ -1,4 +1,4 @@
-//! What the autoscaler itself does: counters that live as long as the process.
+//! What the engine does: counters that live as long as it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -11,9 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::edge::Edge;
-use super::families::families;
-use super::words::{AlertVerdict, Notified};
+use super::families::{families, written};
 use crate::name::LvRef;
 use crate::plan::{Code, Outcome, Step};
 use crate::units::Bytes;
@@ -56,22 +54,6 @@ struct CommandLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
-    code: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VerdictLabel {
-    verdict: AlertVerdict,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindOutcome {
-    kind: &'static str,
-    outcome: Notified,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -103,21 +85,11 @@ families! {
         overdue: Family<CommandLabel, Gauge>,
             "command_overdue" ["command"]
             "Commands that change something, are running, and take longer than expected";
-        webhook_requests: Family<CodeLabel, Counter>,
-            "webhook_requests" ["code"]
-            "Requests to the webhook, by the status of the answer";
-        alerts: Family<VerdictLabel, Counter>,
-            "alerts" ["verdict"]
-            "Alerts received, by verdict: accepted, coalesced, not_accepted, refused, ignored, resolved";
         /// Refusals that were not written down one by one.
         pub refusals_only_counted: Counter,
             "refusals_only_counted" []
             "Refusals that named no target and were only counted in the journal, because many of the same kind came \
              before them";
-        /// Lines that the log left out.
-        pub log_lines_left_out: Counter,
-            "log_lines_left_out" []
-            "Log lines that were left out, because many of the same kind came before them";
         /// Requests that wait.
         pub queue_length: Gauge<i64, AtomicI64>,
             "queue_length" []
@@ -129,11 +101,6 @@ families! {
         reload_successful: Gauge<i64, AtomicI64>,
             "config_last_reload_successful" []
             "Whether the config was accepted the last time it was read; if not, the one before stays in force";
-        /// Whether the web config was accepted the last time.
-        pub web_config_accepted: Gauge<i64, AtomicI64>,
-            "web_config_last_reload_successful" []
-            "Whether the web config and the certificates in it were accepted the last time they were read; if not, \
-             those before stay in force";
         reload_success: Gauge<f64, AtomicU64>,
             "config_last_reload_success_timestamp_seconds" []
             "When the config in force was read";
@@ -141,10 +108,6 @@ families! {
         pub report_success: Gauge<f64, AtomicU64>,
             "report_last_success_timestamp_seconds" []
             "When the last report was kept in report.directory; 0: none yet";
-        notifications: Family<KindOutcome, Counter>,
-            "notifications" ["kind", "outcome"]
-            "Attempts to notify, by kind (webhook, email): sent, retried (failed and will be tried again), failed \
-             (given up), dropped (too many waited)";
         /// Whether the audit log could be written to the last time.
         pub audit_writable: Gauge<i64, AtomicI64>,
             "audit_writable" []
@@ -155,10 +118,7 @@ families! {
             "Records that the journal had overwritten before the audit log could take them";
     }
     also {
-        /// For `metrics::text`.
-        pub registry: Registry,
-        /// Of those who connect.
-        pub edge: Edge,
+        registry: Registry,
     }
 }
 
@@ -172,13 +132,11 @@ impl Default for Metrics {
         let metrics = Metrics::new();
         // An exporter has no journal, and what is not there does not fail.
         metrics.journal_writable.set(1);
-        metrics.web_config_accepted.set(1);
         metrics.audit_writable.set(1);
         metrics.build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         metrics.expect_all();
         let mut registry = Registry::with_prefix("lvm_autoscaler");
         metrics.add_to(&mut registry);
-        metrics.edge.register(&mut registry);
         Metrics { registry, ..metrics }
     }
 }
@@ -206,12 +164,6 @@ impl Metrics {
         for code in [Code::UnknownTarget].iter().chain(&Code::OF_NO_TARGET) {
             let labels = VolumeCode { vg: String::new(), lv: String::new(), code: code.as_str() };
             drop(self.refusals.get_or_create(&labels));
-        }
-        for verdict in AlertVerdict::ALL {
-            drop(self.alerts.get_or_create(&VerdictLabel { verdict: *verdict }));
-        }
-        for code in [200, 202, 400, 401, 403, 404, 413, 421, 429, 500, 503] {
-            drop(self.webhook_requests.get_or_create(&CodeLabel { code }));
         }
     }
 
@@ -245,8 +197,13 @@ impl Metrics {
 
     /// A request was refused; `None` if its labels named no target.
     pub fn refused(&self, lv: Option<&LvRef>, code: Code) {
+        self.refused_so_often(lv, code, 1);
+    }
+
+    /// So many were.
+    pub fn refused_so_often(&self, lv: Option<&LvRef>, code: Code, count: u64) {
         let Volume { vg, lv } = lv.map_or(Volume { vg: String::new(), lv: String::new() }, volume);
-        self.refusals.get_or_create(&VolumeCode { vg, lv, code: code.as_str() }).inc();
+        self.refusals.get_or_create(&VolumeCode { vg, lv, code: code.as_str() }).inc_by(count);
     }
 
     /// An operation ended.
@@ -289,25 +246,8 @@ impl Metrics {
         };
     }
 
-    /// How an attempt to notify ended.
-    pub fn notified(&self, kind: &'static str, outcome: Notified) {
-        self.notifications.get_or_create(&KindOutcome { kind, outcome }).inc();
-    }
-
-    /// Shows a kind of notification before the first of it, so that a rate over it has a beginning.
-    pub fn expect_notifications(&self, kind: &'static str) {
-        for outcome in Notified::ALL {
-            drop(self.notifications.get_or_create(&KindOutcome { kind, outcome: *outcome }));
-        }
-    }
-
-    /// A request to the webhook was answered.
-    pub fn webhook_answered(&self, code: u16) {
-        self.webhook_requests.get_or_create(&CodeLabel { code }).inc();
-    }
-
-    /// An alert was looked at.
-    pub fn alert(&self, verdict: AlertVerdict) {
-        self.alerts.get_or_create(&VerdictLabel { verdict }).inc();
+    /// All of it, as it stands on a page of metrics, without the mark at its end.
+    pub fn text(&self) -> String {
+        written(&self.registry)
     }
 }

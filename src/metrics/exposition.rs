@@ -75,13 +75,8 @@ impl Exposition {
         Exposition { selection: Arc::new(selection), latest, read_usage, read_process, lvm: Mutex::default() }
     }
 
-    /// A page. `targets` and `counters` are the autoscaler's, if there is one.
-    pub fn page(
-        &self,
-        shape: Shape,
-        targets: Option<Targets>,
-        counters: Option<&Registry>,
-    ) -> Result<Vec<u8>, fmt::Error> {
+    /// A page. `targets` and `counters`, which are written already, are the autoscaler's, if there is one.
+    pub fn page(&self, shape: Shape, targets: Option<Targets>, counters: &str) -> Result<Vec<u8>, fmt::Error> {
         let sample = self.latest.get();
         let mut page = Vec::new();
         if self.selection.lvm {
@@ -107,9 +102,7 @@ impl Exposition {
         }
         let mut text = String::new();
         encode_registry(&mut text, &registry)?;
-        if let Some(counters) = counters {
-            encode_registry(&mut text, counters)?;
-        }
+        text.push_str(counters);
         encode_eof(&mut text)?;
         page.extend(shaped(text, shape)?);
         Ok(page)

@@ -20,12 +20,12 @@ macro_rules! families {
         pub struct $all:ident {
             $($(#[$doc:meta])* $vis:vis $field:ident: $metric:ty $(= $new:expr)?, $name:literal [$($label:literal),*] $help:literal;)+
         }
-        also { $($(#[$also_doc:meta])* pub $also:ident: $type:ty,)* }
+        also { $($(#[$also_doc:meta])* $also_vis:vis $also:ident: $type:ty,)* }
     ) => {
         $(#[$of_all])*
         pub struct $all {
             $($(#[$doc])* $vis $field: $metric,)+
-            $($(#[$also_doc])* pub $also: $type,)*
+            $($(#[$also_doc])* $also_vis $also: $type,)*
         }
 
         impl $all {
@@ -55,3 +55,10 @@ macro_rules! families {
 }
 
 pub(super) use families;
+
+/// A registry as it stands on a page of metrics, without the mark at its end. Nothing in it can fail to be written.
+pub(super) fn written(registry: &prometheus_client::registry::Registry) -> String {
+    let mut text = String::new();
+    let _ = prometheus_client::encoding::text::encode_registry(&mut text, registry);
+    text
+}

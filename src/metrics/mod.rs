@@ -14,6 +14,7 @@ pub mod reference;
 pub mod selection;
 pub mod target;
 pub mod text;
+pub mod web;
 pub mod words;
 
 use std::borrow::Cow;

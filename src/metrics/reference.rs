@@ -8,6 +8,7 @@ use super::health::{COLLECTOR, HEALTH};
 use super::lvm::{HEALTH_PROBLEM, LUKS, LV, PV, VG};
 use super::process::PROCESS;
 use super::target::{GROUP, HELD_BACK, TARGET, UNMATCHED};
+use super::web::WebMetrics;
 
 /// How the metrics of prometheus-lvm-exporter are called here, where they are not called the same.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -62,7 +63,7 @@ pub fn page() -> String {
     section(&mut page, "Volume groups beside the config", "`vg`", GROUP);
     section(&mut page, "The config beside the host", "`kind`, which is `target` or `volume_group`", UNMATCHED);
     page.push_str("\n## What the autoscaler does\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
-    for family in Metrics::FAMILIES.iter().chain(Edge::FAMILIES) {
+    for family in Metrics::FAMILIES.iter().chain(WebMetrics::FAMILIES).chain(Edge::FAMILIES) {
         let kind = family.kind.as_str();
         let total = if kind == "counter" { "_total" } else { "" };
         let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");

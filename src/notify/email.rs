@@ -13,6 +13,7 @@ use super::message::Message;
 use super::send::{SendError, secret};
 use super::template::{Template, subject};
 use crate::config::notify::{self, Tls as Protection};
+use crate::files;
 
 /// How to send to one list of recipients.
 pub(super) struct EmailSender {
@@ -129,7 +130,7 @@ impl EmailSender {
         let mut parameters = TlsParameters::builder(self.settings.host.clone());
         if let Some(file) = &self.ca_file {
             let shown = |error: &dyn std::fmt::Display| SendError::Later(format!("{}: {error}", file.display()));
-            let pem = std::fs::read(file).map_err(|error| shown(&error))?;
+            let pem = files::read(file).map_err(|error| shown(&error))?;
             let certificate = Certificate::from_pem(&pem).map_err(|error| shown(&error))?;
             parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);
         }

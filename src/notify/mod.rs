@@ -12,7 +12,7 @@ mod template;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ use jiff::Timestamp;
 
 use crate::config::notify::{Occasion, Receiver, Way};
 use crate::config::{Config, InForce};
-use crate::journal::{Event, Journal, JournalError, Mark, Record};
-use crate::metrics::autoscaler::Metrics;
+use crate::journal::{Event, Journal, Mark, Record};
+use crate::metrics::web::WebMetrics;
 use crate::name::LvRef;
 use crate::plan::{Code, Moment};
 use email::EmailSender;
@@ -47,11 +47,73 @@ pub struct NotifyError {
     message: String,
 }
 
+/// The records, and how far they were told.
+pub trait Records: Send + Sync {
+    /// The number up to which all was told, if that is known.
+    fn progress(&self) -> Option<u64>;
+
+    /// All is told up to this number. That it cannot be remembered is no error: then something is told twice.
+    fn told(&self, number: u64);
+
+    /// The number of the last record.
+    fn last(&self) -> u64;
+
+    /// All that are still there, from the oldest on.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read, in words.
+    fn all(&self, tell: &mut dyn FnMut(Record<'_>)) -> Result<(), String>;
+}
+
+/// Those of a journal in this host's state directory.
+pub struct InFolder {
+    folder: PathBuf,
+    mark: Option<Mark>,
+    told: Option<u64>,
+}
+
+impl InFolder {
+    /// Of the journal in that folder.
+    pub fn new(folder: &Path) -> InFolder {
+        let (mark, told) = match Mark::open(folder, "notified") {
+            Ok((mark, told)) => (Some(mark), told),
+            Err(error) => {
+                tracing::warn!("{}: cannot save notification progress: {error}", folder.display());
+                (None, None)
+            }
+        };
+        InFolder { folder: folder.to_owned(), mark, told }
+    }
+}
+
+impl Records for InFolder {
+    fn progress(&self) -> Option<u64> {
+        self.told
+    }
+
+    fn told(&self, number: u64) {
+        if let Some(mark) = &self.mark
+            && let Err(error) = mark.set(number)
+        {
+            tracing::warn!("cannot save notification progress, some may be sent again after a restart: {error}");
+        }
+    }
+
+    fn last(&self) -> u64 {
+        Journal::peek(&self.folder).map_or(0, |state| state.records)
+    }
+
+    fn all(&self, tell: &mut dyn FnMut(Record<'_>)) -> Result<(), String> {
+        Journal::read_since(&self.folder, 0, tell).map_err(|error| crate::chain(&error))
+    }
+}
+
 /// What tells, and what it remembers.
 pub struct Notifier {
     host: String,
     in_force: Arc<InForce>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WebMetrics>,
     progress: Arc<Untold>,
     patience: Patience,
     state: Mutex<State>,
@@ -64,47 +126,36 @@ struct State {
 }
 
 impl Notifier {
-    /// Starts with the receivers of the config in force, and with what the journal in its state directory has that was
-    /// not told yet.
+    /// Starts with the receivers of the config in force, and with what there is that was not told yet.
     pub fn start(
         in_force: Arc<InForce>,
         host: String,
-        metrics: Arc<Metrics>,
+        metrics: Arc<WebMetrics>,
+        records: Arc<dyn Records>,
         now: &Moment,
     ) -> Result<Arc<Notifier>, NotifyError> {
-        Notifier::with_patience(in_force, host, metrics, now, PATIENCE)
+        Notifier::with_patience(in_force, host, metrics, records, now, PATIENCE)
     }
 
     fn with_patience(
         in_force: Arc<InForce>,
         host: String,
-        metrics: Arc<Metrics>,
+        metrics: Arc<WebMetrics>,
+        of: Arc<dyn Records>,
         now: &Moment,
         patience: Patience,
     ) -> Result<Arc<Notifier>, NotifyError> {
         let config = in_force.get();
-        let folder = config.state_directory.clone();
-        let (mark, told) = match Mark::open(&folder, "notified") {
-            Ok((mark, told)) => (Some(mark), told),
-            Err(error) => {
-                tracing::warn!("{}: cannot save notification progress: {error}", folder.display());
-                (None, None)
-            }
-        };
-        let records = last_record(&folder).unwrap_or_default();
+        let records = of.last();
         // Without receivers nothing waits for one; and what was before the first is no news to it.
-        let told = told.filter(|_| !config.receivers.is_empty()).unwrap_or(records);
-        if let Some(mark) = &mark
-            && let Err(error) = mark.set(told)
-        {
-            tracing::warn!("{}: cannot save notification progress: {error}", folder.display());
-        }
-        let progress = Arc::new(Untold::new(mark));
+        let told = of.progress().filter(|_| !config.receivers.is_empty()).unwrap_or(records);
+        of.told(told);
+        let progress = Arc::new(Untold::new(Arc::clone(&of)));
         let notifier = Notifier { host, in_force, metrics, progress, patience, state: Mutex::default() };
         notifier.reconfigure(&config)?;
         // A journal that was begun anew counts from 1.
         let after = if told > records { 0 } else { told };
-        let read = Journal::read_since(&folder, 0, &mut |record| {
+        let read = of.all(&mut |record| {
             let age = now.since(&record.entry.at);
             if record.number > after && age < MAX_AGE {
                 notifier.hear(record);
@@ -114,7 +165,7 @@ impl Notifier {
             }
         });
         if let Err(error) = read {
-            tracing::warn!("cannot read the notifications that are still to be sent: {}", crate::chain(&error));
+            tracing::warn!("cannot read the notifications that are still to be sent: {error}");
         }
         Ok(Arc::new(notifier))
     }
@@ -318,8 +369,4 @@ pub fn send_test(config: &Config, host: &str, now: Timestamp) -> Result<Tested, 
         ended.push((format!("notify[{index}].{}", receiver.way.kind()), result));
     }
     Ok(ended)
-}
-
-fn last_record(folder: &Path) -> Result<u64, JournalError> {
-    Ok(Journal::peek(folder)?.records)
 }

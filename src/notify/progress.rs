@@ -1,14 +1,13 @@
 //! How far all receivers have got, as one number: what comes after it is told again after a restart.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::journal::Mark;
+use super::Records;
 
 /// The records that are still to be told to somebody.
-#[derive(Debug)]
 pub(super) struct Untold {
-    mark: Option<Mark>,
+    records: Arc<dyn Records>,
     open: Mutex<Open>,
 }
 
@@ -20,8 +19,8 @@ struct Open {
 }
 
 impl Untold {
-    pub(super) fn new(mark: Option<Mark>) -> Untold {
-        Untold { mark, open: Mutex::default() }
+    pub(super) fn new(records: Arc<dyn Records>) -> Untold {
+        Untold { records, open: Mutex::default() }
     }
 
     /// A record that so many receivers are to be told of.
@@ -38,11 +37,7 @@ impl Untold {
         let number = self.forget(record);
         // Outside of the lock: a disk that hangs must not hold up who says what is new. Two that come in the wrong
         // order leave the smaller number, with which something is told twice.
-        if let Some(mark) = &self.mark
-            && let Err(error) = mark.set(number)
-        {
-            tracing::warn!("cannot save notification progress, some may be sent again after a restart: {error}");
-        }
+        self.records.told(number);
     }
 
     /// The same without writing; the number up to which all are told.

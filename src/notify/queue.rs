@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::message::Message;
 use super::progress::Untold;
 use super::send::SendError;
-use crate::metrics::autoscaler::Metrics;
+use crate::metrics::web::WebMetrics;
 use crate::metrics::words::Notified;
 
 /// What is older is not told any more: by then somebody looked, or nobody will.
@@ -43,7 +43,7 @@ pub(super) struct Queue {
     kind: &'static str,
     send: Mutex<Send>,
     patience: Patience,
-    metrics: Arc<Metrics>,
+    metrics: Arc<WebMetrics>,
     progress: Arc<Untold>,
     waiting: Mutex<Waiting>,
     changed: Condvar,
@@ -78,7 +78,7 @@ impl Queue {
         kind: &'static str,
         send: Send,
         patience: Patience,
-        metrics: Arc<Metrics>,
+        metrics: Arc<WebMetrics>,
         progress: Arc<Untold>,
     ) -> Arc<Queue> {
         metrics.expect_notifications(kind);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::message::Message;
 use crate::config::notify::{self, Occasion, WebhookFormat, template_error};
+use crate::files;
 
 const SUBJECT: &str = "[lvm-autoscaler] {{ host }}: {{ title }}";
 
@@ -69,7 +70,8 @@ impl Template {
         match template {
             notify::Template::Inline(text) => Ok(text.clone()),
             notify::Template::File(file) => {
-                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+                let text = files::read(file).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+                text.map_err(|error| format!("{}: {error}", file.display()))
             }
         }
     }

@@ -11,7 +11,7 @@ use hyper::http::uri::{Authority, Scheme};
 use serde::Deserialize;
 
 use crate::alert::instance::HostName;
-use crate::config::FileMark;
+use crate::files::FileMark;
 
 /// A list of ten thousand hosts is about a megabyte.
 const MAX_FILE: u64 = 8 << 20;

@@ -8,8 +8,8 @@ use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce};
 use crate::engine::Front;
 use crate::inventory::Latest;
-use crate::metrics::autoscaler::Metrics;
 use crate::metrics::exposition::Exposition;
+use crate::metrics::web::WebMetrics;
 use crate::report::Make;
 use crate::server::{Access, Limits};
 
@@ -21,8 +21,8 @@ pub struct Context {
     pub in_force: Arc<InForce>,
     /// The names that the host itself has now: an address may come after the start, and move to another host.
     pub own_names: Box<dyn Fn() -> OwnNames + Send + Sync>,
-    /// The engine, if anything may grow. A reload that brings the first target starts it.
-    pub front: Box<dyn Fn() -> Option<Arc<dyn Front>> + Send + Sync>,
+    /// The engine.
+    pub front: Arc<dyn Front>,
     /// The last inventory.
     pub latest: Arc<Latest>,
     /// Makes the pages of metrics.
@@ -36,7 +36,7 @@ pub struct Context {
     /// Those that were made last.
     pub reporting: tokio::sync::Mutex<Reports>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<WebMetrics>,
     /// What connections are under.
     pub limits: Limits,
     /// The access rules.
@@ -49,11 +49,6 @@ impl Context {
     /// What is wanted now. One request is answered with one of them.
     pub fn config(&self) -> Arc<Config> {
         self.in_force.get()
-    }
-
-    /// The engine, if anything may grow.
-    pub(super) fn engine(&self) -> Option<Arc<dyn Front>> {
-        (self.front)()
     }
 
     /// What counts as this host.

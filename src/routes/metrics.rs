@@ -57,13 +57,12 @@ async fn page(context: &Arc<Context>, shape: Shape) -> Option<Bytes> {
 fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
     context.metrics.web_config_accepted.set(i64::from(context.access.is_current()));
     context.metrics.log_lines_left_out.inner().store(crate::log::left_out(), Ordering::Relaxed);
-    let targets = context.engine().map(|engine| {
-        let View { state, standing, trouble, waiting, dry_run, now } = engine.view();
-        context.metrics.journal_writable.set(i64::from(trouble.is_none()));
-        context.metrics.queue_length.set(waiting as i64);
+    let targets = context.front.view().map(|view| {
+        let View { state, standing, dry_run, now, .. } = view;
         let refused = |lv: &LvRef| Some(standing.get(lv)?.trouble(&now, REFUSED_LATELY)?.code);
         let known = Knowledge { history: &state.history(dry_run), dry_run, refused: &refused, now };
         Targets::new(&context.config(), &context.latest.get(), &known)
     });
-    context.exposition.page(shape, targets, Some(&context.metrics.registry))
+    let counters = [context.front.counters(), context.metrics.text()].concat();
+    context.exposition.page(shape, targets, &counters)
 }

@@ -164,7 +164,7 @@ pub(super) fn ready(context: &Arc<Context>) -> Answer {
     if !context.latest.get().taken {
         return unready("no inventory yet, see whether `lvm fullreport` answers");
     }
-    if let Some(trouble) = context.engine().and_then(|engine| engine.view().trouble) {
+    if let Some(trouble) = context.front.view().and_then(|view| view.trouble) {
         return unready(&format!("the journal cannot be written: {trouble}"));
     }
     text(StatusCode::OK, "ready\n")

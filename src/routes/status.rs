@@ -251,7 +251,7 @@ impl Status {
     pub(super) fn of(context: &Context) -> Status {
         let (config, sample) = (context.config(), context.latest.get());
         let now = (context.status.clock)();
-        let engine = context.engine().map(|engine| engine.view());
+        let engine = context.front.view();
         let state = engine.as_ref().map(|engine| Arc::clone(&engine.state)).unwrap_or_default();
         let history = state.history(engine.as_ref().is_some_and(|engine| engine.dry_run));
         let supplied = supplied(&config, &sample.inventory);

@@ -3,7 +3,7 @@
 //! Whether anything grows is not decided here: a verdict is about whether the alert names a target of this host, and
 //! whether a look at it is written down to be made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -101,7 +101,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
     let config = context.config();
     let names = context.names_for(&config);
     let unclear = match () {
-        () if context.engine().is_none() => None,
+        () if context.front.view().is_none() => None,
         () if !sample.taken => Some(NOT_LOOKED),
         () if !sample.succeeded && !config.policies.is_empty() => Some(NO_ANSWER),
         () => None,
@@ -132,7 +132,13 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
         _ => None,
     });
     let requests = named.chain(unseen.iter().map(|lv| wish(lv, String::new()))).collect();
-    let delivery = Delivery { requests, refusals: refusals(&meanings, source), digest };
+    let mut refused = BTreeMap::new();
+    for meaning in &meanings {
+        if let Meaning::Refused(refusal) = meaning {
+            *refused.entry(refusal.code).or_default() += 1;
+        }
+    }
+    let delivery = Delivery { requests, refusals: refusals(&meanings, source), refused, digest };
     let fingerprints = payload.alerts.iter().map(|alert| shortened(&alert.fingerprint));
     Judged { delivery, alerts: fingerprints.zip(meanings).collect(), unseen, more_unseen }
 }
@@ -140,11 +146,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
 impl Judged {
     /// Hands the targets over. What was accepted is on disk.
     pub(super) fn receive(self, context: &Context) -> Result<AlertAnswers, SubmitError> {
-        let accepted = match context.engine() {
-            Some(engine) => engine.receive(self.delivery)?,
-            None => vec![],
-        };
-        let mut accepted = accepted.into_iter();
+        let mut accepted = context.front.receive(self.delivery)?.into_iter();
         let (mut sentences, mut alerts, mut more, mut more_left) = (0, vec![], 0, false);
         for (fingerprint, meaning) in self.alerts {
             let mut verdict = AlertAnswer::of(fingerprint, meaning, &mut accepted);
@@ -262,9 +264,6 @@ impl AlertAnswer {
         context.metrics.alert(self.verdict);
         if let (Some(lv), AlertVerdict::Accepted) = (&self.target, self.verdict) {
             tracing::info!(%lv, fingerprint = self.fingerprint, "an alert was accepted");
-        }
-        if let Some(code) = self.code {
-            context.metrics.refused(None, code);
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Requ
         Ok(Err(_)) => text(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be answered\n"),
         // The writer waits for a disk that hangs. If it gets there after all, what comes again adds nothing.
         Err(_) => {
-            let why = context.engine().map_or_else(String::new, |engine| engine.not_written(ANSWERED_WITHIN));
+            let why = context.front.not_written(ANSWERED_WITHIN);
             tracing::error!("alerts were not accepted: {why}");
             text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
         }

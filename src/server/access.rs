@@ -29,8 +29,8 @@ use super::places::{Doing, Seat, Seldom};
 use super::tls::{self, TlsError};
 use super::turns::Source;
 use crate::config::web::{self, BcryptHash, ClientAuth, Pem};
-use crate::config::{Authorization, Config, ConfigError, FileMark, Secret, SecretError, is_world_readable};
-use crate::files::{self, Doubt, Trust};
+use crate::config::{Authorization, Config, ConfigError, Secret, SecretError};
+use crate::files::{self, Doubt, FileMark, Trust};
 use crate::metrics::edge::Limit;
 
 /// Files are looked at this often at most: a certificate or token that was replaced is in use a second later.
@@ -204,7 +204,7 @@ impl Access {
         self.rule(&web, config)?;
         if let Some(authorization) = &config.credentials.authorization {
             Secret::read(authorization.file())?;
-            if is_world_readable(authorization.file()) {
+            if FileMark::of(authorization.file()).is_some_and(|found| found.is_world_readable()) {
                 let file = authorization.file().display();
                 tracing::warn!("{file} can be read by everybody on this host: chmod 640, and own it to root");
             }

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::{
 use x509_parser::extensions::GeneralName;
 
 use crate::config::web::{CipherSuite, ClientAuth, Curve, Pem, Tls};
+use crate::files;
 
 /// Why TLS cannot be spoken as the web config says.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +127,7 @@ fn bytes(pem: &Pem, key: &str) -> Result<(String, Vec<u8>), TlsError> {
         Pem::Inline(text) => Ok((key.trim_end_matches("_file").to_owned(), text.expose().as_bytes().to_vec())),
         Pem::File(file) => {
             let what = format!("{key} {}", file.display());
-            match std::fs::read(file) {
+            match files::read(file) {
                 Ok(bytes) => Ok((what, bytes)),
                 Err(source) => Err(TlsError::Read { what, source }),
             }

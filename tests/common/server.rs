@@ -9,7 +9,7 @@ use std::time::Duration;
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::app::{self, reports::Reporter};
 use lvm_autoscaler::config::InForce;
-use lvm_autoscaler::engine::{self, Handle};
+use lvm_autoscaler::engine::{self, Handle, Inside};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::selection::Selection;
@@ -70,14 +70,14 @@ impl Server {
             telemetry_path: "/metrics".to_owned(),
             in_force,
             own_names: Box::new(move || OwnNames::new(named.own_names())),
-            front: app::front(Arc::clone(&engine)),
+            front: Arc::new(Inside { engine: Arc::clone(&engine), metrics }),
             report: Arc::new(reporter).maker(),
             reporting: tokio::sync::Mutex::default(),
             exposition: app::exposition(Selection::default(), &latest, host),
             pages: Pages::default(),
             status: StatusPages::new("db1", move || clock.moment()),
             latest,
-            metrics,
+            metrics: Arc::default(),
             limits,
             access: Arc::new(access),
             draining: AtomicBool::new(false),

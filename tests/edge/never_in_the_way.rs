@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
+use lvm_autoscaler::engine::Inside;
 use lvm_autoscaler::inventory::Latest;
-use lvm_autoscaler::metrics::autoscaler::Metrics;
 use lvm_autoscaler::metrics::exposition::Exposition;
 use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::metrics::web::WebMetrics;
 use lvm_autoscaler::routes::{Context, Pages, StatusPages};
 use lvm_autoscaler::server::{self, Access, Limits, Listeners};
 use nix::sys::signal::{Signal, kill};
@@ -90,12 +91,12 @@ fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAdd
         telemetry_path: "/metrics".to_owned(),
         in_force: InForce::new(Config::default()),
         own_names: Box::new(|| OwnNames::new(["db1"])),
-        front: Box::new(|| None),
+        front: Arc::new(Inside { engine: Arc::default(), metrics: Arc::default() }),
         exposition,
         pages: Pages::default(),
         status: StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
         latest: Arc::new(Latest::default()),
-        metrics: Arc::new(Metrics::default()),
+        metrics: Arc::new(WebMetrics::default()),
         limits: Limits::default(),
         access: Arc::new(Access::default()),
         draining: AtomicBool::new(false),

@@ -243,7 +243,7 @@ fn a_command_that_takes_too_long_is_written_down_and_counted_until_it_ends() {
     let written = String::from_utf8_lossy(&written);
     assert_eq!(written.matches("\"event\":\"overdue\"").count(), 1);
     let mut page = String::new();
-    prometheus_client::encoding::text::encode(&mut page, &daemon.0.metrics.registry).expect("text");
+    page.push_str(&daemon.0.metrics.text());
     assert!(page.contains("lvm_autoscaler_command_overdue{command=\"resize2fs\"} 0"), "{page}");
 }
 

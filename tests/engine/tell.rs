@@ -13,8 +13,8 @@ use lvm_autoscaler::config::{self, InForce};
 use lvm_autoscaler::host::Host;
 use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::journal::{Event, Source};
-use lvm_autoscaler::metrics::autoscaler::Metrics;
-use lvm_autoscaler::notify::{self, Notifier};
+use lvm_autoscaler::metrics::web::WebMetrics;
+use lvm_autoscaler::notify::{self, InFolder, Notifier};
 use lvm_autoscaler::plan::{Code, Outcome, Refusal};
 use serde_json::Value;
 
@@ -85,10 +85,12 @@ struct Telling {
 
 fn telling(world: &World) -> Telling {
     let daemon = world.daemon();
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(WebMetrics::default());
     let in_force = InForce::new(Arc::clone(&world.config));
-    let audit = Audit::start(&world.config, "db1".to_owned(), Arc::clone(&metrics));
-    let notifier = Notifier::start(in_force, "db1".to_owned(), metrics, &world.sim.moment()).expect("it can be told");
+    let audit = Audit::start(&world.config, "db1".to_owned(), Arc::default());
+    let records = Arc::new(InFolder::new(&world.config.state_directory));
+    let notifier = Notifier::start(in_force, "db1".to_owned(), metrics, records, &world.sim.moment());
+    let notifier = notifier.expect("it can be told");
     let (to, log) = (Arc::clone(&notifier), audit.clone());
     daemon.0.journal().subscribe(Box::new(move |record| {
         to.hear(record);

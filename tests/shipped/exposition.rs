@@ -40,7 +40,7 @@ fn exposition(inventory: Inventory, selection: Selection) -> String {
     latest.set(Some(inventory), std::time::Duration::ZERO);
     let selection = Selection { filesystem: false, ..selection };
     let exposition = Exposition::new(selection, latest, Box::new(|filesystems| filesystems), || None);
-    let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes");
+    let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes");
     without_age(page)
 }
 
@@ -152,7 +152,7 @@ volume_groups:
     latest.set(Some(looked), std::time::Duration::ZERO);
     let exposition = lvm_autoscaler::app::exposition(Selection::default(), &latest, Arc::clone(&sim) as Arc<dyn Host>);
     let value = |name: &str| {
-        let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes");
+        let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes");
         let page = String::from_utf8(page).expect("text");
         let line = page.lines().find(|line| line.starts_with(&format!("{name}{{"))).expect("there").to_owned();
         line.rsplit_once(' ').expect("a value").1.to_owned()
@@ -173,7 +173,7 @@ fn a_look_that_finds_a_change_is_shown_and_one_that_does_not_changes_nothing() {
     let exposition = Exposition::new(selection, Arc::clone(&latest), Box::new(|filesystems| filesystems), || None);
     let page = |inventory| {
         latest.set(Some(inventory), std::time::Duration::ZERO);
-        without_age(exposition.page(Shape { format: Format::Text, gzip: false }, None, None).expect("encodes"))
+        without_age(exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes"))
     };
     let first = page(read(&file));
     assert_eq!(page(read(&file)), first);

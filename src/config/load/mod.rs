@@ -7,8 +7,10 @@ mod target;
 mod webhook;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::check::{at_least_a_second, check_absolute};
 use super::file::{self, ConfigError, Form, Wrong, twice, wrong};
@@ -27,6 +29,15 @@ use target::{For, budget, check_defaults, target};
 /// Reports are about days; one each minute is for who tries it out.
 const SHORTEST_REPORT: Duration = Duration::from_secs(60);
 
+/// A file of a config, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// Its name, for errors.
+    pub file: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
 const FORM: Form = Form { has_extensions: true, known: Some(known) };
 
 fn known() -> Vec<String> {
@@ -40,9 +51,22 @@ pub fn load(file: &Path, trust: Trust) -> Result<Config, ConfigError> {
 
 /// The same, with the places of what it says.
 pub fn load_with_places(file: &Path, trust: Trust) -> Result<(Config, Places), ConfigError> {
-    let (mut tree, mut problems) = file::tree(&file::text(file, trust)?, file, FORM)?;
-    for more in file::beside(file)? {
-        let (other, found) = file::tree(&file::text(&more, trust)?, &more, FORM)?;
+    read_texts(&texts(file, trust)?, trust)
+}
+
+/// The text of a file, and of those of the folder beside it.
+pub fn texts(file: &Path, trust: Trust) -> Result<Vec<Text>, ConfigError> {
+    let all = std::iter::once(file.to_owned()).chain(file::beside(file)?);
+    all.map(|file| Ok(Text { text: file::text(&file, trust)?, file })).collect()
+}
+
+/// Checks these texts, of which the first is the config file and the others those beside it.
+pub fn read_texts(texts: &[Text], trust: Trust) -> Result<(Config, Places), ConfigError> {
+    let mut parts = texts.iter().map(|Text { file, text }| file::tree(text, file, FORM));
+    // Without any file it is as if there were an empty one.
+    let (mut tree, mut problems) = parts.next().unwrap_or_else(|| file::tree("", Path::new(""), FORM))?;
+    for part in parts {
+        let (other, found) = part?;
         problems.extend(found);
         tree.append(other, &mut problems);
     }
