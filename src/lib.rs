@@ -55,6 +55,7 @@ pub mod report;
 pub mod routes;
 pub mod server;
 pub mod units;
+pub mod wire;
 
 /// Text that may quote strangers, as it is shown: one line, in which nothing is hidden. What a terminal, a log or a
 /// browser would obey and not show stands there as its escape, `\n`, `\u{202e}`. Nothing else in this program decides

@@ -52,7 +52,7 @@ pub fn load_config_with_places(
 }
 
 /// The text of the config, and of the files beside it; none if there is no config file.
-pub fn load_texts(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Vec<Text>> {
+pub(super) fn load_texts(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Result<Vec<Text>> {
     let usual = Some(Path::new(DEFAULT_CONFIG)).filter(|file| file.exists());
     match named.or(usual) {
         Some(file) => Ok(config::texts(file, trust_of(simulate.is_some()))?),
@@ -64,7 +64,7 @@ pub fn load_texts(named: Option<&Path>, simulate: Option<&Path>) -> anyhow::Resu
 }
 
 /// What these texts say.
-pub fn config_of(texts: &[Text], is_simulated: bool) -> anyhow::Result<(Config, Option<Places>)> {
+pub(super) fn config_of(texts: &[Text], is_simulated: bool) -> anyhow::Result<(Config, Option<Places>)> {
     let trust = trust_of(is_simulated);
     let (mut config, places) = match texts {
         [] => (Config { trust, ..Config::default() }, None),

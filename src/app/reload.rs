@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::bail;
 
-use super::options::{DEFAULT_CONFIG, Options, UsageError, load_config};
+use super::beside::Beside;
+use super::options::{DEFAULT_CONFIG, Options, UsageError, config_of, load_texts};
 use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
 use crate::engine::{self, Handle, Shared};
@@ -17,27 +18,25 @@ use crate::host::{Host, Sampler};
 use crate::inventory::Latest;
 use crate::journal::Journal;
 use crate::metrics::autoscaler::Metrics;
-use crate::metrics::web::WebMetrics;
 use crate::name::LvRef;
 use crate::notify::{self, InFolder, Notifier};
 use crate::plan::applied;
-use crate::server::Access;
 
 /// Who is told of each record of the journal.
 pub(super) struct Tellers {
-    pub(super) notifier: Arc<Notifier>,
+    /// If people are told by this process.
+    pub(super) notifier: Option<Arc<Notifier>>,
     pub(super) audit: Audit,
 }
 
 /// The parts of a daemon that a config reaches.
 pub(super) struct Daemon {
     pub(super) options: Options,
-    pub(super) access: Arc<Access>,
+    pub(super) beside: Beside,
     pub(super) in_force: Arc<InForce>,
     pub(super) latest: Arc<Latest>,
     pub(super) host: Arc<dyn Host>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) web_metrics: Arc<WebMetrics>,
     pub(super) sampler: Sampler,
     /// Empty as long as nothing may grow.
     pub(super) engine: Arc<OnceLock<Handle>>,
@@ -79,27 +78,40 @@ impl Daemon {
         if !is_there && self.from_file.load(Ordering::Relaxed) {
             bail!(UsageError(format!("{DEFAULT_CONFIG} is gone: put it back, or restart to have only metrics")));
         }
-        let new = load_config(self.options.config_file.as_deref(), self.options.simulate.as_deref())?;
+        let texts = load_texts(self.options.config_file.as_deref(), self.options.simulate.as_deref())?;
+        let (new, _) = config_of(&texts, self.options.simulate.is_some())?;
         let old = self.in_force.get();
         if let Some(keys) = only_at_start(&old, &new) {
             bail!(UsageError(format!("{keys} changed, which only a start can do: put it back, or restart the daemon")));
         }
-        self.access.admits(&new)?;
         // All that can fail comes before anything is in force.
-        notify::verify(&new)?;
+        if let Beside::Here { access, .. } = &self.beside {
+            access.admits(&new)?;
+            notify::verify(&new)?;
+        }
         audit::verify(&new)?;
         let journal = match new.grows_nothing() || self.engine.get().is_some() {
             true => None,
             false => Some(Journal::own(&new.state_directory, &new.witness)?),
         };
+        // The other half has the last word: both accept it or neither.
+        if let Beside::There(there) = &self.beside
+            && let Some(engine) = there.get()
+            && let Err(objection) = engine.propose(texts, new.files_of_web().into_iter().map(Path::to_owned).collect())
+        {
+            bail!(UsageError(objection));
+        }
         // What its policies select is known at once, or an alert that comes now would be refused.
         let new = applied(&Arc::new(new), &self.latest.get().inventory);
         self.in_force.replace(Arc::clone(&new));
+        if let Beside::There(there) = &self.beside {
+            there.get().into_iter().for_each(|engine| engine.is_in_force());
+        }
         self.from_file.store(is_there, Ordering::Relaxed);
         if let Some(journal) = journal {
             self.start_engine(journal)?;
         } else if let Some(tellers) = self.tellers.get() {
-            tellers.notifier.reconfigure(&new)?;
+            tellers.notifier.iter().try_for_each(|notifier| notifier.reconfigure(&new))?;
         }
         if let Some(tellers) = self.tellers.get() {
             tellers.audit.reopen(&new);
@@ -125,10 +137,15 @@ impl Daemon {
         }
         if self.tellers.get().is_none() {
             let tellers = self.start_tellers()?;
-            let (notifier, audit) = (Arc::clone(&tellers.notifier), tellers.audit.clone());
+            let (notifier, audit) = (tellers.notifier.clone(), tellers.audit.clone());
+            let engine = match &self.beside {
+                Beside::Here { .. } => None,
+                Beside::There(engine) => engine.get().cloned(),
+            };
             journal.subscribe(Box::new(move |record| {
-                notifier.hear(record);
+                notifier.iter().for_each(|notifier| notifier.hear(record));
                 audit.hear(record);
+                engine.iter().for_each(|engine| engine.hear(record));
             }));
             let _ = self.tellers.set(tellers);
         }
@@ -154,9 +171,17 @@ impl Daemon {
         }
         let (in_force, metrics) = (Arc::clone(&self.in_force), Arc::clone(&self.metrics));
         let audit = Audit::start(&in_force.get(), host.clone(), metrics);
-        let told = Arc::clone(&self.web_metrics);
         let records = Arc::new(InFolder::new(&in_force.get().state_directory));
-        let notifier = Notifier::start(in_force, host, told, records, &self.host.moment())?;
+        let notifier = match &self.beside {
+            Beside::Here { metrics, .. } => {
+                let metrics = Arc::clone(metrics);
+                Some(Notifier::start(in_force, host, metrics, records, &self.host.moment())?)
+            }
+            Beside::There(engine) => {
+                engine.get().into_iter().for_each(|engine| engine.keeps(Arc::clone(&records) as _));
+                None
+            }
+        };
         Ok(Tellers { notifier, audit })
     }
 }

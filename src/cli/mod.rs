@@ -41,6 +41,10 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: metrics, webhook and growth.
     Serve(serve::Serve),
+    /// Run the half of the daemon that acts, without a network; `web` is the other.
+    Engine(serve::EngineHalf),
+    /// Run the half of the daemon that is reached, without rights: metrics, pages, webhook, notifications.
+    Web(serve::WebHalf),
     /// Print the metrics once, for node_exporter's textfile collector.
     Metrics(metrics::Metrics),
     /// Look at this host and write a config to begin with: everything that can grow, with `mode: recommend`.
@@ -82,7 +86,7 @@ pub struct Log {
         long = "log.level",
         global = true,
         value_name = "LEVEL",
-        help = "Least severe messages to log [default: info for serve and relay, error otherwise]"
+        help = "Least severe messages to log [default: info for what keeps running, error otherwise]"
     )]
     level: Option<Level>,
     /// Format of the log.
@@ -113,8 +117,10 @@ impl Cli {
         use tracing_subscriber::layer::SubscriberExt;
         use tracing_subscriber::util::SubscriberInitExt;
         // A command says what became of it by itself.
-        let usual =
-            if matches!(self.command, Command::Serve(_) | Command::Relay(_)) { Level::Info } else { Level::Error };
+        let usual = match self.command {
+            Command::Serve(_) | Command::Engine(_) | Command::Web(_) | Command::Relay(_) => Level::Info,
+            _ => Level::Error,
+        };
         let level = match self.log.level.unwrap_or(usual) {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,
@@ -148,6 +154,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<Exit> {
         match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Engine(engine) => engine.run(),
+            Command::Web(web) => web.run(),
             Command::Metrics(metrics) => metrics.run(),
             Command::Init(init) => init.run(),
             Command::CheckConfig(check) => check.run(),

@@ -1,4 +1,4 @@
-//! `serve`
+//! `serve`, and its two halves, `engine` and `web`.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,44 @@ use super::selection::Collectors;
 use crate::app::{self, Options};
 use crate::server::ListenAddress;
 
+/// Where the two halves of a daemon meet.
+const SOCKET: &str = "/run/lvm-autoscaler/engine.sock";
+
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler serve --config.file=/etc/lvm-autoscaler/config.yaml --dry-run")]
 pub(super) struct Serve {
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lvm-autoscaler engine --web.user=lvm-autoscaler")]
+pub(super) struct EngineHalf {
+    /// Socket on which the web process connects; one that systemd opened comes first.
+    #[arg(long = "engine.socket", value_name = "FILE", default_value = SOCKET)]
+    socket: PathBuf,
+    /// User of the web process; without one only root and the user of this process may connect.
+    #[arg(long = "web.user", value_name = "NAME")]
+    user: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: lvm-autoscaler web --web.listen-address=:19845 --web.config.file=/etc/lvm-autoscaler/web.yaml"
+)]
+pub(super) struct WebHalf {
+    /// Socket on which the engine listens.
+    #[arg(long = "engine.socket", value_name = "FILE", default_value = SOCKET)]
+    socket: PathBuf,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// Both halves take all of these, so that both can be given the same; each uses its own.
+#[derive(Debug, Args)]
+struct Daemon {
     /// Config file; without one, and without /etc/lvm-autoscaler/config.yaml, nothing may grow.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -48,7 +83,28 @@ fn path(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Serve {
+        app::serve(&self.daemon.options())?;
+        Ok(Exit::Done)
+    }
+}
+
+impl EngineHalf {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        app::engine(&self.daemon.options(), &self.socket, self.user.as_deref())?;
+        Ok(Exit::Done)
+    }
+}
+
+impl WebHalf {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        app::web(&self.daemon.options(), &self.socket)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Daemon {
+    fn options(self) -> Options {
+        let Daemon {
             config_file,
             listen,
             systemd_socket,
@@ -59,16 +115,6 @@ impl Serve {
             collectors,
         } = self;
         let selection = collectors.selection();
-        app::serve(&Options {
-            config_file,
-            listen,
-            systemd_socket,
-            web_config_file,
-            telemetry_path,
-            selection,
-            dry_run,
-            simulate,
-        })?;
-        Ok(Exit::Done)
+        Options { config_file, listen, systemd_socket, web_config_file, telemetry_path, selection, dry_run, simulate }
     }
 }

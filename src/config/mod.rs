@@ -298,6 +298,13 @@ impl Config {
         secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
     }
 
+    /// Those of them that only who is reached and who tells people need.
+    pub fn files_of_web(&self) -> Vec<&Path> {
+        let secrets = self.webhook.grafana_hmac_secret_file.iter().map(PathBuf::as_path);
+        let secrets = secrets.chain(self.credentials.authorization.iter().map(Authorization::file));
+        secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
+    }
+
     /// Whether what is configured may need a program: some are for what few hosts have, and are not missed elsewhere.
     pub fn may_need(&self, tool: Tool) -> bool {
         match tool {

@@ -127,6 +127,17 @@ pub fn load(path: &Path, trust: Trust) -> Result<Web, ConfigError> {
     file::read(path, trust, Form::default(), |raw: File| validate(raw, path))
 }
 
+/// The files that it names; none if it cannot be read.
+pub fn files_of(path: &Path, trust: Trust) -> Vec<PathBuf> {
+    let tls = load(path, trust).ok().and_then(|web| web.tls);
+    let pems = tls.into_iter().flat_map(|tls| [Some(tls.certificate), Some(tls.key), tls.client_ca]);
+    let named = pems.flatten().filter_map(|pem| match pem {
+        Pem::File(file) => Some(file),
+        Pem::Inline(_) => None,
+    });
+    named.collect()
+}
+
 /// Checks a text; `path` names it in errors, and relative paths begin there.
 pub fn parse(yaml: &str, path: &Path) -> Result<Web, ConfigError> {
     file::read_yaml(yaml, path, Form::default(), |raw: File| validate(raw, path))

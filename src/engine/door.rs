@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::journal::{Event, JournalError, Source};
 use crate::name::LvRef;
 use crate::plan::{Code, Moment};
@@ -53,7 +55,7 @@ pub struct Delivery {
 }
 
 /// What became of a request at the door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Accepted {
     /// It waits.
     Queued,
@@ -72,6 +74,9 @@ pub enum SubmitError {
     /// What cannot be written down is not accepted.
     #[error(transparent)]
     Journal(#[from] Arc<JournalError>),
+    /// The engine is another process, and said this, or nothing.
+    #[error("{0}")]
+    Elsewhere(String),
 }
 
 /// Settled when the batch it stands for is on disk, or is not.

@@ -2,8 +2,11 @@
 //! edge can name targets and nothing else, and the edge can be another process.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::Stands;
 use super::door::{Accepted, Delivery, SubmitError};
@@ -17,6 +20,9 @@ use crate::plan::Moment;
 pub trait Front: Send + Sync {
     /// How things stand; `None` as long as nothing may grow.
     fn view(&self) -> Option<View>;
+
+    /// Whether anything may grow, as far as is known without asking.
+    fn may_grow(&self) -> bool;
 
     /// Accepts requests; see [`Handle::receive`]. As long as nothing may grow there are none, and what was refused is
     /// only counted.
@@ -37,13 +43,31 @@ pub struct View {
     /// The refusals that stand.
     pub standing: BTreeMap<LvRef, Stands>,
     /// Why nothing can be written down, if so.
-    pub trouble: Option<String>,
+    pub trouble: Option<Trouble>,
     /// How many requests wait.
     pub waiting: usize,
     /// Nothing is carried out.
     pub dry_run: bool,
     /// When that is.
     pub now: Moment,
+}
+
+/// Why nothing can be written down, each with its reason in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// The journal cannot be written.
+    Unwritable(String),
+    /// The engine is another process, and does not answer.
+    NoEngine(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Unwritable(why) => write!(f, "the journal cannot be written: {why}"),
+            Trouble::NoEngine(why) => f.write_str(why),
+        }
+    }
 }
 
 /// The front of the engine in this process.
@@ -61,11 +85,15 @@ impl Front for Inside {
         Some(View {
             state: shared.state(),
             standing: shared.standing.all(),
-            trouble: shared.journal().trouble(),
+            trouble: shared.journal().trouble().map(Trouble::Unwritable),
             waiting: handle.waiting_count(),
             dry_run: shared.dry_run,
             now: shared.host.moment(),
         })
+    }
+
+    fn may_grow(&self) -> bool {
+        self.engine.get().is_some()
     }
 
     fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, InForce};
 use crate::host::{Hold, Host, Sampler};
 use crate::journal::{Journal, State};
@@ -29,7 +31,7 @@ use crate::name::LvRef;
 use crate::plan::{Code, Moment, Refusal};
 pub use ask::{Answer, Answered, Progress, Unanswered};
 pub use door::{Accepted, Delivery, Request, SubmitError};
-pub use front::{Front, Inside, View};
+pub use front::{Front, Inside, Trouble, View};
 pub use pipeline::{Ended, Pipeline};
 pub use queue::Handle;
 pub use start::{start, start_for_one};
@@ -64,7 +66,7 @@ const LOG_AGAIN: Duration = Duration::from_secs(3600);
 pub struct Standing(Mutex<BTreeMap<LvRef, Stands>>);
 
 /// A refusal that stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stands {
     /// The last one.
     pub refusal: Refusal,
@@ -74,6 +76,7 @@ pub struct Stands {
     pub since: Moment,
     /// The last of these.
     pub last: Moment,
+    #[serde(skip)]
     logged: Option<Moment>,
 }
 

@@ -10,7 +10,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, chmod, fstat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, chmod, chown, fstat, openat, renameat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -148,6 +149,11 @@ impl Folder {
 
     /// A socket of ours with this name and mode.
     pub fn bind(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<UnixListener> {
+        self.bind_for(name, mode, None)
+    }
+
+    /// The same for a group, by its number.
+    pub fn bind_for(&self, name: impl AsRef<OsStr>, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
         let name = name.as_ref();
         // A socket is bound by a path, and this one begins at the folder that is open.
         let listener = UnixListener::bind(open_file(&self.fd).join(name))?;
@@ -155,6 +161,9 @@ impl Folder {
         let found = fstat(&bound)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::Socket || !trust::is_ours(&found) {
             return Err(io::Error::other("was replaced while it was made: others may write in its folder"));
+        }
+        if let Some(group) = group {
+            chown(open_file(&bound), None, Some(Gid::from_raw(group)))?;
         }
         chmod(open_file(&bound), Mode::from_raw_mode(mode))?;
         Ok(listener)

@@ -6,7 +6,7 @@ use super::edge::Edge;
 use super::filesystem::FILESYSTEM;
 use super::health::{COLLECTOR, HEALTH};
 use super::lvm::{HEALTH_PROBLEM, LUKS, LV, PV, VG};
-use super::process::PROCESS;
+use super::process::{ENGINE, PROCESS};
 use super::target::{GROUP, HELD_BACK, TARGET, UNMATCHED};
 use super::web::WebMetrics;
 
@@ -75,6 +75,7 @@ pub fn page() -> String {
     section(&mut page, "The exporter itself", "none", HEALTH);
     section(&mut page, "Its collectors", "`collector`", COLLECTOR);
     section(&mut page, "The process", "none", PROCESS);
+    section(&mut page, "The engine's process", "none", ENGINE);
     page.push_str(COMPARED);
     for (theirs, ours) in ELSEWHERE {
         let theirs =

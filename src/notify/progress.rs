@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Records;
+use super::records::Records;
 
 /// The records that are still to be told to somebody.
 pub(super) struct Untold {

@@ -3,20 +3,26 @@
 use std::time::Duration;
 
 use crate::config::{Mode, Target};
-use crate::engine::Stands;
+use crate::engine::{Stands, Trouble};
 use crate::inventory::Sample;
 use crate::plan::{Code, Moment, Refusal};
 
 /// Of the daemon itself.
-pub(super) fn general_problems(sample: &Sample, journal_trouble: Option<&str>) -> Vec<String> {
+pub(super) fn general_problems(sample: &Sample, trouble: Option<&Trouble>) -> Vec<String> {
     let mut problems = Vec::new();
     if !sample.taken {
         problems.push("LVM was not read yet: see whether `lvm fullreport` answers".to_owned());
     } else if !sample.succeeded {
         problems.push("LVM does not answer: what is shown is old, see the log".to_owned());
     }
-    if let Some(trouble) = journal_trouble {
-        problems.push(format!("The journal cannot be written: nothing can grow until it can: {trouble}"));
+    match trouble {
+        None => {}
+        Some(Trouble::Unwritable(why)) => {
+            problems.push(format!("The journal cannot be written: nothing can grow until it can: {why}"));
+        }
+        Some(Trouble::NoEngine(why)) => {
+            problems.push(format!("The engine does not answer: what is shown is old, and no alert is accepted: {why}"));
+        }
     }
     if !sample.inventory.oddities.is_empty() {
         problems.push(format!("{} values that LVM gave were not understood", sample.inventory.oddities.len()));

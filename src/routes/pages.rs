@@ -156,7 +156,7 @@ fn span(seconds: i64) -> String {
 }
 
 /// `GET /-/ready`: the host was looked at, and what is accepted can be written down.
-pub(super) fn ready(context: &Arc<Context>) -> Answer {
+pub(super) async fn ready(context: &Arc<Context>) -> Answer {
     let unready = |why: &str| text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"));
     if context.draining.load(Ordering::Relaxed) {
         return unready("stopping");
@@ -164,8 +164,13 @@ pub(super) fn ready(context: &Arc<Context>) -> Answer {
     if !context.latest.get().taken {
         return unready("no inventory yet, see whether `lvm fullreport` answers");
     }
-    if let Some(trouble) = context.front.view().and_then(|view| view.trouble) {
-        return unready(&format!("the journal cannot be written: {trouble}"));
+    let asking = Arc::clone(context);
+    // The engine may be another process, which takes its time to answer.
+    match tokio::task::spawn_blocking(move || asking.front.view()).await {
+        Ok(view) => match view.and_then(|view| view.trouble) {
+            Some(trouble) => unready(&trouble.to_string()),
+            None => text(StatusCode::OK, "ready\n"),
+        },
+        Err(_) => unready("it cannot be told whether it is"),
     }
-    text(StatusCode::OK, "ready\n")
 }

@@ -69,7 +69,10 @@ async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Answer {
             None => report::report(context, &request).await,
         },
         "/-/healthy" => get(&request).unwrap_or_else(|| text(StatusCode::OK, "healthy\n")),
-        "/-/ready" => get(&request).unwrap_or_else(|| pages::ready(context)),
+        "/-/ready" => match get(&request) {
+            Some(refused) => refused,
+            None => pages::ready(context).await,
+        },
         "/webhook/alertmanager" => alerts(context, Sender::Alertmanager, request).await,
         "/webhook/grafana" => alerts(context, Sender::Grafana, request).await,
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),

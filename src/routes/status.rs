@@ -310,7 +310,7 @@ fn head(
     let taken_at = sample.taken.then_some(sample.inventory.taken_at);
     let trouble = engine.and_then(|engine| engine.trouble.clone());
     let journal_writable = engine.map(|_| trouble.is_none());
-    let problems = health::general_problems(sample, trouble.as_deref()).into_iter().chain(of_targets).collect();
+    let problems = health::general_problems(sample, trouble.as_ref()).into_iter().chain(of_targets).collect();
     Head {
         host: context.status.host.clone(),
         version: env!("CARGO_PKG_VERSION"),

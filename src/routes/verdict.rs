@@ -101,7 +101,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
     let config = context.config();
     let names = context.names_for(&config);
     let unclear = match () {
-        () if context.front.view().is_none() => None,
+        () if !context.front.may_grow() => None,
         () if !sample.taken => Some(NOT_LOOKED),
         () if !sample.succeeded && !config.policies.is_empty() => Some(NO_ANSWER),
         () => None,

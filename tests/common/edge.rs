@@ -91,7 +91,7 @@ impl Place {
     pub(crate) fn command(&self, config: &str, web: &str, more: &[&str]) -> Command {
         let state = self.path("state");
         self.write("config.yaml", &format!("{config}\nstate: {{ directory: {} }}\n", state.display()));
-        let mut command = program(cargo_bin("lvm-autoscaler"));
+        let mut command = crate::common::split::daemon();
         command.arg("serve").arg("--log.level=trace");
         command.arg(format!("--config.file={}", self.path("config.yaml").display()));
         command.arg(format!("--simulate={}", self.path("host.yaml").display()));
@@ -214,5 +214,8 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
 pub(crate) fn refused(mut command: Command) -> String {
     let output = command.output().expect("it runs");
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // The other half of a daemon that is two processes may say more.
+    let why = said.lines().rfind(|line| line.starts_with("lvm-autoscaler: "));
+    why.or(said.lines().last()).unwrap_or_default().to_owned()
 }

@@ -8,6 +8,7 @@ pub(crate) mod part;
 pub(crate) mod place;
 pub(crate) mod records;
 pub(crate) mod server;
+pub(crate) mod split;
 mod watched;
 
 use std::io::Write as _;

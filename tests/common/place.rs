@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::cargo_bin;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -46,9 +45,8 @@ impl Place {
         child.wait_with_output().expect("it ends")
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the program under test is started")]
     pub(crate) fn start(&self, arguments: &[&str]) -> std::process::Command {
-        let mut command = std::process::Command::new(cargo_bin("lvm-autoscaler"));
+        let mut command = super::split::daemon();
         command.args(arguments).env_remove("RUST_LOG").current_dir(self.0.path()).stdin(Stdio::null());
         command
     }

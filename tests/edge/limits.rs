@@ -145,6 +145,7 @@ fn listening(place: &Place, more: &[&str], shell: Option<&str>) -> (Served, Vec<
         Some(limit) => {
             let mut shell = program("sh");
             shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh"]).arg(plain.get_program()).args(plain.get_args());
+            shell.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
             shell.env_remove("RUST_LOG").current_dir(place.0.path()).stdin(Stdio::null());
             shell
         }

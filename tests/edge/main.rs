@@ -22,3 +22,4 @@ mod requests;
 mod stack;
 mod storm;
 mod unmatched;
+mod wire;

@@ -9,12 +9,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::common::split;
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
 use lvm_autoscaler::engine::Inside;
@@ -128,7 +129,7 @@ impl Daemon {
         let text = format!("inventory: {{interval: 1s, timeout: 1s}}\ntools: {{lvm: '{}'}}\n", lvm.display());
         fs::write(&config, text).expect("writable");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-        let process = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
+        let process = split::daemon()
             .args(["serve", &format!("--web.listen-address={address}")])
             .arg(format!("--config.file={}", config.display()))
             .stderr(Stdio::null())

@@ -1,0 +1,95 @@
+//! The half that acts, as a process of its own: root, and without a network.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use nix::unistd::User;
+
+use super::acting::Acting;
+use super::beside::Beside;
+use super::control;
+use super::life::{Signals, runtime};
+use super::options::{Options, UsageError, config_of, load_texts};
+use super::usage::with_usage;
+use crate::audit;
+use crate::config::Config;
+use crate::config::web::files_of;
+use crate::host::process;
+use crate::wire::{self, Parts};
+
+/// Runs until a signal. The other half connects to the socket; it may belong to that user.
+pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::Result<()> {
+    let user = user.map(user_of).transpose()?;
+    let texts = load_texts(options.config_file.as_deref(), options.simulate.as_deref())?;
+    let (config, _) = config_of(&texts, options.simulate.is_some())?;
+    audit::verify(&config)?;
+    let listener = open_socket(socket, user.as_ref())?;
+    let acting = Acting::prepare(options, config, Beside::There(Default::default()))?;
+    let runtime = runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
+    let daemon = &acting.daemon;
+    let (read, named, clock) = (Arc::clone(&daemon.host), Arc::clone(&daemon.host), Arc::clone(&daemon.host));
+    let (in_force, web_config) = (Arc::clone(&daemon.in_force), options.web_config_file.clone());
+    let parts = Parts {
+        front: acting.front(),
+        in_force: Arc::clone(&daemon.in_force),
+        latest: Arc::clone(&daemon.latest),
+        usage: Box::new(move |filesystems| with_usage(read.as_ref(), filesystems)),
+        names: Box::new(move || named.own_names()),
+        clock: Box::new(move || clock.moment()),
+        is_simulated: options.simulate.is_some(),
+        process: process::read,
+        report: acting.reporter.maker(),
+        files: Box::new(move || files_of_web(&in_force.get(), web_config.as_deref())),
+    };
+    let engine = wire::Engine::new(parts, texts);
+    if let Beside::There(there) = &daemon.beside {
+        let _ = there.set(Arc::clone(&engine));
+    }
+    acting.start()?;
+    {
+        let _inside = runtime.enter();
+        control::open_control(daemon, &acting.reporter)?;
+    }
+    engine.serve(listener, user);
+    tracing::info!(socket = %socket.display(), "the web process may connect");
+    runtime.block_on(signals.until_stop(acting.reload()));
+    acting.stop();
+    Ok(())
+}
+
+/// All that the web side reads: its own config and what that names, and what the config names for it.
+fn files_of_web(config: &Config, web_config: Option<&Path>) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = config.files_of_web().into_iter().map(Path::to_owned).collect();
+    if let Some(file) = web_config {
+        files.push(file.to_owned());
+        files.extend(files_of(file, config.trust));
+    }
+    files
+}
+
+fn user_of(name: &str) -> anyhow::Result<User> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => bail!(UsageError(format!("--web.user: there is no user {name} on this host"))),
+        Err(error) => Err(error).with_context(|| format!("the user {name} cannot be looked up")),
+    }
+}
+
+fn open_socket(path: &Path, user: Option<&User>) -> anyhow::Result<UnixListener> {
+    if let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(0).context("the socket of systemd")? {
+        return Ok(listener);
+    }
+    if UnixStream::connect(path).is_ok() {
+        bail!("another engine listens on {}", path.display());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        control::make_folder(folder)?;
+    }
+    wire::bind(path, user).with_context(|| format!("{} cannot be made", path.display()))
+}

@@ -1,0 +1,70 @@
+//! Both halves of a daemon in one process.
+
+use std::sync::Arc;
+
+use super::acting::Acting;
+use super::beside::Beside;
+use super::control;
+use super::life::{Signals, open_sockets, reached, runtime};
+use super::options::{Options, config_of, load_texts};
+use super::usage::with_usage;
+use crate::alert::instance::OwnNames;
+use crate::audit;
+use crate::host::{self, Host};
+use crate::inventory::Latest;
+use crate::metrics::exposition::Exposition;
+use crate::metrics::selection::Selection;
+use crate::metrics::web::WebMetrics;
+use crate::routes::{Context, Pages, StatusPages};
+use crate::server::{Access, Limits};
+
+/// Runs until a signal.
+pub fn serve(options: &Options) -> anyhow::Result<()> {
+    let texts = load_texts(options.config_file.as_deref(), options.simulate.as_deref())?;
+    let (config, _) = config_of(&texts, options.simulate.is_some())?;
+    audit::verify(&config)?;
+    // Bound before anything is started: a second daemon or a wrong address must not start an operation.
+    let listeners = open_sockets(options)?;
+    let access = Arc::new(Access::load(options.web_config_file.as_deref(), listeners.addresses(), &config)?);
+    let metrics = Arc::new(WebMetrics::default());
+    let beside = Beside::Here { access: Arc::clone(&access), metrics: Arc::clone(&metrics) };
+    let acting = Acting::prepare(options, config, beside)?;
+    let runtime = runtime()?;
+    // Caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
+    acting.start()?;
+    {
+        let _inside = runtime.enter();
+        control::open_control(&acting.daemon, &acting.reporter)?;
+    }
+    let (clock, named) = (Arc::clone(&acting.daemon.host), Arc::clone(&acting.daemon.host));
+    let latest = Arc::clone(&acting.daemon.latest);
+    let context = Arc::new(Context {
+        report: acting.reporter.maker(),
+        reporting: tokio::sync::Mutex::default(),
+        telemetry_path: options.telemetry_path.clone(),
+        in_force: Arc::clone(&acting.daemon.in_force),
+        own_names: Box::new(move || OwnNames::new(named.own_names())),
+        front: acting.front(),
+        exposition: exposition(options.selection.clone(), &latest, Arc::clone(&acting.daemon.host)),
+        pages: Pages::default(),
+        status: StatusPages::new(acting.name(), move || clock.moment()),
+        latest,
+        metrics,
+        limits: Limits::default(),
+        access,
+        draining: Default::default(),
+    });
+    runtime.block_on(reached(listeners, context, signals, acting.reload()))?;
+    acting.stop();
+    Ok(())
+}
+
+/// The pages of metrics; usage is read at the moment of a scrape.
+pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host>) -> Exposition {
+    let read_usage = move |filesystems| with_usage(host.as_ref(), filesystems);
+    Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
+}

@@ -1,0 +1,136 @@
+//! The half that is reached, as a process of its own: it has the network, and no rights.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::life::{Signals, TELL_AT_END, open_sockets, reached, runtime};
+use super::options::{Options, config_of};
+use crate::alert::instance::OwnNames;
+use crate::config::{Config, InForce, Text};
+use crate::files;
+use crate::host::process;
+use crate::inventory::{Inventory, Latest};
+use crate::metrics::exposition::Exposition;
+use crate::metrics::web::WebMetrics;
+use crate::notify::{self, Notifier};
+use crate::plan::{Moment, applied};
+use crate::routes::{Context, Pages, StatusPages};
+use crate::server::{Access, Limits};
+use crate::wire::{Configured, Files, Link, Records};
+
+/// How long to wait before an engine is looked for again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Runs until a signal; the other half is behind that socket.
+pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
+    let latest = Arc::new(Latest::default());
+    let link = Link::new(socket, Arc::clone(&latest));
+    let in_force = InForce::new(Config::default());
+    let parts = Arc::new(Reached {
+        in_force: Arc::clone(&in_force),
+        latest: Arc::clone(&latest),
+        access: OnceLock::new(),
+        notifier: OnceLock::new(),
+    });
+    files::read_through(Box::new(Files(Arc::clone(&link))));
+    link.configures(Arc::clone(&parts) as Arc<dyn Configured>);
+    meet(&link);
+    let listeners = open_sockets(options)?;
+    let access = Access::load(options.web_config_file.as_deref(), listeners.addresses(), &in_force.get())?;
+    let access = Arc::new(access);
+    let _ = parts.access.set(Arc::clone(&access));
+    let metrics = Arc::new(WebMetrics::default());
+    let host = link.names().into_iter().next().unwrap_or_default();
+    let records = Arc::new(Records::new(Arc::clone(&link)));
+    let now = link.moment().unwrap_or_else(|| jiff::Timestamp::UNIX_EPOCH.into());
+    let told = Arc::clone(&records) as Arc<dyn notify::Records>;
+    let notifier = Notifier::start(Arc::clone(&in_force), host.clone(), Arc::clone(&metrics), told, &now)?;
+    let _ = parts.notifier.set(Arc::clone(&notifier));
+    let heard = Arc::clone(&notifier);
+    records.follow(move |record| heard.hear(record));
+    link.follow();
+    let runtime = runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
+    let (named, clock, read, report) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
+    let usage = Box::new(move |filesystems| read.usage(filesystems));
+    let context = Arc::new(Context {
+        report: Arc::new(move |wish| report.report(wish)),
+        reporting: tokio::sync::Mutex::default(),
+        telemetry_path: options.telemetry_path.clone(),
+        in_force,
+        own_names: Box::new(move || OwnNames::new(named.names())),
+        front: Arc::clone(&link) as _,
+        exposition: Exposition::new(options.selection.clone(), Arc::clone(&latest), usage, process::read),
+        pages: Pages::default(),
+        status: StatusPages::new(host, move || moment(&clock)),
+        latest,
+        metrics,
+        limits: Limits::default(),
+        access,
+        draining: Default::default(),
+    });
+    let reload = Arc::new(|| tracing::info!("the config is reloaded by the engine: systemctl reload lvm-autoscaler"));
+    runtime.block_on(reached(listeners, context, signals, reload))?;
+    notifier.drain(TELL_AT_END);
+    crate::log::summarise();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Without an engine nothing is known, not even who may connect.
+fn meet(link: &Link) {
+    let mut waiting = false;
+    while let Err(error) = link.meet() {
+        if !waiting {
+            tracing::warn!("waiting for the engine: {}", crate::chain(&error));
+        }
+        waiting = true;
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn moment(link: &Link) -> Moment {
+    link.moment().unwrap_or_else(|| jiff::Timestamp::UNIX_EPOCH.into())
+}
+
+/// What a config reaches.
+struct Reached {
+    in_force: Arc<InForce>,
+    latest: Arc<Latest>,
+    access: OnceLock<Arc<Access>>,
+    notifier: OnceLock<Arc<Notifier>>,
+}
+
+impl Configured for Reached {
+    fn objection(&self, texts: &[Text], is_simulated: bool) -> Option<String> {
+        let (config, _) = match config_of(texts, is_simulated) {
+            Ok(config) => config,
+            Err(error) => return Some(format!("{error:#}")),
+        };
+        let admitted = self.access.get().map_or(Ok(()), |access| access.admits(&config));
+        let admitted = admitted.map_err(|error| crate::chain(&error));
+        let told = notify::verify(&config).map_err(|error| crate::chain(&error));
+        admitted.and(told).err()
+    }
+
+    fn put_in_force(&self, texts: &[Text], is_simulated: bool) {
+        let config = match config_of(texts, is_simulated) {
+            Ok((config, _)) => Arc::new(config),
+            // The engine has it in force, and both read the same.
+            Err(error) => return tracing::error!("the engine's config cannot be used: {error:#}"),
+        };
+        self.in_force.replace(applied(&config, &self.latest.get().inventory));
+        if let Some(Err(error)) = self.notifier.get().map(|notifier| notifier.reconfigure(&config)) {
+            tracing::error!("people are told as before: {error}");
+        }
+        tracing::info!(config = config.counted(), "the engine's config is in force");
+    }
+
+    fn looked(&self, inventory: &Inventory) {
+        self.in_force.change(|config| applied(config, inventory));
+    }
+}
