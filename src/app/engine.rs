@@ -60,6 +60,8 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     tracing::info!(socket = %socket.display(), "the web process may connect");
     runtime.block_on(signals.until_stop(acting.reload()));
     acting.stop();
+    // Who comes later is refused at once.
+    let _ = wire::unbind(socket);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::app::{self, Options};
 use crate::server::ListenAddress;
 
 /// Where the two halves of a daemon meet.
-const SOCKET: &str = "/run/lvm-autoscaler/engine.sock";
+const SOCKET: &str = "/run/lvm-autoscaler-engine.sock";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler serve --config.file=/etc/lvm-autoscaler/config.yaml --dry-run")]

@@ -128,6 +128,16 @@ pub fn bind(path: &Path, user: Option<&User>) -> io::Result<UnixListener> {
     }
 }
 
+/// Takes the socket's name away, at the end.
+///
+/// # Errors
+///
+/// Why it is still there.
+pub fn unbind(path: &Path) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    folder.remove(&name)
+}
+
 impl Engine {
     /// With the config that is in force at the start.
     pub fn new(parts: Parts, texts: Vec<Text>) -> Arc<Engine> {
@@ -305,7 +315,7 @@ impl Engine {
             Ask::NotWritten { seconds } => {
                 Answer::NotWritten(self.parts.front.not_written(Duration::from_secs(seconds)))
             }
-            Ask::Records { after, wait } => Answer::Records(self.records(after, wait)),
+            Ask::Records { after, wait } => Answer::Records(Box::new(self.records(after, wait))),
             Ask::Told { number } => {
                 // More than there is was told to nobody.
                 let last = self.parts.front.view().map_or(0, |view| view.state.records);

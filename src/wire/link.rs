@@ -448,11 +448,10 @@ impl Records {
     pub fn read(&self, wait: bool, tell: &mut dyn FnMut(Record<'_>)) -> Result<u64, LinkError> {
         let mut read = crate::locked(&self.read);
         let time = if wait { WAIT + SOON } else { SOON };
-        let Answer::Records(Told { before, entries, last }) =
-            self.link.ask(&Ask::Records { after: read.1, wait }, time)?
-        else {
+        let Answer::Records(told) = self.link.ask(&Ask::Records { after: read.1, wait }, time)? else {
             return Err(self.link.odd());
         };
+        let Told { before, entries, last } = *told;
         if let Some(before) = before {
             read.1 = before.records;
             read.0 = before;

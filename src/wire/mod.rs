@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use engine::{Engine, Parts, bind};
+pub use engine::{Engine, Parts, bind, unbind};
 pub use link::{Configured, Files, Link, LinkError, Records};
 
 use crate::config::Text;
@@ -104,7 +104,7 @@ enum Answer {
     Counters(String),
     Received(Result<Vec<Accepted>, String>),
     NotWritten(String),
-    Records(Told),
+    Records(Box<Told>),
     Progress(Option<u64>),
     File(Result<String, String>),
     Mark(Option<FileMark>),

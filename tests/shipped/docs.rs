@@ -42,6 +42,7 @@ faults.
 | `shipped.sh`, `shipped/check.py` | rules, configs and dashboards, checked by their own tools and in use ([README](shipped/README.md)) |
 | `vm/run.sh`, `vm/cuts.sh`, `vm/install.sh`, `vm/demo.sh` | in the virtual machine ([README](vm/README.md)) |
 | `scenes/run.sh` | the commands of docs/drills.md and docs/lvm/troubleshooting.md, in the virtual machine |
+| `split.sh` | stands for `serve` in tests: the same daemon as two processes; with `LVM_AUTOSCALER_SPLIT=1` the edge and the virtual-machine suite use it |
 | `tell.sh`, `browser.sh`, `fleet.sh` | real mail servers, a real Chromium, five hosts in network namespaces |
 | `mutants.sh` | changes of the code, one at a time: which of them no test notices |
 | `bench/` | `make bench` and `make tuning`: measurements |

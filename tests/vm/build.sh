@@ -16,6 +16,7 @@ build_share() {
     mkdir -p "$share"
     slim "$program" "$share/$test"
     slim "$daemon" "$share/lvm-autoscaler"
+    cp tests/split.sh "$share/"
     # What is given to users and tried in the guest, see troubles.rs.
     rm -rf "$share/shipped"
     mkdir "$share/shipped"
@@ -25,7 +26,7 @@ build_share() {
 #!/bin/bash
 set -e
 mkdir -p /tmp/bin
-cp -r "$1" lvm-autoscaler shipped /tmp/bin/
+cp -r "$1" lvm-autoscaler split.sh shipped /tmp/bin/
 exec "/tmp/bin/$1" "${@:2}"
 START
     # One test after the other, each a process with a deadline of its own: what waits for ever fails by itself and is

@@ -19,9 +19,11 @@ use crate::storage::{Group, Volume, path};
 /// Long enough for anything that is going to happen under emulation.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The program under test; it lies beside the test.
+/// The program under test; it lies beside the test. With `LVM_AUTOSCALER_SPLIT` in the environment its daemon is two
+/// processes, see tests/split.sh.
 pub(crate) fn program() -> PathBuf {
-    std::env::current_exe().expect("a path").with_file_name("lvm-autoscaler")
+    let name = if std::env::var_os("LVM_AUTOSCALER_SPLIT").is_some() { "split.sh" } else { "lvm-autoscaler" };
+    std::env::current_exe().expect("a path").with_file_name(name)
 }
 
 /// A config with these targets that grow by 32 MiB (8 extents); `more` is put in front.

@@ -15,7 +15,7 @@ cd "$here/../.."
 
 share=$(mktemp -d)
 trap 'rm -rf "$share"' EXIT
-mkdir "$share/first" "$share/newer"
+mkdir "$share/first" "$share/newer" "$share/older"
 cp target/package/*.deb target/package/*.rpm "$share/first/"
 
 # The same program as a newer version, with another default config, at which dpkg and rpm have to choose.
@@ -28,7 +28,17 @@ cargo generate-rpm --output "$share/newer/" --set-metadata "version = \"$version
     --set-metadata "assets = [{ source = \"$share/unpacked/etc/lvm-autoscaler/config.yaml\", dest = \"/etc/lvm-autoscaler/config.yaml\", mode = \"640\", config = \"noreplace\" },
         { source = \"target/package/stage/lvm-autoscaler\", dest = \"/usr/bin/\", mode = \"755\" },
         { source = \"packaging/systemd/lvm-autoscaler.service\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
-        { source = \"packaging/socket/lvm-autoscaler-web.socket\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" }]"
+        { source = \"packaging/web/lvm-autoscaler-web.service\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
+        { source = \"packaging/web/lvm-autoscaler-web.socket\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
+        { source = \"packaging/sysusers.conf\", dest = \"/usr/lib/sysusers.d/lvm-autoscaler.conf\", mode = \"644\" }]"
+# And as it was in 0.1: one service that is everything, no web process and no user for one.
+sed -i 's/^Version: .*/Version: 0.1.0~older/' "$share/unpacked/DEBIAN/control"
+sed -i '/^# Whom the web process/,/^fi$/d; /lvm-autoscaler-web/d' "$share/unpacked/DEBIAN/postinst"
+cp "$here/lvm-autoscaler-0.1.service" "$share/unpacked/usr/lib/systemd/system/lvm-autoscaler.service"
+rm "$share/unpacked/usr/lib/systemd/system/lvm-autoscaler-web.service" "$share/unpacked/usr/lib/sysusers.d/lvm-autoscaler.conf"
+(cd "$share/unpacked" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$share/md5sums"
+mv "$share/md5sums" "$share/unpacked/DEBIAN/"
+dpkg-deb --root-owner-group -Zgzip -z1 -b "$share/unpacked" "$share/older/lvm-autoscaler_0.1.0~older_amd64.deb" >/dev/null
 rm -r "$share/unpacked"
 
 cp docs/deployment.md "$here/install-test" "$here/follow.sh" "$share/"

@@ -22,7 +22,7 @@ done
 build_share vm
 # What long tests look at, see tests/common/part.rs.
 variables=()
-for name in SOAK KILLS_SEED MATRIX_SEED MATRIX_ROW LOAD_SEED LOAD_ONLY CACHES_SEED; do
+for name in SOAK KILLS_SEED MATRIX_SEED MATRIX_ROW LOAD_SEED LOAD_ONLY CACHES_SEED LVM_AUTOSCALER_SPLIT; do
     [[ -z ${!name:-} ]] || variables+=("$name=${!name}")
 done
 
@@ -32,8 +32,9 @@ in_machine() {
 }
 (($# == 0)) || { in_machine "$@"; exit; }
 
-# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors busy. Each line is
-# passed on when it is whole.
+# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors busy. In
+# one of them the daemon is two processes, as it is installed, unless LVM_AUTOSCALER_SPLIT (1, or empty) says it for both.
+# Each line is passed on when it is whole.
 # Four of the proofs take a quarter of an hour and more: they are sections of `make soak` alone. The shipped rules need the
 # Prometheus 2.42 of Debian 12.
 excluded='^caches::\|^load::\|^matrix::\|^troubles_more::'
@@ -41,9 +42,10 @@ excluded='^caches::\|^load::\|^matrix::\|^troubles_more::'
 mapfile -t tests < <("$share/vm" --list --ignored --format terse | sed -n 's/: test$//p' | grep -v "$excluded")
 ((${#tests[@]} > 1)) || { echo "run.sh: the test program lists no tests" >&2; exit 1; }
 shard() {
-    local number=$1 index names=()
+    local number=$1 index names=() split=
     for index in "${!tests[@]}"; do ((index % 2 != number)) || names+=("${tests[index]}"); done
-    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" ./each "$DEADLINE" "${names[@]}" 2>&1 | grep --line-buffered ''
+    [[ -n ${LVM_AUTOSCALER_SPLIT+set} ]] || ((number == 0)) || split=LVM_AUTOSCALER_SPLIT=1
+    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" $split ./each "$DEADLINE" "${names[@]}" 2>&1 | grep --line-buffered ''
     return "${PIPESTATUS[0]}"
 }
 shard 0 &
