@@ -13,7 +13,7 @@ cargo test --locked --no-run || exit 1
 cargo test --locked --no-fail-fast 2>&1 | tee -a "$log"
 ((PIPESTATUS[0] == 0)) || failed=1
 
-# And with the daemon as two processes, as it is installed. The virtual-machine suite does half of its tests so.
+# And with the daemon as two processes, as it is installed; `make soak` does so in the virtual machine too.
 LVM_AUTOSCALER_SPLIT=1 cargo test --locked --no-fail-fast --test edge -- access:: cli:: commands:: http:: policies:: storm:: unmatched:: 2>&1 | tee -a "$log"
 ((PIPESTATUS[0] == 0)) || failed=1
 

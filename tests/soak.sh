@@ -59,6 +59,9 @@ section attacks tests_of attack together --nocapture
 # The daemon killed under load 100 times, and the alerts that it had accepted looked for afterwards.
 section storm tests_of edge storm::what_was_answered --nocapture
 
+# The virtual-machine suite with the daemon as two processes.
+section split env LVM_AUTOSCALER_SPLIT=1 tests/vm/run.sh
+
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
 section kills tests/vm/run.sh --timeout 3000 kills::
 section cuts tests/vm/cuts.sh

@@ -76,6 +76,9 @@ pub struct Engine {
     /// Tells this process from the one before.
     id: u64,
     looks: AtomicU64,
+    /// The number of the last record, for who waits: nobody asks the engine while he holds the lock on the news, which who
+    /// writes takes last of all.
+    last: AtomicU64,
     connections: AtomicUsize,
     news: Mutex<News>,
     changed: Condvar,
@@ -147,6 +150,7 @@ impl Engine {
             parts,
             id,
             looks: AtomicU64::new(1),
+            last: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             news: news.into(),
             changed: Condvar::new(),
@@ -167,6 +171,7 @@ impl Engine {
 
     /// A record is on disk. Called with the journal locked: it neither waits nor fails.
     pub fn hear(&self, record: Record<'_>) {
+        self.last.fetch_max(record.number, Ordering::Relaxed);
         let mut records = crate::locked(&self.records);
         records.push_back((record.number, record.entry.clone()));
         if records.len() > KEPT {
@@ -318,7 +323,7 @@ impl Engine {
             Ask::Records { after, wait } => Answer::Records(Box::new(self.records(after, wait))),
             Ask::Told { number } => {
                 // More than there is was told to nobody.
-                let last = self.parts.front.view().map_or(0, |view| view.state.records);
+                let last = self.last();
                 self.told.get().filter(|_| number <= last).into_iter().for_each(|told| told.told(number));
                 Answer::Done
             }
@@ -353,7 +358,15 @@ impl Engine {
         self.parts.front.receive(delivery).map_err(|error| crate::chain(&error))
     }
 
+    /// The number of the last record.
+    fn last(&self) -> u64 {
+        let last = self.parts.front.view().map_or(0, |view| view.state.records);
+        self.last.fetch_max(last, Ordering::Relaxed);
+        last
+    }
+
     fn see(&self, known: Known) -> Seen {
+        self.last();
         let until = Instant::now() + WAIT;
         let mut news = crate::locked(&self.news);
         if known.wait {
@@ -362,13 +375,12 @@ impl Engine {
                 news.config_there = known.config;
                 self.changed.notify_all();
             }
-            let records = || self.parts.front.view().map_or(0, |view| view.state.records);
             let is_old = |news: &mut News| {
                 known.engine == self.id
                     && known.look == self.looks.load(Ordering::Relaxed)
                     && known.config == news.config
                     && known.proposal == news.proposal.as_ref().map_or(0, |(number, _)| *number)
-                    && known.records == records()
+                    && known.records == self.last.load(Ordering::Relaxed)
             };
             let left = until.saturating_duration_since(Instant::now());
             let waited = self.changed.wait_timeout_while(news, left, is_old);
@@ -385,10 +397,12 @@ impl Engine {
         news.content += u64::from(is_new);
         news.inventory = Some(Arc::clone(&sample.inventory));
         let content = news.content;
-        let proposal = news.proposal.as_ref().map_or(0, |(number, _)| *number);
+        let (in_force, texts, proposed) = (news.config, news.texts.clone(), news.proposal.clone());
+        drop(news);
+        let proposal = proposed.as_ref().map_or(0, |(number, _)| *number);
         let view = self.parts.front.view();
         let records = view.as_ref().map_or(0, |view| view.state.records);
-        let now_known = Known { engine: self.id, look, content, records, config: news.config, proposal, wait: false };
+        let now_known = Known { engine: self.id, look, content, records, config: in_force, proposal, wait: false };
         let looked = (!is_ours || known.look != look || known.content != content).then(|| Looked {
             inventory: (!is_ours || known.content != content).then(|| (*sample.inventory).clone()),
             taken_at: sample.inventory.taken_at,
@@ -397,10 +411,9 @@ impl Engine {
             took: sample.took,
             age: sample.since.map(|since| since.elapsed()),
         });
-        let config = (!is_ours || known.config != news.config).then(|| news.texts.clone());
-        let proposed = news.proposal.as_ref().filter(|_| !is_ours || known.proposal != proposal);
-        let proposal = proposed.map(|(_, texts)| texts.clone());
-        drop(news);
+        let config = (!is_ours || known.config != in_force).then_some(texts);
+        let proposed = proposed.filter(|_| !is_ours || known.proposal != proposal);
+        let proposal = proposed.map(|(_, texts)| texts);
         Seen {
             known: now_known,
             now: (self.parts.clock)(),
@@ -434,12 +447,12 @@ impl Engine {
     }
 
     fn records(&self, after: u64, wait: bool) -> Told {
-        let last = || self.parts.front.view().map_or(0, |view| view.state.records);
+        self.last();
         if wait {
-            let is_old = |_: &mut News| last() <= after;
+            let is_old = |_: &mut News| self.last.load(Ordering::Relaxed) <= after;
             drop(self.changed.wait_timeout_while(crate::locked(&self.news), WAIT, is_old));
         }
-        let last = last();
+        let last = self.last();
         let kept: Vec<(u64, Entry)> = {
             let records = crate::locked(&self.records);
             records.iter().filter(|(number, _)| *number > after).take(MOST_RECORDS).cloned().collect()

@@ -69,6 +69,8 @@ pub struct Link {
     now: Mutex<Now>,
     /// Of the answers that came one after the other is taken.
     taking: Mutex<()>,
+    /// When it last did not answer in time.
+    hung: Mutex<Option<Instant>>,
     /// How many questions are open.
     asking: Mutex<usize>,
     answered: Condvar,
@@ -97,8 +99,8 @@ struct Now {
 impl Link {
     /// To the engine behind that socket; `latest` is what it saw last.
     pub fn new(socket: &Path, latest: Arc<Latest>) -> Arc<Link> {
-        let (configured, idle, now, taking, asking, answered) = Default::default();
-        Arc::new(Link { socket: socket.to_owned(), latest, configured, idle, now, taking, asking, answered })
+        let (configured, idle, now, taking, hung, asking, answered) = Default::default();
+        Arc::new(Link { socket: socket.to_owned(), latest, configured, idle, now, taking, hung, asking, answered })
     }
 
     /// Asks for news once.
@@ -237,17 +239,35 @@ impl Link {
 
     fn ask(&self, ask: &Ask, time: Duration) -> Result<Answer, LinkError> {
         let failed = |source| LinkError { socket: self.socket.clone(), source };
-        let _turn = self.turn(time).ok_or_else(|| failed(io::ErrorKind::TimedOut.into()))?;
+        // Of a process that hangs one question finds out, and the others need not wait for that.
+        let hangs = crate::locked(&self.hung).is_some_and(|at| at.elapsed() < SOON);
+        if hangs && !matches!(ask, Ask::See(Known { wait: true, .. })) {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        let answer = self.asked(ask, time);
+        *crate::locked(&self.hung) = match &answer {
+            Err(error) if is_late(error) => Some(Instant::now()),
+            _ => None,
+        };
+        answer.map_err(failed)
+    }
+
+    fn asked(&self, ask: &Ask, time: Duration) -> io::Result<Answer> {
+        let _turn = self.turn(time).ok_or(io::ErrorKind::TimedOut)?;
         // A connection that was idle may have been closed since; then a new one is tried.
         let idle = crate::locked(&self.idle).pop();
-        if let Some(stream) = idle
-            && let Ok(answer) = exchange(&stream, ask, time)
-        {
-            self.keep(stream);
-            return Ok(answer);
+        if let Some(stream) = idle {
+            match exchange(&stream, ask, time) {
+                Ok(answer) => {
+                    self.keep(stream);
+                    return Ok(answer);
+                }
+                Err(error) if is_late(&error) => return Err(error),
+                Err(_) => {}
+            }
         }
-        let stream = UnixStream::connect(&self.socket).map_err(failed)?;
-        let answer = exchange(&stream, ask, time).map_err(failed)?;
+        let stream = UnixStream::connect(&self.socket)?;
+        let answer = exchange(&stream, ask, time)?;
         self.keep(stream);
         Ok(answer)
     }
@@ -275,6 +295,11 @@ impl Link {
         let source = io::Error::new(io::ErrorKind::InvalidData, "it answered something else than was asked");
         LinkError { socket: self.socket.clone(), source }
     }
+}
+
+/// A stream that has waited long enough says the one or the other.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
 fn exchange(stream: &UnixStream, ask: &Ask, time: Duration) -> io::Result<Answer> {

@@ -10,11 +10,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::part::{is_soak, say};
 use crate::common::server::{Answer, kept};
 use crate::common::split::{self, is_split};
+use assert_cmd::cargo::cargo_bin;
 use lvm_autoscaler::journal::{Event, Journal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,6 +37,15 @@ struct Daemon {
 
 impl Daemon {
     fn start(queue: usize) -> Daemon {
+        let folder = Daemon::folder(queue);
+        let (process, address) = Daemon::run(folder.path());
+        let daemon = Daemon { process, address, folder };
+        daemon.gets_ready();
+        daemon
+    }
+
+    /// A config and a host.
+    fn folder(queue: usize) -> tempfile::TempDir {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
         // One volume of each group exists and is over its threshold; the others are decided about and refused.
         let (mut host, mut config) = ("names: [db1]\nspeed: 1\nvolume_groups:\n".to_owned(), String::new());
@@ -57,10 +68,7 @@ impl Daemon {
                 state.display()
             ),
         );
-        let (process, address) = Daemon::run(folder.path());
-        let daemon = Daemon { process, address, folder };
-        daemon.gets_ready();
-        daemon
+        folder
     }
 
     fn run(folder: &Path) -> (Child, SocketAddr) {
@@ -341,6 +349,134 @@ fn killed_after(answers: usize) -> Killed {
     decided.sort_unstable();
     assert_eq!(decided, Vec::from_iter(all), "each once");
     Killed { accepted: promised.values().sum(), written: decided.len(), pending: pending.len() }
+}
+
+/// One half of a daemon, which ends with the test.
+struct Half(Child);
+
+impl Half {
+    fn start(folder: &Path, arguments: &[&str]) -> Half {
+        let socket = format!("--engine.socket={}", folder.join("engine.sock").display());
+        let config = format!("--config.file={}", folder.join("config.yaml").display());
+        let host = format!("--simulate={}", folder.join("host.yaml").display());
+        let mut command = crate::edge::program(cargo_bin("lvm-autoscaler"));
+        command.args(arguments).args(["--log.level=error", &socket, &config, &host]);
+        Half(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The web process dies again and again in a storm of alerts whose senders come again until they are answered, as
+/// Alertmanager does. The engine knows nothing of it: what was answered 202 is in its journal, each request is decided
+/// about once, and each target grows once. Five kills in `make test`, a hundred in `make soak`.
+#[test]
+fn a_web_process_that_dies_in_a_storm_loses_nothing_and_repeats_nothing() {
+    let kills = if is_soak() { 100 } else { 5 };
+    let folder = Daemon::folder(1000);
+    let _engine = Half::start(folder.path(), &["engine"]);
+    let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let listen = format!("--web.listen-address={address}");
+    let web = || Half::start(folder.path(), &["web", &listen]);
+    let promised = Mutex::new(BTreeMap::<String, usize>::new());
+    let (left, killed) = (AtomicUsize::new(CONNECTIONS), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (promised, left, killed) = (&promised, &left, &killed);
+            scope.spawn(move || {
+                // As long as there are kills to come the storm goes on.
+                for number in (connection..).step_by(CONNECTIONS) {
+                    if number >= REQUESTS && killed.load(Ordering::Relaxed) == kills {
+                        break;
+                    }
+                    let body = sent_until_answered(address, number % REQUESTS);
+                    let mut promised = promised.lock().expect("no panic");
+                    for alert in body["alerts"].as_array().expect("a verdict each") {
+                        if alert["verdict"] == "accepted" {
+                            let lv = alert["target"].as_str().expect("a target").to_owned();
+                            *promised.entry(lv).or_default() += 1;
+                        }
+                    }
+                }
+                left.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        let mut running = web();
+        while left.load(Ordering::Relaxed) > 0 {
+            let is_up = kept(address).is_ok();
+            if is_up && killed.load(Ordering::Relaxed) < kills {
+                std::thread::sleep(Duration::from_millis(20 + 37 * killed.load(Ordering::Relaxed) as u64 % 200));
+                drop(std::mem::replace(&mut running, web()));
+                killed.fetch_add(1, Ordering::Relaxed);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let state = folder.path().join("state").join("simulated");
+    let until = Instant::now() + Duration::from_secs(300);
+    loop {
+        let now = Journal::peek(&state).expect("a journal");
+        if now.pending.is_empty() && now.running.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < until, "it is not decided about");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (received, decided, grown) = in_journal(&state);
+    for (lv, times) in &promised.into_inner().expect("no panic") {
+        let found = received.get(lv).map_or(0, BTreeSet::len);
+        assert!(found >= *times, "{lv} was accepted {times} times and is {found} times in the journal");
+    }
+    let all: BTreeSet<u64> = received.values().flatten().copied().collect();
+    assert_eq!(decided.len(), all.len(), "each once");
+    assert_eq!(grown.len(), GROUPS, "{grown:?}");
+    assert!(grown.values().all(|times| *times == 1), "{grown:?}");
+    let alerts = all.len();
+    say(&format!(
+        "figures: the web process was killed {kills} times under load: {alerts} requests, each decided about once"
+    ));
+}
+
+/// Sends a request until somebody accepts it.
+fn sent_until_answered(address: SocketAddr, number: usize) -> Value {
+    let until = Instant::now() + Duration::from_secs(300);
+    loop {
+        assert!(Instant::now() < until, "nobody answers");
+        if let Ok(mut stream) = kept(address)
+            && stream.get_mut().write_all(&request(number)).is_ok()
+            && let Ok(Answer { status: 202, body, .. }) = Answer::next(&mut stream)
+        {
+            return serde_json::from_str(&body).expect("JSON");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The requests in a journal: those that were written down, by volume, and those that were decided about; and how often
+/// each volume grew.
+fn in_journal(state: &Path) -> (BTreeMap<String, BTreeSet<u64>>, BTreeSet<u64>, BTreeMap<String, usize>) {
+    let (mut received, mut decided) = (BTreeMap::<String, BTreeSet<u64>>::new(), BTreeSet::new());
+    let mut grown = BTreeMap::<String, usize>::new();
+    let read = Journal::read_since(state, 0, &mut |record| match &record.entry.event {
+        Event::Received { request, lv, .. } => {
+            received.entry(lv.to_string()).or_default().insert(*request);
+        }
+        Event::Refused { request: Some(request), .. } => {
+            assert!(decided.insert(*request), "{request} was decided twice")
+        }
+        Event::Planned { request, plan, .. } => {
+            *grown.entry(plan.lv.to_string()).or_default() += 1;
+            assert!(request.is_none_or(|request| decided.insert(request)), "{request:?} was decided twice");
+        }
+        _ => {}
+    });
+    read.expect("a journal");
+    (received, decided, grown)
 }
 
 /// Three kills in `make test`, a hundred in `make soak`, each after another number of answers.

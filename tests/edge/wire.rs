@@ -3,10 +3,13 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use lvm_autoscaler::host::sim::{self, Sim};
+use lvm_autoscaler::host::{Focus, look};
+use lvm_autoscaler::inventory::{Inventory, lvm};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -325,4 +328,31 @@ fn random_messages_do_not_end_the_engine() {
         .expect("the engine goes on");
     // `full` fills no further on this host, and `data` is not full.
     assert_eq!(engine.sizes(), before);
+}
+
+/// What the web side shows is what the engine saw: recorded reports of real LVMs, and a host with a file system of each
+/// kind.
+#[test]
+fn an_inventory_comes_through_as_it_was() {
+    let through = |inventory: &Inventory| {
+        let json = serde_json::to_string(inventory).expect("JSON");
+        serde_json::from_str::<Inventory>(&json).expect("an inventory")
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut reports = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let file = entry.expect("an entry").path();
+        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fullreport")) {
+            let report = std::fs::read(&file).expect("a report");
+            let inventory = lvm::parse(&report, jiff::Timestamp::UNIX_EPOCH).expect("a report");
+            assert_eq!(through(&inventory), inventory, "{}", file.display());
+            reports += 1;
+        }
+    }
+    assert!(reports >= 6);
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/simulated-host.yaml");
+    let sim = Sim::running(sim::load(&host).expect("a host"), jiff::Timestamp::UNIX_EPOCH);
+    let inventory = look(&sim, Focus::Everything).expect("a look");
+    assert!(!inventory.filesystems.is_empty());
+    assert_eq!(through(&inventory), inventory);
 }

@@ -32,9 +32,8 @@ in_machine() {
 }
 (($# == 0)) || { in_machine "$@"; exit; }
 
-# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors busy. In
-# one of them the daemon is two processes, as it is installed, unless LVM_AUTOSCALER_SPLIT (1, or empty) says it for both.
-# Each line is passed on when it is whole.
+# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors busy. Each line is
+# passed on when it is whole. With LVM_AUTOSCALER_SPLIT=1 the daemon is two processes in all of them, as it is installed.
 # Four of the proofs take a quarter of an hour and more: they are sections of `make soak` alone. The shipped rules need the
 # Prometheus 2.42 of Debian 12.
 excluded='^caches::\|^load::\|^matrix::\|^troubles_more::'
@@ -42,10 +41,9 @@ excluded='^caches::\|^load::\|^matrix::\|^troubles_more::'
 mapfile -t tests < <("$share/vm" --list --ignored --format terse | sed -n 's/: test$//p' | grep -v "$excluded")
 ((${#tests[@]} > 1)) || { echo "run.sh: the test program lists no tests" >&2; exit 1; }
 shard() {
-    local number=$1 index names=() split=
+    local number=$1 index names=()
     for index in "${!tests[@]}"; do ((index % 2 != number)) || names+=("${tests[index]}"); done
-    [[ -n ${LVM_AUTOSCALER_SPLIT+set} ]] || ((number == 0)) || split=LVM_AUTOSCALER_SPLIT=1
-    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" $split ./each "$DEADLINE" "${names[@]}" 2>&1 | grep --line-buffered ''
+    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" ./each "$DEADLINE" "${names[@]}" 2>&1 | grep --line-buffered ''
     return "${PIPESTATUS[0]}"
 }
 shard 0 &
