@@ -4,7 +4,7 @@ use super::Shared;
 use crate::command::shell_word;
 use crate::host::{Focus, look};
 use crate::inventory::{FileSystem, Inventory, Lv};
-use crate::journal::{Account, Next};
+use crate::journal::{Account, Next, Replayed};
 use crate::name::OperationId;
 use crate::plan::{Outcome, Plan, Step};
 use crate::units::Bytes;
@@ -60,7 +60,8 @@ pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sent
     let next = if plan.are_its_own(&left) { Next::WhenMended } else { Next::Now };
     let then = seen.as_ref().filter(|_| left.is_empty()).and_then(|inventory| plan.after_it_is_back(inventory));
     let account = Account::of(format!("{sentence}{unknown}")).with(next, left);
-    (Outcome::NeedsAttention, account.noting(then).noting(backup_in_memory(shared, plan)))
+    let account = account.noting(then).noting(backup_in_memory(shared, plan));
+    (Outcome::NeedsAttention, account.after_replay(seen.and_then(|seen| replayed(shared, id, plan, &seen))))
 }
 
 /// Of an operation that extended nothing. Disks that gave their room to the group keep it there: that harms nothing,
@@ -148,7 +149,18 @@ fn backup_in_memory(shared: &Shared, plan: &Plan) -> Option<String> {
     Some(format!("the metadata backup {} is gone after a reboot, copy it", file.display()))
 }
 
-pub(super) fn grown(shared: &Shared, plan: &Plan, inventory: &Inventory) -> Account {
+/// The growth that was started before the host booted, if its file system is mounted and of a kind of which somebody
+/// must then know something. Whether it was in the log, and the log had to be replayed, nobody can know any more.
+fn replayed(shared: &Shared, id: OperationId, plan: &Plan, seen: &Inventory) -> Option<Replayed> {
+    let fs = plan.fs.as_ref().filter(|fs| fs.kind.about().after_replay.is_some())?;
+    let device = seen.device_of_file_system(seen.lv(&plan.lv).filter(|lv| lv.uuid == plan.lv_uuid)?)?;
+    let is_mounted = seen.mount_at(&fs.mount_point).is_some_and(|mount| mount.device == device);
+    let started = shared.state().running.get(&id)?.growth_started?;
+    let has_booted = shared.host.moment().is_in_another_boot(&started);
+    (is_mounted && has_booted).then(|| Replayed { kind: fs.kind, mount_point: fs.mount_point.clone() })
+}
+
+pub(super) fn grown(shared: &Shared, id: OperationId, plan: &Plan, inventory: &Inventory) -> Account {
     let lv = inventory.lv(&plan.lv).filter(|lv| lv.uuid == plan.lv_uuid);
     let now = lv.and_then(|lv| lv.size).unwrap_or(plan.after.bytes(plan.extent_size));
     let before = plan.before.bytes(plan.extent_size);
@@ -179,5 +191,5 @@ pub(super) fn grown(shared: &Shared, plan: &Plan, inventory: &Inventory) -> Acco
             None => format!(", and so did the file system for {point}; how full it is shows when it is mounted"),
         });
     }
-    Account::of(sentence).noting(backup_in_memory(shared, plan))
+    Account::of(sentence).noting(backup_in_memory(shared, plan)).after_replay(replayed(shared, id, plan, inventory))
 }

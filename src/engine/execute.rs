@@ -67,12 +67,12 @@ pub(super) fn execute(
         (Outcome::DryRun, ending::dry_run(id, &plan))
     } else if let Some(seen) = seen.as_ref().filter(|seen| done && still_applies(&plan, seen).is_err()) {
         // Only the last record is missing. What somebody did since then is no failure of this.
-        (Outcome::Grown, ending::grown(shared, &plan, seen))
+        (Outcome::Grown, ending::grown(shared, id, &plan, seen))
     } else {
         let result = steps(shared, id, &plan, seen);
         shared.metrics.step_ended(&plan.lv);
         match result {
-            Ok(inventory) => (Outcome::Grown, ending::grown(shared, &plan, &inventory)),
+            Ok(inventory) => (Outcome::Grown, ending::grown(shared, id, &plan, &inventory)),
             Err(Stop::Obstacle(sentence)) => ending::after_obstacle(shared, id, &plan, &sentence),
             Err(Stop::Interrupted) => return Ok(None),
             Err(Stop::Journal(error)) => return Err(error),

@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     error_counter: None,
     has_own_numbers: true,
     rewrite_copies: None,
+    after_replay: None,
 };
 
 /// How many bytes from the start of the device [`super::parse`] wants where it may be a btrfs, whose superblock is

@@ -19,6 +19,7 @@ pub(super) const KIND: Kind = Kind {
     error_counter: Some("/sys/fs/ext4/*/errors_count"),
     has_own_numbers: false,
     rewrite_copies: None,
+    after_replay: None,
 };
 
 /// `ext4_resize_begin` refuses with EPERM.

@@ -33,6 +33,9 @@ pub struct Kind {
     /// A growth may leave copies of its superblock with the old size after a power cut: the command that writes them
     /// anew, by setting the label that it has; `None` for a label that the command cannot be given.
     pub rewrite_copies: Option<fn(&str, &MountPoint) -> Option<Command>>,
+    /// What a person must know of one that is mounted there if the host restarted while it grew, so that the kernel
+    /// may have replayed the growth from its log; `None` where that leaves nothing to do.
+    pub after_replay: Option<fn(&MountPoint) -> String>,
 }
 
 /// Of what is grown.

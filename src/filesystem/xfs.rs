@@ -19,6 +19,7 @@ pub(super) const KIND: Kind = Kind {
     error_counter: None,
     has_own_numbers: false,
     rewrite_copies: Some(set_label),
+    after_replay: Some(remount_once),
 };
 
 /// `xfs_io` splits its commands at blanks, so that it cannot be given every label.
@@ -28,6 +29,22 @@ fn set_label(label: &str, point: &MountPoint) -> Option<Command> {
     }
     let set = if label.is_empty() { "label -c".to_owned() } else { format!("label -s {label}") };
     Some(Command::mutating(Tool::XfsIo, ["-c", &set, point.as_str()]))
+}
+
+/// Before commit 4a201dcfa1ff ("xfs: update the pag for the last AG at recovery time", Linux 6.12) the kernel sets up
+/// its allocation groups from the superblock that it finds on disk, then replays the log, and does not correct the size
+/// of the last group. A record of free space behind that size is corruption to it, and it shuts down. Only a mount
+/// without anything to replay reads the right size; `mount -o remount` does not.
+fn remount_once(point: &MountPoint) -> String {
+    let remount = match point.as_str() {
+        "/" => "reboot once more before / grows again".to_owned(),
+        point => format!("unmount {point} and mount it once before it grows again"),
+    };
+    format!(
+        "the host restarted during the growth: {remount}, because a kernel without a fix of Linux 6.12 may keep the old size of its \
+         last allocation group and shut it down when the new space is used (nothing is lost then; \
+         docs/lvm/troubleshooting.md, 20)"
+    )
 }
 
 /// With so many allocation groups an XFS is warned about, and with so many it is not grown any more. mkfs.xfs makes

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Code, Outcome};
+use crate::name::MountPoint;
+use crate::plan::{Code, FsKind, Outcome};
 
 /// What came of an operation, and what of it is left for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,18 @@ pub struct Account {
     /// What else must be known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The growth that the kernel may have replayed, where that leaves something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
+}
+
+/// The host restarted while a file system grew, and the kernel may have replayed the growth from its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Of which kind the file system is.
+    pub kind: FsKind,
+    /// Where it is mounted.
+    pub mount_point: MountPoint,
 }
 
 /// When a person runs the commands that are left.
@@ -51,10 +64,20 @@ impl Account {
         self
     }
 
+    /// And that a growth was perhaps replayed.
+    pub fn after_replay(self, replayed: Option<Replayed>) -> Account {
+        Account { replayed, ..self }
+    }
+
     /// All but the commands, for a reader who gets these beside it.
     pub fn without_commands(&self) -> String {
-        let notes = self.notes.iter().map(String::as_str);
-        std::iter::once(self.sentence.as_str()).chain(notes).collect::<Vec<_>>().join("; ")
+        std::iter::once(self.sentence.clone()).chain(self.remarks()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What stands behind the commands.
+    fn remarks(&self) -> impl Iterator<Item = String> {
+        let say = |replayed: &Replayed| Some(replayed.kind.about().after_replay?(&replayed.mount_point));
+        self.notes.iter().cloned().chain(self.replayed.as_ref().and_then(say))
     }
 }
 
@@ -70,7 +93,7 @@ impl fmt::Display for Account {
         if let Some(when) = when {
             write!(f, "; {when}run: {}", self.commands.join("; "))?;
         }
-        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
+        self.remarks().try_for_each(|remark| write!(f, "; {remark}"))
     }
 }
 
@@ -111,6 +134,23 @@ mod tests {
         assert_eq!(account.to_string(), "it failed; when that is mended, run: a; b; copy c");
         assert_eq!(account.without_commands(), "it failed; copy c");
         assert_eq!(Account::of("it grew").with(Next::Now, vec![]).to_string(), "it grew");
+    }
+
+    #[test]
+    fn a_growth_that_was_perhaps_replayed_is_a_value_and_becomes_a_sentence_where_it_is_read() {
+        let at = |kind, point: &str| {
+            let replayed = Replayed { kind, mount_point: point.parse().expect("a path") };
+            let json = serde_json::to_string(&Account::of("it grew").after_replay(Some(replayed))).expect("JSON");
+            assert!(!json.contains("unmount"), "{json}");
+            serde_json::from_str::<Account>(&json).expect("JSON")
+        };
+        let account = at(FsKind::Xfs, "/data");
+        let begin =
+            "it grew; the host restarted during the growth: unmount /data and mount it once before it grows again";
+        assert!(account.to_string().starts_with(begin), "{account}");
+        assert_eq!(account.to_string(), account.without_commands());
+        assert!(at(FsKind::Xfs, "/").to_string().contains(": reboot once more before / grows again"));
+        assert_eq!(at(FsKind::Ext, "/data").to_string(), "it grew");
     }
 
     #[test]

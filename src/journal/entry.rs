@@ -12,7 +12,7 @@ use super::account::{Account, Conclusion};
 use crate::name::{LvRef, OperationId};
 use crate::plan::guard::Verdicts;
 use crate::plan::history::{Extension, Last, Open, Paused, remember};
-use crate::plan::{History, Moment, Outcome, Plan, Refusal};
+use crate::plan::{History, Moment, Outcome, Plan, Refusal, Step};
 use crate::units::Bytes;
 
 /// One record: when, and what happened.
@@ -173,6 +173,9 @@ pub struct Running {
     pub started: Vec<usize>,
     /// The steps whose goal was reached.
     pub done: Vec<usize>,
+    /// When the growth of the file system was started for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth_started: Option<Moment>,
 }
 
 impl Running {
@@ -306,12 +309,16 @@ impl State {
                 }
                 self.last_refusal.remove(&plan.lv);
                 let (plan, dry_run, recommend) = ((**plan).clone(), *dry_run, *recommend);
+                let (started, done, growth_started) = (vec![], vec![], None);
                 self.running
-                    .insert(*id, Running { since: at, plan, dry_run, recommend, started: vec![], done: vec![] });
+                    .insert(*id, Running { since: at, plan, dry_run, recommend, started, done, growth_started });
             }
             Event::Started { id, step } => {
                 if let Some(running) = self.running.get_mut(id) {
                     running.started.push(*step);
+                    if matches!(running.plan.steps.get(*step), Some(Step::GrowFilesystem { .. })) {
+                        running.growth_started.get_or_insert(entry.at);
+                    }
                 }
             }
             Event::Done { id, step } => {

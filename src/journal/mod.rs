@@ -27,7 +27,7 @@ use nix::fcntl::Flock;
 use crate::command::shell_word;
 use crate::files::Doubt;
 use crate::plan::Moment;
-pub use account::{Account, Conclusion, Next};
+pub use account::{Account, Conclusion, Next, Replayed};
 pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
 pub use folder::why_not_made;
 pub use mark::Mark;

@@ -32,6 +32,11 @@ impl Moment {
             _ => wall,
         }
     }
+
+    /// Whether the host has certainly booted since an earlier moment.
+    pub fn is_in_another_boot(&self, earlier: &Moment) -> bool {
+        self.boot.zip(earlier.boot).is_some_and(|((boot, _), (then, _))| boot != then)
+    }
 }
 
 impl From<Timestamp> for Moment {
@@ -113,6 +118,18 @@ mod tests {
             ("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z 2@60.0", 0),
         ] {
             assert_eq!(moment(later).since(&moment(earlier)).as_secs(), seconds, "{earlier} -> {later}");
+        }
+    }
+
+    #[test]
+    fn a_boot_that_is_not_known_is_no_other() {
+        for (earlier, later, is_another) in [
+            ("2026-01-01T00:00:00Z 1@100.0", "2026-01-01T00:10:00Z 1@700.0", false),
+            ("2026-01-01T00:00:00Z 1@100.0", "2026-01-01T00:10:00Z 2@60.0", true),
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z 2@60.0", false),
+            ("2026-01-01T00:00:00Z 1@100.0", "2026-01-01T00:10:00Z", false),
+        ] {
+            assert_eq!(moment(later).is_in_another_boot(&moment(earlier)), is_another, "{earlier} -> {later}");
         }
     }
 }

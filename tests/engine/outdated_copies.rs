@@ -67,6 +67,7 @@ fn what_xfs_io_cannot_be_given_is_a_persons() {
     let (result, sentence, commands) = last(&world);
     assert_eq!((result.as_str(), commands.len()), ("needs_attention", 0), "{sentence}");
     assert!(sentence.contains("copies of its superblock still have the old size"), "{sentence}");
+    assert!(sentence.contains("unmount /media and mount it once before it grows again"), "{sentence}");
     assert_eq!((world.count("xfs_io"), world.count("xfs_growfs")), (0, 1));
     // Any further growth writes them too.
     world.sim.with(|model| {

@@ -330,3 +330,35 @@ fn an_undisturbed_operation_is_always_finished() {
     }
     assert_eq!(results, BTreeMap::from([("grown".to_owned(), TARGETS.len() * MOMENTS.len())]));
 }
+
+/// What a person must know of an XFS whose growth the kernel may have replayed; an ext4 is the control.
+const REMOUNT: &str = "unmount /media and mount it once before it grows again";
+
+#[test]
+fn only_an_xfs_that_began_to_grow_in_another_boot_is_to_be_remounted() {
+    for target in TARGETS {
+        for moment in MOMENTS {
+            for (what, meanwhile) in &MEANWHILE[..2] {
+                let said = outcome(target, moment, what, meanwhile);
+                let expected =
+                    target.1 == "/media" && moment.0.starts_with("growth") && matches!(meanwhile, Meanwhile::Reboot);
+                assert_eq!(said.contains(REMOUNT), expected, "{}: {}, {what}: {said}", target.0, moment.0);
+            }
+        }
+    }
+}
+
+/// Who has to mount it anyway need not do so twice.
+#[test]
+fn an_xfs_that_is_not_mounted_after_the_boot_is_not_to_be_remounted() {
+    let (target, moment) = (TARGETS[1], MOMENTS[9]);
+    assert_eq!((target.1, moment.0), ("/media", "growth started, ran"));
+    for is_mounted in [true, false] {
+        let world = dead(target, moment);
+        world.sim.reboot();
+        world.sim.with(|model| fs(model, target).mounted = is_mounted);
+        world.daemon().recover().expect("the journal can be written");
+        let past = world.state().past.back().cloned().expect("it ended");
+        assert_eq!(past.sentence.contains(REMOUNT), is_mounted, "{}", past.sentence);
+    }
+}
