@@ -76,8 +76,8 @@ pub struct Engine {
     /// Tells this process from the one before.
     id: u64,
     looks: AtomicU64,
-    /// The number of the last record, for who waits: nobody asks the engine while he holds the lock on the news, which who
-    /// writes takes last of all.
+    /// The number of the last record, for who waits. The engine is not asked while the lock on the news is held: a
+    /// thread that writes takes that lock last.
     last: AtomicU64,
     connections: AtomicUsize,
     news: Mutex<News>,

@@ -457,11 +457,14 @@ fn sent_until_answered(address: SocketAddr, number: usize) -> Value {
     }
 }
 
+/// How often each volume grew.
+type Growths = BTreeMap<String, usize>;
+
 /// The requests in a journal: those that were written down, by volume, and those that were decided about; and how often
 /// each volume grew.
-fn in_journal(state: &Path) -> (BTreeMap<String, BTreeSet<u64>>, BTreeSet<u64>, BTreeMap<String, usize>) {
+fn in_journal(state: &Path) -> (BTreeMap<String, BTreeSet<u64>>, BTreeSet<u64>, Growths) {
     let (mut received, mut decided) = (BTreeMap::<String, BTreeSet<u64>>::new(), BTreeSet::new());
-    let mut grown = BTreeMap::<String, usize>::new();
+    let mut grown = Growths::new();
     let read = Journal::read_since(state, 0, &mut |record| match &record.entry.event {
         Event::Received { request, lv, .. } => {
             received.entry(lv.to_string()).or_default().insert(*request);

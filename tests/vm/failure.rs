@@ -145,7 +145,10 @@ fn a_second_daemon_on_the_same_state_refuses_to_start() {
         "timeout",
         &["20", path(&program()), "serve", &format!("--web.listen-address={}", daemon.address), &file],
     );
-    assert!(!ok && complaint.contains("cannot listen on"), "{complaint}");
+    // Of two processes the engine finds out first that its state is taken.
+    let is_split = std::env::var_os("LVM_AUTOSCALER_SPLIT").is_some();
+    let why = if is_split { "another lvm-autoscaler runs on this state directory" } else { "cannot listen on" };
+    assert!(!ok && complaint.contains(why), "{complaint}");
     assert_eq!(daemon.get("/-/ready").status, 200, "the first one is not disturbed");
 }
 
