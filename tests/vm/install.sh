@@ -30,10 +30,10 @@ cargo generate-rpm --output "$share/newer/" --set-metadata "version = \"$version
         { source = \"packaging/systemd/lvm-autoscaler.service\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
         { source = \"packaging/web/lvm-autoscaler-web.service\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
         { source = \"packaging/web/lvm-autoscaler-web.socket\", dest = \"/usr/lib/systemd/system/\", mode = \"644\" },
-        { source = \"packaging/sysusers.conf\", dest = \"/usr/lib/sysusers.d/lvm-autoscaler.conf\", mode = \"644\" }]"
+        { source = \"packaging/sysusers/lvm-autoscaler.conf\", dest = \"/usr/lib/sysusers.d/\", mode = \"644\" }]"
 # And as it was in 0.1: one service that is everything, no web process and no user for one.
 sed -i 's/^Version: .*/Version: 0.1.0~older/' "$share/unpacked/DEBIAN/control"
-sed -i '/^# Whom the web process/,/^fi$/d; /lvm-autoscaler-web/d' "$share/unpacked/DEBIAN/postinst"
+sed -i 's/systemd-sysusers .*/:/' "$share/unpacked/DEBIAN/postinst"
 cp "$here/lvm-autoscaler-0.1.service" "$share/unpacked/usr/lib/systemd/system/lvm-autoscaler.service"
 rm "$share/unpacked/usr/lib/systemd/system/lvm-autoscaler-web.service" "$share/unpacked/usr/lib/sysusers.d/lvm-autoscaler.conf"
 (cd "$share/unpacked" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$share/md5sums"
