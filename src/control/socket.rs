@@ -75,12 +75,8 @@ fn file(path: &Path) -> std::io::Result<(u64, u64)> {
 /// Binds the socket. One that is there already was left behind: the caller holds the daemon's lock.
 pub fn bind(path: &Path) -> std::io::Result<ControlSocket> {
     let (folder, name) = Folder::of(path)?;
-    match folder.remove(&name) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     // Whatever the umask and whoever made the folder: only root connects.
-    let listener = folder.bind(&name, 0o600)?;
+    let listener = folder.bind_anew(&name, 0o600, None)?;
     listener.set_nonblocking(true)?;
     Ok(ControlSocket { listener: UnixListener::from_std(listener)?, path: path.to_owned(), file: file(path)? })
 }

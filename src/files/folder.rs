@@ -147,13 +147,17 @@ impl Folder {
         }
     }
 
-    /// A socket of ours with this name and mode.
-    pub fn bind(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<UnixListener> {
-        self.bind_for(name, mode, None)
+    /// A socket of ours in place of one that was left behind, which its caller knows; for a group, by its number.
+    pub fn bind_anew(&self, name: &OsStr, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
+        match self.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.bind(name, mode, group)
     }
 
-    /// The same for a group, by its number.
-    pub fn bind_for(&self, name: impl AsRef<OsStr>, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
+    /// A socket of ours with this name and mode; for a group, by its number.
+    pub fn bind(&self, name: impl AsRef<OsStr>, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
         let name = name.as_ref();
         // A socket is bound by a path, and this one begins at the folder that is open.
         let listener = UnixListener::bind(open_file(&self.fd).join(name))?;

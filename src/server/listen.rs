@@ -223,7 +223,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         folder.remove(&name)?;
     }
     // Whatever the umask: root, and the group that the folder or a person gives it.
-    folder.bind(&name, 0o660)
+    folder.bind(&name, 0o660, None)
 }
 
 #[cfg(test)]

@@ -121,14 +121,8 @@ impl News {
 /// Why it cannot be made.
 pub fn bind(path: &Path, user: Option<&User>) -> io::Result<UnixListener> {
     let (folder, name) = Folder::of(path)?;
-    match folder.remove(&name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    match user {
-        None => folder.bind(&name, 0o600),
-        Some(user) => folder.bind_for(&name, 0o660, Some(user.gid.as_raw())),
-    }
+    let mode = if user.is_some() { 0o660 } else { 0o600 };
+    folder.bind_anew(&name, mode, user.map(|user| user.gid.as_raw()))
 }
 
 /// Takes the socket's name away, at the end.
