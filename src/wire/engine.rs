@@ -75,10 +75,9 @@ pub struct Engine {
     parts: Parts,
     /// Tells this process from the one before.
     id: u64,
-    looks: AtomicU64,
-    /// The number of the last record, for who waits. The engine is not asked while the lock on the news is held: a
-    /// thread that writes takes that lock last.
-    last: AtomicU64,
+    /// How many looks ended and records were written. Who waits looks at this alone: the engine is not asked while the
+    /// lock on the news is held, because a thread that writes takes that lock last.
+    number: AtomicU64,
     connections: AtomicUsize,
     news: Mutex<News>,
     changed: Condvar,
@@ -143,8 +142,7 @@ impl Engine {
         let engine = Arc::new(Engine {
             parts,
             id,
-            looks: AtomicU64::new(1),
-            last: AtomicU64::new(0),
+            number: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             news: news.into(),
             changed: Condvar::new(),
@@ -156,7 +154,6 @@ impl Engine {
         let rung = Arc::downgrade(&engine);
         engine.parts.latest.watch(Box::new(move || {
             if let Some(engine) = rung.upgrade() {
-                engine.looks.fetch_add(1, Ordering::Relaxed);
                 engine.ring();
             }
         }));
@@ -165,7 +162,6 @@ impl Engine {
 
     /// A record is on disk. Called with the journal locked: it neither waits nor fails.
     pub fn hear(&self, record: Record<'_>) {
-        self.last.fetch_max(record.number, Ordering::Relaxed);
         let mut records = crate::locked(&self.records);
         records.push_back((record.number, record.entry.clone()));
         if records.len() > KEPT {
@@ -220,7 +216,9 @@ impl Engine {
         }
     }
 
+    /// A look ended, or a record was written.
     fn ring(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
         // Whoever looks whether there is news holds the lock until it waits.
         drop(crate::locked(&self.news));
         self.changed.notify_all();
@@ -354,14 +352,10 @@ impl Engine {
 
     /// The number of the last record.
     fn last(&self) -> u64 {
-        let last = self.parts.front.view().map_or(0, |view| view.state.records);
-        self.last.fetch_max(last, Ordering::Relaxed);
-        last
+        self.parts.front.view().map_or(0, |view| view.state.records)
     }
 
     fn see(&self, known: Known) -> Seen {
-        self.last();
-        let until = Instant::now() + WAIT;
         let mut news = crate::locked(&self.news);
         if known.wait {
             news.followed = Some(Instant::now());
@@ -371,18 +365,17 @@ impl Engine {
             }
             let is_old = |news: &mut News| {
                 known.engine == self.id
-                    && known.look == self.looks.load(Ordering::Relaxed)
+                    && known.news == self.number.load(Ordering::Relaxed)
                     && known.config == news.config
                     && known.proposal == news.proposal.as_ref().map_or(0, |(number, _)| *number)
-                    && known.records == self.last.load(Ordering::Relaxed)
             };
-            let left = until.saturating_duration_since(Instant::now());
-            let waited = self.changed.wait_timeout_while(news, left, is_old);
+            let waited = self.changed.wait_timeout_while(news, WAIT, is_old);
             news = waited.unwrap_or_else(PoisonError::into_inner).0;
             news.followed = Some(Instant::now());
         }
         let is_ours = known.engine == self.id;
-        let look = self.looks.load(Ordering::Relaxed);
+        // Before what it counts is read: what comes in between is news once more.
+        let number = self.number.load(Ordering::Relaxed);
         let sample = self.parts.latest.get();
         let is_new = news
             .inventory
@@ -396,8 +389,9 @@ impl Engine {
         let proposal = proposed.as_ref().map_or(0, |(number, _)| *number);
         let view = self.parts.front.view();
         let records = view.as_ref().map_or(0, |view| view.state.records);
-        let now_known = Known { engine: self.id, look, content, records, config: in_force, proposal, wait: false };
-        let looked = (!is_ours || known.look != look || known.content != content).then(|| Looked {
+        let now_known =
+            Known { engine: self.id, news: number, content, records, config: in_force, proposal, wait: false };
+        let looked = (!is_ours || known.news != number || known.content != content).then(|| Looked {
             inventory: (!is_ours || known.content != content).then(|| (*sample.inventory).clone()),
             taken_at: sample.inventory.taken_at,
             taken: sample.taken,
@@ -441,9 +435,9 @@ impl Engine {
     }
 
     fn records(&self, after: u64, wait: bool) -> Told {
-        self.last();
-        if wait {
-            let is_old = |_: &mut News| self.last.load(Ordering::Relaxed) <= after;
+        let number = self.number.load(Ordering::Relaxed);
+        if wait && self.last() <= after {
+            let is_old = |_: &mut News| self.number.load(Ordering::Relaxed) == number;
             drop(self.changed.wait_timeout_while(crate::locked(&self.news), WAIT, is_old));
         }
         let last = self.last();

@@ -32,7 +32,8 @@ pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read, most: u32) -> io::
     let (version, length) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
     if version != VERSION {
         return Err(invalid(format!(
-            "the other side speaks version {version} of the protocol and this one {VERSION}: restart both after an upgrade"
+            "the other side speaks version {version} of the protocol and this one {VERSION}: restart both after an \
+             upgrade"
         )));
     }
     if length > most {

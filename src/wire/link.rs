@@ -18,7 +18,7 @@ use super::{Answer, Ask, Growing, Known, Refused, Seen, Told, Used, WAIT, Wish};
 use crate::config::Text;
 use crate::engine::{Accepted, Delivery, Front, Request, SubmitError, Trouble, View};
 use crate::files::{Elsewhere, FileMark};
-use crate::inventory::{FileSystem, Inventory, Latest, Sample};
+use crate::inventory::{DeviceNumber, FileSystem, Inventory, Latest, Sample};
 use crate::journal::{Event, Record, State};
 use crate::name::MountPoint;
 use crate::notify;
@@ -56,7 +56,7 @@ pub trait Configured: Send + Sync {
     /// It is in force.
     fn put_in_force(&self, texts: &[Text], is_simulated: bool);
 
-    /// A look ended: `selected` by policies is to be in force before it is shown.
+    /// A look ended: what policies select on it is to be in force before it is shown.
     fn looked(&self, inventory: &Inventory);
 }
 
@@ -112,7 +112,7 @@ impl Link {
         self.news(false)
     }
 
-    /// Who is given each config. The first counts.
+    /// Gives each config to this one. Only the first call has an effect.
     pub fn configures(&self, configured: Arc<dyn Configured>) {
         let _ = self.configured.set(configured);
     }
@@ -155,7 +155,7 @@ impl Link {
         let before = now.known;
         let is_another = before.engine != known.engine;
         // Answers may come in another order than they were given.
-        let is_older = !is_another && (known.look < before.look || known.records < before.records);
+        let is_older = !is_another && known.news < before.news;
         if !is_older {
             if let Some(state) = growing.as_mut().and_then(|growing| growing.state.take()) {
                 now.state = Arc::new(state);
@@ -214,10 +214,10 @@ impl Link {
             Ok(Answer::Usage(used)) => used,
             _ => vec![],
         };
-        let used: BTreeMap<(MountPoint, String), Used> =
-            used.into_iter().map(|used| ((used.mount_point.clone(), used.device.to_string()), used)).collect();
+        let used: BTreeMap<(MountPoint, DeviceNumber), Used> =
+            used.into_iter().map(|used| ((used.mount_point.clone(), used.device), used)).collect();
         let now = |fs: FileSystem| {
-            let found = used.get(&(fs.mount.mount_point.clone(), fs.mount.device.to_string()));
+            let found = used.get(&(fs.mount.mount_point.clone(), fs.mount.device));
             let (usage, errors) = found.map_or((None, fs.errors), |used| (used.usage, used.errors));
             FileSystem { usage, errors, ..fs }
         };

@@ -86,7 +86,8 @@ struct Refused {
 struct Known {
     /// Which process's numbers these are; another one's say nothing.
     engine: u64,
-    look: u64,
+    /// Of the last look or record.
+    news: u64,
     content: u64,
     records: u64,
     config: u64,

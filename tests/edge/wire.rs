@@ -87,7 +87,7 @@ impl Engine {
 
     fn see(&self) -> Value {
         let known =
-            json!({ "engine": 0, "look": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false });
+            json!({ "engine": 0, "news": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false });
         self.ask(&json!({ "see": known })).expect("an honest question is answered")["seen"].clone()
     }
 
@@ -217,7 +217,7 @@ fn in_vain() -> Vec<(&'static str, Value)> {
         ("records of the future", json!({ "records": { "after": u64::MAX, "wait": false } })),
         (
             "what another process knew",
-            json!({ "see": { "engine": 5, "look": u64::MAX, "content": u64::MAX, "records": u64::MAX, "config": u64::MAX, "proposal": u64::MAX, "wait": false } }),
+            json!({ "see": { "engine": 5, "news": u64::MAX, "content": u64::MAX, "records": u64::MAX, "config": u64::MAX, "proposal": u64::MAX, "wait": false } }),
         ),
         ("a wait without end", json!({ "not_written": { "seconds": u64::MAX } })),
         (
@@ -281,7 +281,7 @@ fn a_message_that_comes_in_drops_and_connections_without_end_keep_nobody_out() {
     let silent: Vec<UnixStream> = (0..100).map(|_| engine.connect()).collect();
     drop(silent);
     let until = Instant::now() + Duration::from_secs(10);
-    let known = json!({ "see": { "engine": 0, "look": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false } });
+    let known = json!({ "see": { "engine": 0, "news": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false } });
     while engine.ask(&known).is_none() {
         assert!(Instant::now() < until, "no room again");
         std::thread::sleep(Duration::from_millis(20));
