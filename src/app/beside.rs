@@ -13,3 +13,13 @@ pub(super) enum Beside {
     /// In another one.
     There(OnceLock<Arc<wire::Engine>>),
 }
+
+impl Beside {
+    /// This process' end of the way to the other one.
+    pub(super) fn engine(&self) -> Option<&Arc<wire::Engine>> {
+        match self {
+            Beside::Here { .. } => None,
+            Beside::There(engine) => engine.get(),
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The half that acts, as a process of its own: root, and without a network.
 
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail};
 use nix::unistd::User;
@@ -10,12 +10,13 @@ use nix::unistd::User;
 use super::acting::Acting;
 use super::beside::Beside;
 use super::control;
-use super::life::{Signals, runtime};
+use super::life::runtime;
 use super::options::{Options, UsageError, config_of, load_texts};
 use super::usage::with_usage;
 use crate::audit;
-use crate::config::Config;
+use crate::config::InForce;
 use crate::config::web::files_of;
+use crate::files::FileMark;
 use crate::host::process;
 use crate::wire::{self, Parts};
 
@@ -27,11 +28,7 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     audit::verify(&config)?;
     let listener = open_socket(socket, user.as_ref())?;
     let acting = Acting::prepare(options, config, Beside::There(Default::default()))?;
-    let runtime = runtime()?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch()?
-    };
+    let (runtime, signals) = runtime()?;
     let daemon = &acting.daemon;
     let (read, named, clock) = (Arc::clone(&daemon.host), Arc::clone(&daemon.host), Arc::clone(&daemon.host));
     let (in_force, web_config) = (Arc::clone(&daemon.in_force), options.web_config_file.clone());
@@ -45,7 +42,7 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
         is_simulated: options.simulate.is_some(),
         process: process::read,
         report: acting.reporter.maker(),
-        files: Box::new(move || files_of_web(&in_force.get(), web_config.as_deref())),
+        files: files_of_web(in_force, web_config),
     };
     let engine = wire::Engine::new(parts, texts);
     if let Beside::There(there) = &daemon.beside {
@@ -65,14 +62,23 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     Ok(())
 }
 
-/// All that the web side reads: its own config and what that names, and what the config names for it.
-fn files_of_web(config: &Config, web_config: Option<&Path>) -> Vec<std::path::PathBuf> {
-    let mut files: Vec<_> = config.files_of_web().into_iter().map(Path::to_owned).collect();
-    if let Some(file) = web_config {
-        files.push(file.to_owned());
-        files.extend(files_of(file, config.trust));
-    }
-    files
+/// All that the web side reads: what the config names for it, and its own config with what that names, which is read
+/// only if it changed: it is asked for each second.
+fn files_of_web(in_force: Arc<InForce>, web_config: Option<PathBuf>) -> Box<dyn Fn() -> Vec<PathBuf> + Send + Sync> {
+    let named: Mutex<Option<(FileMark, Vec<PathBuf>)>> = Mutex::default();
+    Box::new(move || {
+        let config = in_force.get();
+        let mut files: Vec<PathBuf> = config.files_of_web().into_iter().map(Path::to_owned).collect();
+        if let Some(file) = &web_config {
+            files.push(file.clone());
+            let (mark, mut named) = (FileMark::here(file), crate::locked(&named));
+            if named.as_ref().map(|(of, _)| of) != mark.as_ref() {
+                *named = mark.map(|mark| (mark, files_of(file, config.trust)));
+            }
+            files.extend(named.iter().flat_map(|(_, files)| files.iter().cloned()));
+        }
+        files
+    })
 }
 
 fn user_of(name: &str) -> anyhow::Result<User> {

@@ -51,3 +51,9 @@ pub(crate) fn host_name() -> String {
 pub(crate) fn wall_clock() -> Timestamp {
     Timestamp::now()
 }
+
+/// The name of the host for whoever is told of something by name.
+pub(super) fn told_as(names: &[String], is_simulated: bool) -> String {
+    let name = names.first().map_or("this host", String::as_str);
+    if is_simulated { format!("{name} (simulated)") } else { name.to_owned() }
+}

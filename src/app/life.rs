@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -21,13 +22,11 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn catch() -> std::io::Result<Signals> {
+    fn catch() -> std::io::Result<Signals> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Signals { terminate, interrupt, hangup: signal(SignalKind::hangup())? })
     }
-}
 
-impl Signals {
     /// Tells systemd that this process is ready, and reloads when it is asked to, until it is asked to stop.
     pub(super) async fn until_stop(mut self, reload: Reload) {
         // Only systemd listens; elsewhere there is nobody to tell.
@@ -72,8 +71,14 @@ impl Watchdog {
 /// So long a daemon that stops waits for what is still to be told; what is not told then is told after the next start.
 pub(super) const TELL_AT_END: Duration = Duration::from_secs(3);
 
-pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+/// Signals are caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.
+pub(super) fn runtime() -> std::io::Result<(Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch()?
+    };
+    Ok((runtime, signals))
 }
 
 /// Answers who connects until a signal.

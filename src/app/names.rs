@@ -38,7 +38,10 @@ pub(super) fn watch_names(in_force: Arc<InForce>, metrics: Arc<Metrics>) -> impl
             match policy {
                 Some(policy) => tracing::info!(%lv, policy, "a policy selects it, so it is a target"),
                 None => {
-                    tracing::info!(%lv, "no policy selects it any more, so it is no longer a target; its history is kept")
+                    tracing::info!(
+                        %lv,
+                        "no policy selects it any more, so it is no longer a target; its history is kept"
+                    )
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use anyhow::bail;
 
 use super::beside::Beside;
+use super::hosts::told_as;
 use super::options::{DEFAULT_CONFIG, Options, UsageError, config_of, load_texts};
 use crate::audit::{self, Audit};
 use crate::config::{Config, InForce};
@@ -95,8 +96,7 @@ impl Daemon {
             false => Some(Journal::own(&new.state_directory, &new.witness)?),
         };
         // The other half has the last word: both accept it or neither.
-        if let Beside::There(there) = &self.beside
-            && let Some(engine) = there.get()
+        if let Some(engine) = self.beside.engine()
             && let Err(objection) = engine.propose(texts, new.files_of_web().into_iter().map(Path::to_owned).collect())
         {
             bail!(UsageError(objection));
@@ -104,9 +104,7 @@ impl Daemon {
         // What its policies select is known at once, or an alert that comes now would be refused.
         let new = applied(&Arc::new(new), &self.latest.get().inventory);
         self.in_force.replace(Arc::clone(&new));
-        if let Beside::There(there) = &self.beside {
-            there.get().into_iter().for_each(|engine| engine.is_in_force());
-        }
+        self.beside.engine().into_iter().for_each(|engine| engine.is_in_force());
         self.from_file.store(is_there, Ordering::Relaxed);
         if let Some(journal) = journal {
             self.start_engine(journal)?;
@@ -138,10 +136,7 @@ impl Daemon {
         if self.tellers.get().is_none() {
             let tellers = self.start_tellers()?;
             let (notifier, audit) = (tellers.notifier.clone(), tellers.audit.clone());
-            let engine = match &self.beside {
-                Beside::Here { .. } => None,
-                Beside::There(engine) => engine.get().cloned(),
-            };
+            let engine = self.beside.engine().cloned();
             journal.subscribe(Box::new(move |record| {
                 notifier.iter().for_each(|notifier| notifier.hear(record));
                 audit.hear(record);
@@ -165,10 +160,7 @@ impl Daemon {
 
     /// Those who are told of each record. What the journal has and they missed they read first.
     fn start_tellers(&self) -> anyhow::Result<Tellers> {
-        let mut host = self.host.own_names().into_iter().next().unwrap_or_else(|| "this host".to_owned());
-        if self.options.simulate.is_some() {
-            host.push_str(" (simulated)");
-        }
+        let host = told_as(&self.host.own_names(), self.options.simulate.is_some());
         let (in_force, metrics) = (Arc::clone(&self.in_force), Arc::clone(&self.metrics));
         let audit = Audit::start(&in_force.get(), host.clone(), metrics);
         let records = Arc::new(InFolder::new(&in_force.get().state_directory));
@@ -177,8 +169,8 @@ impl Daemon {
                 let metrics = Arc::clone(metrics);
                 Some(Notifier::start(in_force, host, metrics, records, &self.host.moment())?)
             }
-            Beside::There(engine) => {
-                engine.get().into_iter().for_each(|engine| engine.keeps(Arc::clone(&records) as _));
+            Beside::There(_) => {
+                self.beside.engine().into_iter().for_each(|engine| engine.keeps(Arc::clone(&records) as _));
                 None
             }
         };

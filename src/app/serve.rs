@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::acting::Acting;
 use super::beside::Beside;
 use super::control;
-use super::life::{Signals, open_sockets, reached, runtime};
-use super::options::{Options, config_of, load_texts};
+use super::life::{open_sockets, reached, runtime};
+use super::options::{Options, load_config};
 use super::usage::with_usage;
 use crate::alert::instance::OwnNames;
 use crate::audit;
@@ -20,8 +20,7 @@ use crate::server::{Access, Limits};
 
 /// Runs until a signal.
 pub fn serve(options: &Options) -> anyhow::Result<()> {
-    let texts = load_texts(options.config_file.as_deref(), options.simulate.as_deref())?;
-    let (config, _) = config_of(&texts, options.simulate.is_some())?;
+    let config = load_config(options.config_file.as_deref(), options.simulate.as_deref())?;
     audit::verify(&config)?;
     // Bound before anything is started: a second daemon or a wrong address must not start an operation.
     let listeners = open_sockets(options)?;
@@ -29,12 +28,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     let metrics = Arc::new(WebMetrics::default());
     let beside = Beside::Here { access: Arc::clone(&access), metrics: Arc::clone(&metrics) };
     let acting = Acting::prepare(options, config, beside)?;
-    let runtime = runtime()?;
-    // Caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch()?
-    };
+    let (runtime, signals) = runtime()?;
     acting.start()?;
     {
         let _inside = runtime.enter();

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::life::{Signals, TELL_AT_END, open_sockets, reached, runtime};
+use super::hosts::told_as;
+use super::life::{TELL_AT_END, open_sockets, reached, runtime};
 use super::options::{Options, config_of};
 use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce, Text};
@@ -43,18 +44,15 @@ pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
     let metrics = Arc::new(WebMetrics::default());
     let host = link.names().into_iter().next().unwrap_or_default();
     let records = Arc::new(Records::new(Arc::clone(&link)));
-    let now = link.moment().unwrap_or_else(|| jiff::Timestamp::UNIX_EPOCH.into());
+    let now = moment(&link);
     let told = Arc::clone(&records) as Arc<dyn notify::Records>;
-    let notifier = Notifier::start(Arc::clone(&in_force), host.clone(), Arc::clone(&metrics), told, &now)?;
+    let teller = told_as(&link.names(), options.simulate.is_some());
+    let notifier = Notifier::start(Arc::clone(&in_force), teller, Arc::clone(&metrics), told, &now)?;
     let _ = parts.notifier.set(Arc::clone(&notifier));
     let heard = Arc::clone(&notifier);
     records.follow(move |record| heard.hear(record));
     link.follow();
-    let runtime = runtime()?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch()?
-    };
+    let (runtime, signals) = runtime()?;
     let (named, clock, read, report) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
     let usage = Box::new(move |filesystems| read.usage(filesystems));
     let context = Arc::new(Context {

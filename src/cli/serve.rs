@@ -33,9 +33,8 @@ pub(super) struct EngineHalf {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: lvm-autoscaler web --web.listen-address=:19845 --web.config.file=/etc/lvm-autoscaler/web.yaml"
-)]
+#[command(after_help = "Example: lvm-autoscaler web --web.listen-address=:19845 \
+    --web.config.file=/etc/lvm-autoscaler/web.yaml")]
 pub(super) struct WebHalf {
     /// Socket on which the engine listens.
     #[arg(long = "engine.socket", value_name = "FILE", default_value = SOCKET)]

@@ -293,9 +293,7 @@ impl Default for Config {
 impl Config {
     /// The files that it names and that must not be others' to change: secrets, what comes with them, and programs.
     pub fn files(&self) -> Vec<&Path> {
-        let secrets = self.tools.values().chain(&self.webhook.grafana_hmac_secret_file).map(PathBuf::as_path);
-        let secrets = secrets.chain(self.credentials.authorization.iter().map(Authorization::file));
-        secrets.chain(self.receivers.iter().flat_map(notify::Receiver::files)).collect()
+        self.tools.values().map(PathBuf::as_path).chain(self.files_of_web()).collect()
     }
 
     /// Those of them that only who is reached and who tells people need.

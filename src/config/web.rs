@@ -129,13 +129,19 @@ pub fn load(path: &Path, trust: Trust) -> Result<Web, ConfigError> {
 
 /// The files that it names; none if it cannot be read.
 pub fn files_of(path: &Path, trust: Trust) -> Vec<PathBuf> {
-    let tls = load(path, trust).ok().and_then(|web| web.tls);
-    let pems = tls.into_iter().flat_map(|tls| [Some(tls.certificate), Some(tls.key), tls.client_ca]);
-    let named = pems.flatten().filter_map(|pem| match pem {
-        Pem::File(file) => Some(file),
-        Pem::Inline(_) => None,
-    });
-    named.collect()
+    load(path, trust).ok().and_then(|web| web.tls).map(|tls| tls.files()).unwrap_or_default()
+}
+
+impl Tls {
+    /// The files that it names.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let pems = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let named = pems.into_iter().flatten().filter_map(|pem| match pem {
+            Pem::File(file) => Some(file.clone()),
+            Pem::Inline(_) => None,
+        });
+        named.collect()
+    }
 }
 
 /// Checks a text; `path` names it in errors, and relative paths begin there.

@@ -96,8 +96,8 @@ impl Front for Inside {
         self.engine.get().is_some()
     }
 
-    fn receive(&self, delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {
-        let refused = delivery.refused.clone();
+    fn receive(&self, mut delivery: Delivery) -> Result<Vec<Accepted>, SubmitError> {
+        let refused = std::mem::take(&mut delivery.refused);
         let accepted = self.engine.get().map_or(Ok(vec![]), |engine| engine.receive(delivery))?;
         refused.into_iter().for_each(|(code, count)| self.metrics.refused_so_often(None, code, count));
         Ok(accepted)
@@ -108,9 +108,9 @@ impl Front for Inside {
     }
 
     fn counters(&self) -> String {
-        if let Some(view) = self.view() {
-            self.metrics.journal_writable.set(i64::from(view.trouble.is_none()));
-            self.metrics.queue_length.set(view.waiting as i64);
+        if let Some(engine) = self.engine.get() {
+            self.metrics.journal_writable.set(i64::from(engine.shared().journal().is_writable()));
+            self.metrics.queue_length.set(engine.waiting_count() as i64);
         }
         self.metrics.text()
     }

@@ -41,8 +41,8 @@ fn remount_once(point: &MountPoint) -> String {
         point => format!("unmount {point} and mount it once before it grows again"),
     };
     format!(
-        "the host restarted during the growth: {remount}, because a kernel without a fix of Linux 6.12 may keep the old size of its \
-         last allocation group and shut it down when the new space is used (nothing is lost then; \
+        "the host restarted during the growth: {remount}, because a kernel without a fix of Linux 6.12 may keep the \
+         old size of its last allocation group and shut it down when the new space is used (nothing is lost then; \
          docs/lvm/troubleshooting.md, 20)"
     )
 }

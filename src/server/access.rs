@@ -28,7 +28,7 @@ use super::places::{Doing, Seat, Seldom};
 
 use super::tls::{self, TlsError};
 use super::turns::Source;
-use crate::config::web::{self, BcryptHash, ClientAuth, Pem};
+use crate::config::web::{self, BcryptHash, ClientAuth};
 use crate::config::{Authorization, Config, ConfigError, Secret, SecretError};
 use crate::files::{self, Doubt, FileMark, Trust};
 use crate::metrics::edge::Limit;
@@ -486,11 +486,7 @@ fn read_web(file: &Path, trust: Trust) -> Result<Seen<Arc<Web>>, AccessError> {
     let read = web::load(file, trust)?;
     let (mut tls, mut client_auth) = (None, ClientAuth::NoClientCert);
     if let Some(wanted) = &read.tls {
-        let pems = [Some(&wanted.certificate), Some(&wanted.key), wanted.client_ca.as_ref()];
-        named.extend(marks(pems.into_iter().flatten().filter_map(|pem| match pem {
-            Pem::File(file) => Some(file.clone()),
-            Pem::Inline(_) => None,
-        })));
+        named.extend(marks(wanted.files()));
         named.iter().try_for_each(|(file, _)| trust.judge(files::doubt(file)))?;
         if wanted.allowed_sans.is_some() && wanted.client_auth == ClientAuth::NoClientCert {
             tracing::warn!("client_allowed_sans has no effect without a client_auth_type that asks for certificates");

@@ -348,7 +348,7 @@ fn only_an_xfs_that_began_to_grow_in_another_boot_is_to_be_remounted() {
     }
 }
 
-/// Who has to mount it anyway need not do so twice.
+/// A person who has to mount it anyway is not asked for a second mount.
 #[test]
 fn an_xfs_that_is_not_mounted_after_the_boot_is_not_to_be_remounted() {
     let (target, moment) = (TARGETS[1], MOMENTS[9]);
