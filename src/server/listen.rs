@@ -33,7 +33,7 @@ impl FromStr for ListenAddress {
         let wrong = || {
             format!(
                 "{text:?} is not a listen address, expected IP:PORT such as 127.0.0.1:19845, :PORT, or unix:/PATH such as \
-                 unix:/run/lvm-autoscaler/web.sock"
+                 unix:/run/lvm-autoscaler-web/http.sock"
             )
         };
         if let Some(path) = text.strip_prefix("unix:") {
