@@ -5,6 +5,7 @@
 
 mod acting;
 mod beside;
+mod confined;
 mod control;
 mod engine;
 mod hosts;

@@ -36,6 +36,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod duration;
 pub mod engine;

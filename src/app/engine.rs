@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use nix::unistd::User;
 
 use super::acting::Acting;
-use super::beside::Beside;
+use super::beside::{Beside, Parted};
+use super::confined;
 use super::control;
 use super::life::runtime;
 use super::options::{Options, UsageError, config_of, load_texts};
@@ -27,7 +28,9 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     let (config, _) = config_of(&texts, options.simulate.is_some())?;
     audit::verify(&config)?;
     let listener = open_socket(socket, user.as_ref())?;
-    let acting = Acting::prepare(options, config, Beside::There(Default::default()))?;
+    // Before there is a second thread: those that are there would stay as they are.
+    let writes = if options.confined { confined::engine(&config, socket) } else { None };
+    let acting = Acting::prepare(options, config, Beside::There(Parted { writes, ..Default::default() }))?;
     let (runtime, signals) = runtime()?;
     let daemon = &acting.daemon;
     let (read, named, clock) = (Arc::clone(&daemon.host), Arc::clone(&daemon.host), Arc::clone(&daemon.host));
@@ -46,7 +49,7 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     };
     let engine = wire::Engine::new(parts, texts);
     if let Beside::There(there) = &daemon.beside {
-        let _ = there.set(Arc::clone(&engine));
+        let _ = there.engine.set(Arc::clone(&engine));
     }
     acting.start()?;
     {

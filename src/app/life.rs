@@ -73,6 +73,7 @@ pub(super) const TELL_AT_END: Duration = Duration::from_secs(3);
 
 /// Signals are caught before anything is recovered: the default of SIGTERM would end the daemon between two steps.
 pub(super) fn runtime() -> std::io::Result<(Runtime, Signals)> {
+    crate::log::summarise_by_and_by();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let signals = {
         let _inside = runtime.enter();

@@ -27,6 +27,8 @@ pub struct Options {
     pub selection: Selection,
     /// Leave out what changes something.
     pub dry_run: bool,
+    /// Give up what a half of a daemon does not need.
+    pub confined: bool,
     /// Run on a simulated host.
     pub simulate: Option<PathBuf>,
 }

@@ -15,6 +15,7 @@ pub fn relay(options: &Options, listen: &[ListenAddress], web_config_file: Optio
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))?;
     let access = Access::of_relay(web_config_file, listeners.addresses())?;
     let relay = Arc::new(Relay::new(options, access)?);
+    crate::log::summarise_by_and_by();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -86,6 +86,9 @@ impl Daemon {
             bail!(UsageError(format!("{keys} changed, which only a start can do: put it back, or restart the daemon")));
         }
         // All that can fail comes before anything is in force.
+        if let Some(objection) = self.beside.objection(&new) {
+            bail!(UsageError(objection));
+        }
         if let Beside::Here { access, .. } = &self.beside {
             access.admits(&new)?;
             notify::verify(&new)?;

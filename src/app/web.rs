@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::confined;
 use super::hosts::told_as;
 use super::life::{TELL_AT_END, open_sockets, reached, runtime};
 use super::options::{Options, config_of};
@@ -25,6 +26,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs until a signal; the other half is behind that socket.
 pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
+    // Before there is a second thread: those that are there would stay as they are.
+    if options.confined {
+        confined::web(&options.listen);
+    }
     let latest = Arc::new(Latest::default());
     let link = Link::new(socket, Arc::clone(&latest));
     let in_force = InForce::new(Config::default());

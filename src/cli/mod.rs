@@ -129,7 +129,6 @@ impl Cli {
             Level::Trace => LevelFilter::TRACE,
         };
         let registry = tracing_subscriber::registry().with(level);
-        log::summarise_by_and_by();
         // A second start, in tests, changes nothing.
         let _ = match self.log.format {
             Format::Json => {

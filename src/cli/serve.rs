@@ -28,6 +28,9 @@ pub(super) struct EngineHalf {
     /// User of the web process; without one only root and the user of this process may connect.
     #[arg(long = "web.user", value_name = "NAME")]
     user: Option<String>,
+    /// Do not confine this process by Landlock and seccomp.
+    #[arg(long)]
+    unconfined: bool,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -39,6 +42,9 @@ pub(super) struct WebHalf {
     /// Socket on which the engine listens.
     #[arg(long = "engine.socket", value_name = "FILE", default_value = SOCKET)]
     socket: PathBuf,
+    /// Do not confine this process by Landlock and seccomp.
+    #[arg(long)]
+    unconfined: bool,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -82,27 +88,27 @@ fn path(text: &str) -> Result<String, String> {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        app::serve(&self.daemon.options())?;
+        app::serve(&self.daemon.options(false))?;
         Ok(Exit::Done)
     }
 }
 
 impl EngineHalf {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        app::engine(&self.daemon.options(), &self.socket, self.user.as_deref())?;
+        app::engine(&self.daemon.options(!self.unconfined), &self.socket, self.user.as_deref())?;
         Ok(Exit::Done)
     }
 }
 
 impl WebHalf {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        app::web(&self.daemon.options(), &self.socket)?;
+        app::web(&self.daemon.options(!self.unconfined), &self.socket)?;
         Ok(Exit::Done)
     }
 }
 
 impl Daemon {
-    fn options(self) -> Options {
+    fn options(self, confined: bool) -> Options {
         let Daemon {
             config_file,
             listen,
@@ -114,6 +120,16 @@ impl Daemon {
             collectors,
         } = self;
         let selection = collectors.selection();
-        Options { config_file, listen, systemd_socket, web_config_file, telemetry_path, selection, dry_run, simulate }
+        Options {
+            config_file,
+            listen,
+            systemd_socket,
+            web_config_file,
+            telemetry_path,
+            selection,
+            dry_run,
+            confined,
+            simulate,
+        }
     }
 }

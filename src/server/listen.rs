@@ -26,6 +26,16 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+impl ListenAddress {
+    /// The name of a Unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            ListenAddress::Tcp(_) => None,
+            ListenAddress::Unix(path) => Some(path),
+        }
+    }
+}
+
 impl FromStr for ListenAddress {
     type Err = String;
 

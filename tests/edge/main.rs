@@ -9,6 +9,7 @@ mod access;
 mod check_config;
 mod cli;
 mod commands;
+mod confined;
 mod fuzz_seeds;
 mod http;
 mod init;

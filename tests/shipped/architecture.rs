@@ -21,7 +21,7 @@ const ROWS: &[&[&str]] = &[
     &["config", "inventory"],
     &["filesystem"],
     &["command"],
-    &["units", "duration", "name", "rate", "files"],
+    &["units", "duration", "name", "rate", "files", "confine"],
 ];
 
 /// Imports that go down and are still wrong: the edges to the network and to people must not reach the machine.
