@@ -2,6 +2,7 @@
 //! `tests/edge/fuzz_seeds.rs` with the seeds and random changes of them.
 
 pub mod config;
+pub mod frame;
 pub mod journal;
 pub mod labels;
 pub mod luks;
@@ -19,6 +20,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("config", config::run),
+    ("frame", frame::run),
     ("journal", journal::run),
     ("labels", labels::run),
     ("luks", luks::run),

@@ -84,7 +84,20 @@ macro_rules! targets {
     };
 }
 
-targets!(config, journal, labels, luks, lvm_report, matchers, mountinfo, payload, relay_hosts, superblock, web_config);
+targets!(
+    config,
+    frame,
+    journal,
+    labels,
+    luks,
+    lvm_report,
+    matchers,
+    mountinfo,
+    payload,
+    relay_hosts,
+    superblock,
+    web_config
+);
 
 fn run(name: &str) {
     let (_, target) = targets::TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
