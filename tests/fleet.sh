@@ -32,8 +32,9 @@ remove() {
     done
 }
 
-cargo build --quiet --locked --bin lvm-autoscaler
-daemon=$(realpath "${CARGO_TARGET_DIR:-target}/debug/lvm-autoscaler")
+# With a test, or what it needs would be built twice, with other features.
+cargo test --quiet --locked --no-run --test shipped
+daemon=$(realpath "${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}debug/lvm-autoscaler")
 older=$(tests/vm/rig.sh alertmanager bookworm)
 newer=$(tests/vm/rig.sh alertmanager forky) || newer=$(tests/vm/rig.sh alertmanager sid)
 

@@ -20,9 +20,14 @@ use crate::storage::{Group, Volume, path};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program under test; it lies beside the test. With `LVM_AUTOSCALER_SPLIT` in the environment its daemon is two
-/// processes, see tests/split.sh.
+/// processes, see tests/split.sh, and with `LVM_AUTOSCALER_UNIT` the services of the packages, see tests/unit.sh.
 pub(crate) fn program() -> PathBuf {
-    let name = if std::env::var_os("LVM_AUTOSCALER_SPLIT").is_some() { "split.sh" } else { "lvm-autoscaler" };
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let name = match () {
+        () if is_set("LVM_AUTOSCALER_UNIT") => "unit.sh",
+        () if is_set("LVM_AUTOSCALER_SPLIT") => "split.sh",
+        () => "lvm-autoscaler",
+    };
     std::env::current_exe().expect("a path").with_file_name(name)
 }
 

@@ -24,7 +24,7 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 
 guest_packages=lvm2,thin-provisioning-tools,xfsprogs,e2fsprogs,btrfs-progs,cryptsetup-bin,dmsetup,udev,kmod,procps
-guest_packages+=,cloud-guest-utils,fdisk,gdisk,iproute2,util-linux,mount,prometheus,prometheus-alertmanager,curl,ca-certificates
+guest_packages+=,strace,cloud-guest-utils,fdisk,gdisk,iproute2,util-linux,mount,prometheus,prometheus-alertmanager,curl,ca-certificates
 systemd_packages=$guest_packages,systemd-sysv,dbus,e2fsprogs,rpm
 boot_modules="virtio_pci virtio_blk virtio_console crc32c_generic ext4 9p 9pnet_virtio"
 guest_modules="dm-mod dm-thin-pool dm-snapshot dm-raid dm-crypt dm-mirror dm-cache loop ext4 xfs btrfs"
