@@ -19,12 +19,15 @@ use lvm_autoscaler::inventory::lvm::{Columns, report_arguments};
 
 /// Logical volumes in the group.
 const SIZES: [usize; 4] = [10, 100, 1000, 5000];
+/// At these sizes one process is compared with two.
+const PARTED: [usize; 2] = [100, 1000];
 /// As many as run.sh mounts.
 const MOUNTS: usize = 200;
 /// The size at which the idle daemon is watched, and for how long.
 const IDLE: (usize, Duration) = (100, Duration::from_secs(60));
 /// Other work on the machine comes and goes; the median of several rounds is less moved by it than one long round.
 const ROUNDS: usize = 5;
+const PARTED_ROUNDS: usize = 15;
 const SCRAPES_PER_ROUND: usize = 200;
 /// CPU time is counted in hundredths of a second, so many scrapes are needed to see the cost of one.
 const SCRAPES_FOR_CPU: usize = 1000;
@@ -42,7 +45,8 @@ fn main() {
     let bench = Bench { folder: folder.into(), device };
     bench.make_physical_volume();
     let rows: Vec<Row> = SIZES.into_iter().map(|size| bench.measure(size)).collect();
-    let page = page(&rows, bench.idle(), &bench.lvm_version());
+    let parted: Vec<Parted> = PARTED.into_iter().map(|size| bench.compare(size)).collect();
+    let page = page(&rows, &parted, bench.idle(), &bench.lvm_version());
     println!("\n{page}");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
     // The rest of the page is of tests/bench/storm.sh and tests/bench/overhead.sh.
@@ -73,6 +77,20 @@ struct Row {
     resident: u64,
     everything: Cost,
     everything_bytes: usize,
+}
+
+/// A daemon as one process and as two, beside one another.
+struct Parted {
+    volumes: usize,
+    one: Share,
+    two: Share,
+}
+
+/// What a scrape takes, and who has how much memory.
+struct Share {
+    p50: Duration,
+    cpu: Duration,
+    resident: Vec<u64>,
 }
 
 struct Latency {
@@ -114,7 +132,7 @@ impl Bench {
         let everything = self.cost(&everything, runs);
         let look_lvm = self.cost(&report_arguments(None, Columns::All), runs);
 
-        let daemon = self.start("1h");
+        let daemon = self.start("1h", false);
         let mut prometheus = daemon.connect();
         let page = prometheus.scrape(false).page;
         let gzip_bytes = prometheus.scrape(true).page.len();
@@ -127,7 +145,7 @@ impl Bench {
         let scrape_cpu = (daemon.cpu().own - before) / SCRAPES_FOR_CPU as u32;
         drop(daemon);
 
-        let daemon = self.start("1s");
+        let daemon = self.start("1s", false);
         let mut prometheus = daemon.connect();
         self.after_looks(2);
         let before = daemon.cpu().own;
@@ -150,10 +168,39 @@ impl Bench {
             scrape_cpu,
             look_own,
             look_lvm,
-            resident: daemon.resident(),
+            resident: daemon.resident().iter().sum(),
             everything,
             everything_bytes,
         }
+    }
+
+    /// Both at the same time, and in turns, so that what else goes on meets both.
+    fn compare(&self, volumes: usize) -> Parted {
+        println!("{volumes} logical volumes, as one process and as two");
+        let file = self.folder.join("vg.txt");
+        fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
+        self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
+        let daemons = [false, true].map(|parted| self.start("1h", parted));
+        let mut connections = daemons.each_ref().map(Daemon::connect);
+        let mut p50s: [Vec<Duration>; 2] = Default::default();
+        let before = daemons.each_ref().map(|daemon| daemon.cpu().own);
+        for _ in 0..PARTED_ROUNDS {
+            for (prometheus, p50s) in connections.iter_mut().zip(&mut p50s) {
+                p50s.push(prometheus.round(true)[SCRAPES_PER_ROUND / 2]);
+            }
+        }
+        let shares: Vec<Share> = daemons
+            .iter()
+            .zip(p50s)
+            .zip(before)
+            .map(|((daemon, mut p50s), before)| {
+                p50s.sort_unstable();
+                let cpu = (daemon.cpu().own - before) / (PARTED_ROUNDS * SCRAPES_PER_ROUND) as u32;
+                Share { p50: p50s[PARTED_ROUNDS / 2], cpu, resident: daemon.resident() }
+            })
+            .collect();
+        let [one, two] = <[Share; 2]>::try_from(shares).unwrap_or_else(|_| unreachable!("two daemons"));
+        Parted { volumes, one, two }
     }
 
     /// The daemon's share of a core with everything as it comes, what it starts included.
@@ -163,7 +210,7 @@ impl Bench {
         let file = self.folder.join("vg.txt");
         fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
         self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
-        let daemon = self.start("15s");
+        let daemon = self.start("15s", false);
         let before = daemon.cpu();
         sleep(time);
         let after = daemon.cpu();
@@ -186,19 +233,24 @@ impl Bench {
         Cost { wall: walls[runs / 2], cpu: (cpu("self").children - before) / runs as u32 }
     }
 
-    fn start(&self, interval: &str) -> Daemon {
+    fn start(&self, interval: &str, parted: bool) -> Daemon {
         let config = self.folder.join("config.yaml");
         let lvm = self.folder.join("lvm-mounted");
         let text = format!("inventory: {{interval: {interval}, timeout: 60s}}\ntools: {{lvm: '{}'}}\n", lvm.display());
         fs::write(&config, text).expect("the folder is writable");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let address = format!("127.0.0.1:{port}");
-        let process = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"))
-            .args(["serve", "--log.level=warn", &format!("--web.listen-address={address}")])
-            .arg(format!("--config.file={}", config.display()))
-            .spawn()
-            .expect("the daemon starts");
-        let daemon = Daemon { process, address };
+        let halves: &[&str] = if parted { &["engine", "web"] } else { &["serve"] };
+        let start = |half: &&str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"));
+            command.args([half, "--log.level=warn"]).arg(format!("--web.listen-address={address}"));
+            command.arg(format!("--config.file={}", config.display()));
+            if parted {
+                command.arg(format!("--engine.socket={}", self.folder.join("engine.sock").display()));
+            }
+            command.spawn().expect("the daemon starts")
+        };
+        let daemon = Daemon { processes: halves.iter().map(start).collect(), address };
         let mut prometheus = daemon.connect();
         while !String::from_utf8_lossy(&prometheus.scrape(false).page).contains("\nlvm_up 1") {
             sleep(Duration::from_millis(50));
@@ -220,7 +272,7 @@ impl Bench {
 }
 
 struct Daemon {
-    process: Child,
+    processes: Vec<Child>,
     address: String,
 }
 
@@ -237,21 +289,28 @@ impl Daemon {
     }
 
     fn cpu(&self) -> Cpu {
-        cpu(&self.process.id().to_string())
+        let of = |process: &Child| cpu(&process.id().to_string());
+        let add = |a: Cpu, b: Cpu| Cpu { own: a.own + b.own, children: a.children + b.children };
+        self.processes.iter().map(of).reduce(add).expect("a process")
     }
 
-    /// Bytes in memory.
-    fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    /// Bytes in memory, of each process.
+    fn resident(&self) -> Vec<u64> {
+        let of = |process: &Child| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("it runs");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+        };
+        self.processes.iter().map(of).collect()
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
@@ -294,11 +353,17 @@ impl Prometheus {
         Scrape { page: answer.split_off(head), took }
     }
 
+    /// How long each of a round took, the fastest first.
+    fn round(&mut self, gzip: bool) -> Vec<Duration> {
+        let mut took: Vec<Duration> = (0..SCRAPES_PER_ROUND).map(|_| self.scrape(gzip).took).collect();
+        took.sort_unstable();
+        took
+    }
+
     fn latency(&mut self, gzip: bool) -> Latency {
         let (mut p50s, mut p99s) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let mut took: Vec<Duration> = (0..SCRAPES_PER_ROUND).map(|_| self.scrape(gzip).took).collect();
-            took.sort_unstable();
+            let took = self.round(gzip);
             p50s.push(took[took.len() / 2]);
             p99s.push(took[took.len() * 99 / 100]);
         }
@@ -364,7 +429,7 @@ fn uuid(number: usize) -> String {
     format!("bench0-0000-0000-0000-0000-0000-{number:06}")
 }
 
-fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
+fn page(rows: &[Row], parted: &[Parted], idle: f64, lvm: &str) -> String {
     let mut text = format!(
         "# Performance\n\n\
          What a scrape costs, measured by `make bench` ({date}), compared with one complete report of LVM,\n\
@@ -412,6 +477,27 @@ fn page(rows: &[Row], idle: f64, lvm: &str) -> String {
             ms(row.look_lvm.cpu),
             ms(row.look_own),
             row.resident as f64 / f64::from(1 << 20),
+        );
+    }
+    text += "\n## As two processes\n\n\
+        The packages run [two](security.md#two-processes), of which the web process answers scrapes and asks the engine for the\n\
+        usage of file systems. Both daemons at the same time, in turns; CPU and memory are those of both processes together.\n\n\
+        | LVs | p50 of one | of two | ratio | CPU of one | of two | ratio | memory of one | of engine + web |\n\
+        |--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+    let mib = |bytes: &u64| format!("{:.1}", *bytes as f64 / f64::from(1 << 20));
+    for Parted { volumes, one, two } in parted {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} | {} | {} | {:.2} | {} MiB | {} MiB |",
+            grouped(*volumes),
+            ms(one.p50),
+            ms(two.p50),
+            two.p50.as_secs_f64() / one.p50.as_secs_f64(),
+            ms(one.cpu),
+            ms(two.cpu),
+            two.cpu.as_secs_f64() / one.cpu.as_secs_f64(),
+            one.resident.iter().map(mib).collect::<Vec<_>>().join(" + "),
+            two.resident.iter().map(mib).collect::<Vec<_>>().join(" + "),
         );
     }
     let (volumes, time) = IDLE;
