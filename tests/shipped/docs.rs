@@ -43,6 +43,7 @@ faults.
 | `vm/run.sh`, `vm/cuts.sh`, `vm/install.sh`, `vm/demo.sh` | in the virtual machine ([README](vm/README.md)) |
 | `scenes/run.sh` | the commands of docs/drills.md and docs/lvm/troubleshooting.md, in the virtual machine |
 | `split.sh` | stands for `serve` in tests: the same daemon as two processes; with `LVM_AUTOSCALER_SPLIT=1` the edge and the virtual-machine suite use it |
+| `unit.sh` | stands for `serve` under systemd: the two services of the packages, with their units; with `LVM_AUTOSCALER_UNIT=1` the virtual-machine suite uses it |
 | `tell.sh`, `browser.sh`, `fleet.sh` | real mail servers, a real Chromium, five hosts in network namespaces |
 | `mutants.sh` | changes of the code, one at a time: which of them no test notices |
 | `bench/` | `make bench` and `make tuning`: measurements |
