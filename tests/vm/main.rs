@@ -34,6 +34,7 @@ mod load;
 mod luks;
 mod matrix;
 mod policies;
+mod privileges;
 mod record;
 mod refuse;
 mod root;
