@@ -2,6 +2,8 @@
 //! then names is run as it stands there, on real LVM, and ends with the files intact and the target open again.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::daemon::{Daemon, config, labels, script};
 use crate::grow::small;
@@ -31,6 +33,15 @@ fn mended(group: &Group, volume: &Volume, tool: &str, instead: &str, parts: &[&s
     daemon.wait_for("the target open again", |daemon| daemon.journal().parked.is_empty().then_some(()));
     assert!(daemon.stop().success());
     past.commands
+}
+
+/// Says that it is over, also when a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// With the programs as they are the next alert grows it.
@@ -134,10 +145,27 @@ fn what_is_remounted_read_only_before_it_grows_is_remounted() {
         let volume = group.filesystem(kind, kind, small(kind));
         volume.fill(85.0);
         let point = path(&volume.mount_point).to_owned();
-        let remount = format!("sync; mount -o remount,ro {point}\nexec /sbin/{tool} \"$@\"\n");
+        // The engine's programs may mount nothing, so another one does while this one waits.
+        let asked = group.dir.join(format!("remount-{kind}"));
+        let ask = format!(": >{0}\nwhile [ -e {0} ]; do sleep 0.1; done\nexec /sbin/{tool} \"$@\"\n", path(&asked));
         let program = fs::read_link(format!("/sbin/{tool}")).is_ok() || fs::metadata(format!("/sbin/{tool}")).is_ok();
         assert!(program, "{tool} is in /sbin");
-        mended(&group, &volume, tool, &remount, &[&format!("{tool} exited with 1")]);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    if asked.exists() {
+                        sh("sync", &[]);
+                        sh("mount", &["-o", "remount,ro", &point]);
+                        fs::remove_file(&asked).expect("it is there");
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+            let over = Over(&is_over);
+            mended(&group, &volume, tool, &ask, &[&format!("{tool} exited with 1")]);
+            drop(over);
+        });
         grows(&group, &volume);
     }
 }
