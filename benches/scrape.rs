@@ -181,7 +181,12 @@ impl Bench {
         fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
         self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
         let daemons = [false, true].map(|parted| self.start("1h", parted));
-        let mut connections = daemons.each_ref().map(Daemon::connect);
+        // A connection on which nothing is asked is closed after 10 s.
+        let mut connections = daemons.each_ref().map(|daemon| {
+            let mut prometheus = daemon.connect();
+            prometheus.scrape(true);
+            prometheus
+        });
         let mut p50s: [Vec<Duration>; 2] = Default::default();
         let before = daemons.each_ref().map(|daemon| daemon.cpu().own);
         for _ in 0..PARTED_ROUNDS {
