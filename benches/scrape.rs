@@ -120,11 +120,16 @@ impl Bench {
         text.lines().find_map(|line| line.trim().strip_prefix("LVM version:")).unwrap_or("unknown").trim().to_owned()
     }
 
-    fn measure(&self, volumes: usize) -> Row {
-        println!("{volumes} logical volumes");
+    /// Makes it a group of so many volumes.
+    fn restore(&self, volumes: usize) {
         let file = self.folder.join("vg.txt");
         fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
         self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
+    }
+
+    fn measure(&self, volumes: usize) -> Row {
+        println!("{volumes} logical volumes");
+        self.restore(volumes);
 
         let runs = if volumes > 1000 { 7 } else { 21 };
         let everything = everything_arguments();
@@ -177,9 +182,7 @@ impl Bench {
     /// Both at the same time, and in turns, so that what else goes on meets both.
     fn compare(&self, volumes: usize) -> Parted {
         println!("{volumes} logical volumes, as one process and as two");
-        let file = self.folder.join("vg.txt");
-        fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
-        self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
+        self.restore(volumes);
         let daemons = [false, true].map(|parted| self.start("1h", parted));
         // A connection on which nothing is asked is closed after 10 s.
         let mut connections = daemons.each_ref().map(|daemon| {
@@ -212,9 +215,7 @@ impl Bench {
     fn idle(&self) -> f64 {
         let (volumes, time) = IDLE;
         println!("idle with {volumes} logical volumes");
-        let file = self.folder.join("vg.txt");
-        fs::write(&file, metadata(volumes, &self.device)).expect("the folder is writable");
-        self.lvm(&["vgcfgrestore", "-qq", "-f", &file.display().to_string(), VG]);
+        self.restore(volumes);
         let daemon = self.start("15s", false);
         let before = daemon.cpu();
         sleep(time);

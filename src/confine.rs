@@ -14,7 +14,7 @@ use landlock::{
 /// The newest rights that are asked for; a kernel that knows fewer holds those that it knows.
 const KNOWN: ABI = ABI::V3;
 
-/// How much of what was asked the kernel holds.
+/// Whether the kernel enforces what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// All of it.
@@ -37,7 +37,7 @@ impl Held {
 }
 
 /// From here on only what is in one of these is read, and only what is in one of those is written, made or removed.
-/// What does not exist is left out. A program can be started only from what may be read by `runs`.
+/// What does not exist is left out. With `runs`, programs may be started from what is read.
 pub fn files(reads: &[&Path], runs: bool, writes: &[&Path]) -> Result<Held, RulesetError> {
     let mut reading: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     if runs {

@@ -26,8 +26,8 @@ mkdir -p "$tools"
 cp tests/browser/{look.js,package.json,host.yaml,config.yaml} "$tools/"
 (cd "$tools" && npm install --silent --no-audit --no-fund --no-package-lock >/dev/null 2>&1) || skipped "npm cannot fetch playwright-core"
 
-# With a test, or what it needs would be built twice, with other features.
-cargo test --quiet --locked --no-run --test shipped
+# shellcheck source=tests/common/daemon.sh
+. tests/common/daemon.sh
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-node "$tools/look.js" "$(command -v chromium)" "${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}debug/lvm-autoscaler" "$folder" "${PICTURES:-$folder/pictures}"
+node "$tools/look.js" "$(command -v chromium)" "$daemon" "$folder" "${PICTURES:-$folder/pictures}"

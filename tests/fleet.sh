@@ -32,9 +32,8 @@ remove() {
     done
 }
 
-# With a test, or what it needs would be built twice, with other features.
-cargo test --quiet --locked --no-run --test shipped
-daemon=$(realpath "${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}debug/lvm-autoscaler")
+# shellcheck source=tests/common/daemon.sh
+. tests/common/daemon.sh
 older=$(tests/vm/rig.sh alertmanager bookworm)
 newer=$(tests/vm/rig.sh alertmanager forky) || newer=$(tests/vm/rig.sh alertmanager sid)
 

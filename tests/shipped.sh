@@ -12,9 +12,8 @@ skipped() {
 }
 
 # The daemon and what it says of its own configs.
-# With a test, or what it needs would be built twice, with other features.
-cargo test --quiet --locked --no-run --test shipped
-daemon=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}debug/lvm-autoscaler
+# shellcheck source=tests/common/daemon.sh
+. tests/common/daemon.sh
 # A checkout may belong to anybody.
 for config in configs/config.yaml configs/full.yaml; do "$daemon" check-config --ignore-ownership "$config"; done
 

@@ -7,9 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# With a test, or what it needs would be built twice, with other features.
-cargo test --quiet --locked --no-run --test shipped
-daemon=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}debug/lvm-autoscaler
+# shellcheck source=tests/common/daemon.sh
+. tests/common/daemon.sh
 
 # A Python of our own, so that nothing is installed on the machine but what is needed to make one.
 python=target/tell/bin/python

@@ -1,5 +1,4 @@
-//! What each half of a daemon of two processes gives up at its start. What is not known to a kernel is not held, and
-//! said.
+//! What each half of a daemon of two processes gives up at its start. The log says what the kernel does not enforce.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +7,11 @@ use crate::confine::{self, Held};
 use crate::server::ListenAddress;
 
 /// Where LVM, cryptsetup, growpart and the C library write, and this program's own last resort.
-const OF_TOOLS: [&str; 6] = ["/dev", "/etc/lvm", "/proc", "/run", "/sys", "/tmp"];
+const OF_TOOLS: &[&str] = &["/dev", "/etc/lvm", "/proc", "/run", "/sys", "/tmp"];
 
 /// What the web process reads for itself: certificates that the host trusts, how names are looked up, what the C
 /// library loads for that, the time zone, and itself, for its metrics.
-const OF_WEB: [&str; 27] = [
+const OF_WEB: &[&str] = &[
     "/dev/null",
     "/dev/urandom",
     "/etc/ca-certificates",
@@ -53,9 +52,7 @@ impl Folders {
     /// What stands in the config may be made, moved away and put back while the daemon runs, on another file system
     /// too: therefore the folders around them.
     fn of_engine(config: &Config, socket: &Path) -> Folders {
-        let around = [&config.state_directory, &config.witness, &config.control_socket(), &config.report_directory()];
-        let around = around.map(|path| around_of(path)).into_iter();
-        let around = around.chain(config.audit.iter().map(|audit| around_of(&audit.file))).chain([around_of(socket)]);
+        let around = written(config).into_iter().map(|(_, path)| around_of(&path)).chain([around_of(socket)]);
         let mut folders: Vec<PathBuf> = OF_TOOLS.iter().map(PathBuf::from).chain(around).collect();
         folders.sort_unstable();
         folders.dedup();
@@ -64,13 +61,23 @@ impl Folders {
 
     /// Why a new config cannot be in force without a new start.
     pub(super) fn objection(&self, config: &Config) -> Option<String> {
-        let audit = config.audit.iter().map(|audit| ("audit.file", audit.file.clone()));
-        let (key, path) = audit
-            .chain([("report.directory", config.report_directory())])
-            .find(|(_, path)| !self.0.iter().any(|folder| path.starts_with(folder)))?;
+        let is_closed = |path: &Path| !self.0.iter().any(|folder| path.starts_with(folder));
+        let (key, path) = written(config).into_iter().find(|(_, path)| is_closed(path))?;
         let path = path.display();
         Some(format!("{key}: {path} is where this process may not write since its start: restart the daemon"))
     }
+}
+
+/// What the engine writes, by the keys that say where.
+fn written(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let mut paths = vec![
+        ("state.directory", config.state_directory.clone()),
+        ("state.directory", config.witness.clone()),
+        ("state.directory", config.control_socket()),
+        ("report.directory", config.report_directory()),
+    ];
+    paths.extend(config.audit.iter().map(|audit| ("audit.file", audit.file.clone())));
+    paths
 }
 
 fn around_of(path: &Path) -> PathBuf {

@@ -32,7 +32,7 @@ fn confined(trace: &str) -> Vec<&str> {
 }
 
 #[test]
-#[ignore = "needs the virtual machine"]
+#[ignore = "runs in the virtual machine: make vm-test"]
 fn the_engine_has_no_network_and_the_web_process_no_files() {
     let group = Group::new("vmt_privileges", &["2G"]);
     let volume = group.filesystem("ext4", "data", small("ext4"));
