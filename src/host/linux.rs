@@ -4,32 +4,29 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::fcntl::OFlag;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
 
 use super::bounded::Bounded;
 use super::disk::{self, logical_block_size, sectors};
 use super::exec::{self, LeftBehind, MAX_OUTPUT, RunEnd};
+use super::mounted::{self, Numbers};
 use super::settings::{self, Settings};
 use super::{Host, KeyFileFacts, Output, RunError};
 use crate::command::{Command, Tool};
 use crate::config::ToolPaths;
 use crate::files;
 use crate::filesystem;
-use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage, mounts};
+use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::Moment;
-use crate::units::Bytes;
 
 /// Where programs are looked for, in this order; never in `PATH`, which is not ours.
 const DIRECTORIES: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
@@ -159,12 +156,13 @@ impl Host for Linux {
 
     fn usage(&self, mount_point: &MountPoint) -> io::Result<(Usage, DeviceNumber)> {
         let place = mount_point.as_path().to_owned();
-        self.bounded.call(&key(mount_point), move || statvfs_of(&place))
+        self.bounded.call(&key(mount_point), move || mounted::usage(&place, &Numbers::default()))
     }
 
     fn usages(&self, mount_points: &[MountPoint]) -> Vec<io::Result<(Usage, DeviceNumber)>> {
         let asked = mount_points.iter().map(|point| (key(point), point.as_path().to_owned())).collect();
-        self.bounded.call_all(asked, |place: PathBuf| statvfs_of(&place))
+        let numbers = Numbers::default();
+        self.bounded.call_all(asked, move |place: PathBuf| mounted::usage(&place, &numbers))
     }
 
     fn device_path(&self, device: DeviceNumber) -> PathBuf {
@@ -248,7 +246,7 @@ impl Host for Linux {
         let path = file.to_owned();
         self.bounded.call(&format!("key file {}", file.display()), move || {
             let exposed = super::key::exposed(&path)?;
-            Ok(KeyFileFacts { exposed, mount: statvfs_of(&path)?.1 })
+            Ok(KeyFileFacts { exposed, mount: mounted::usage(&path, &Numbers::default())?.1 })
         })
     }
 
@@ -272,7 +270,7 @@ impl Host for Linux {
         let usage = self.bounded.call("the state directory", move || {
             // Before the first start it is not there; what is above it has the same room.
             let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-            statvfs_of(there)
+            mounted::usage(there, &Numbers::default())
         });
         usage.ok().map(|(usage, _)| usage)
     }
@@ -398,32 +396,6 @@ fn is_swap(proc_swaps: &str, device: DeviceNumber) -> bool {
 /// What [`Bounded`] knows a mount point by. Two that are not UTF-8 may look alike as text.
 fn key(mount_point: &MountPoint) -> String {
     mount_point.as_path().as_os_str().as_bytes().escape_ascii().to_string()
-}
-
-fn statvfs_of(path: &Path) -> io::Result<(Usage, DeviceNumber)> {
-    let vfs = statvfs(path)?;
-    let seen = device_number(std::fs::metadata(path)?.dev());
-    // Each subvolume of a btrfs has an anonymous number of its own; only its mount says which file system it is.
-    let device = if seen.major == 0 { number_of_mount(path).unwrap_or(seen) } else { seen };
-    // `f_bsize` is only a hint; counts are in fragments, statvfs(3).
-    let bytes = |blocks: u64| Bytes(blocks.saturating_mul(vfs.fragment_size()));
-    let usage = Usage {
-        size: bytes(vfs.blocks()),
-        free: bytes(vfs.blocks_free()),
-        avail: bytes(vfs.blocks_available()),
-        files: vfs.files(),
-        files_free: vfs.files_free(),
-        read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
-    };
-    Ok((usage, device))
-}
-
-/// The number in mountinfo of the mount that a path leads to.
-fn number_of_mount(path: &Path) -> Option<DeviceNumber> {
-    let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd())).ok()?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().to_owned();
-    mounts::number_of(&std::fs::read("/proc/self/mountinfo").ok()?, &id)
 }
 
 fn device_number(dev: u64) -> DeviceNumber {

@@ -8,6 +8,7 @@ pub mod key;
 pub mod linux;
 pub mod look;
 mod mapping;
+mod mounted;
 pub mod process;
 mod sampler;
 mod settings;

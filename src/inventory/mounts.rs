@@ -1,5 +1,7 @@
 //! `/proc/self/mountinfo`, see proc_pid_mountinfo(5): what is mounted where, by device number.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::DeviceNumber;
@@ -61,11 +63,13 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     Some(Mount { device: number, number, root, mount_point, fs_type, source, read_only, options })
 }
 
-/// The number of the mount with this ID, which is the first field.
-pub fn number_of(mountinfo: &[u8], id: &str) -> Option<DeviceNumber> {
-    let mut lines = mountinfo.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
-    let mut line = lines.find(|line| line.clone().next() == Some(id.as_bytes()))?;
-    std::str::from_utf8(line.nth(2)?).ok()?.parse().ok()
+/// The numbers of all mounts by their IDs, which are the first field.
+pub fn numbers(mountinfo: &[u8]) -> HashMap<u64, DeviceNumber> {
+    let read = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ').map(|field| std::str::from_utf8(field).ok());
+        Some((fields.next()??.parse().ok()?, fields.nth(1)??.parse().ok()?))
+    };
+    mountinfo.split(|byte| *byte == b'\n').filter_map(read).collect()
 }
 
 fn text(field: &[u8]) -> String {
