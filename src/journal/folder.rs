@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{IFlags, OFlags, fstatfs, ioctl_getflags, ioctl_setflags};
 
-use super::JournalError;
+use super::error::JournalError;
 use crate::files::{self, Doubt, Folder};
 
 /// `BTRFS_SUPER_MAGIC` of statfs(2).
@@ -53,53 +53,4 @@ pub(super) fn lock(folder: &Path) -> Result<Flock<File>, JournalError> {
     let file = open.or_else(|error| files::open_own(&path, OFlags::RDONLY, 0).map_err(|_| error));
     let file = file.map_err(|source| failed(&path, source))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Locked { lock: path })
-}
-
-/// Why a file or folder of the state directory cannot be made, and what to do about it; the error itself follows.
-pub fn why_not_made(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "its file system has no space or no inodes left: free some, or set state.directory to a folder elsewhere"
-        }
-        ErrorKind::ReadOnlyFilesystem => {
-            "its file system is read-only: mount it writable, or set state.directory to a folder elsewhere"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "something that is not a directory is in its way: remove it, or set state.directory to another folder"
-        }
-        ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
-            "not even root may: see lsattr -d, SELinux or AppArmor, and the export if it is NFS, or set state.directory"
-        }
-        ErrorKind::PermissionDenied => "run as root, or set state.directory",
-        _ => "see whether its file system is in order (dmesg), or set state.directory",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::errno::Errno;
-
-    #[test]
-    fn why_a_folder_cannot_be_made_comes_from_the_error() {
-        for (errno, part) in [
-            (Errno::ENOSPC, "no space or no inodes"),
-            (Errno::EDQUOT, "no space or no inodes"),
-            (Errno::EROFS, "read-only"),
-            (Errno::ENOTDIR, "not a directory"),
-            (Errno::EEXIST, "not a directory"),
-            (Errno::EIO, "in order"),
-        ] {
-            let told = why_not_made(&errno.into());
-            assert!(
-                told.contains(part) && told.contains("state.directory") && !told.contains("root"),
-                "{errno}: {told}"
-            );
-        }
-        let is_root = nix::unistd::geteuid().is_root();
-        for errno in [Errno::EACCES, Errno::EPERM] {
-            assert_eq!(why_not_made(&errno.into()).starts_with("run as root"), !is_root, "{errno}");
-        }
-    }
 }

@@ -11,6 +11,7 @@
 
 mod account;
 pub mod entry;
+mod error;
 mod folder;
 mod frame;
 mod mark;
@@ -24,12 +25,11 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
 
-use crate::command::shell_word;
-use crate::files::Doubt;
 use crate::plan::Moment;
 pub use account::{Account, Conclusion, Next, Replayed};
 pub use entry::{Entry, Event, Parked, Past, Pending, REMEMBERED, Running, Source, State};
-pub use folder::why_not_made;
+use error::HANGS;
+pub use error::{JournalError, why_not_made};
 pub use mark::Mark;
 pub use segment::SegmentError;
 use segment::Segments;
@@ -37,77 +37,6 @@ use witness::Witness;
 
 /// 4 MiB hold some ten thousand records, weeks of a busy host, and are read in a few milliseconds at start.
 const SEGMENT_SIZE: u64 = 4 << 20;
-
-/// A disk that does not write a record within this time hangs, or as good as.
-const HANGS: Duration = Duration::from_secs(5);
-
-/// The journal is not usable. Whoever gets this must not act.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The files are not usable.
-    #[error("the journal cannot be used")]
-    Segment(#[from] SegmentError),
-    /// A record that checks is not one this program can read.
-    #[error(
-        "record {number} of the journal cannot be read: run the version of this program that wrote it, or a newer one"
-    )]
-    Record {
-        /// Counted from the last checkpoint.
-        number: usize,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The folder or the lock in it is not usable.
-    #[error("{} cannot be made, {}", folder.display(), why_not_made(source))]
-    Folder {
-        /// Which.
-        folder: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Others could change what is in the folder.
-    #[error("the state directory is not used")]
-    Untrusted(#[source] Doubt),
-    /// Another process has it.
-    #[error("{} is locked: another lvm-autoscaler runs on this state directory", lock.display())]
-    Locked {
-        /// The file.
-        lock: PathBuf,
-    },
-    /// The journal is missing, or older than what was acted upon.
-    #[error(
-        "{found}, but {} says that {known} records were written: accepted alerts, cooldowns and budgets would be \
-         forgotten. Put the newest journal back; or, to continue without the missing records, run: rm {}",
-        witness.display(), shell_word(&witness.to_string_lossy())
-    )]
-    Forgotten {
-        /// What there is instead, in words.
-        found: String,
-        /// The number of the last record.
-        known: u64,
-        /// The file that knows.
-        witness: PathBuf,
-    },
-    /// The witness may know of a later record than the journal.
-    #[error(
-        "{} cannot be read ({why}), so it is not known whether the journal is the newest one. To accept it as the newest, run: rm {}",
-        witness.display(), shell_word(&witness.to_string_lossy())
-    )]
-    Witness {
-        /// The file.
-        witness: PathBuf,
-        /// Why not. Not behind the command, which is pasted.
-        why: String,
-    },
-    /// The last write failed, or it could not be opened; why, in a sentence. Only [`Journal::retry`] leads on.
-    #[error("{0}")]
-    Closed(String),
-    /// The disk does not answer.
-    #[error("the journal's disk has not answered for {} s", HANGS.as_secs())]
-    Hangs,
-}
 
 /// A record as those see it who are told of all of them.
 #[derive(Debug, Clone, Copy)]

@@ -204,8 +204,9 @@ fn full_name(path: &Path) -> String {
     name.trim_end_matches("::mod").to_owned()
 }
 
-static QUOTED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|pub\(in [a-z:]+\)"#).expect("a pattern"));
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r##"(?s)r#".*?"#|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)'|pub\(in [a-z:]+\)"##).expect("a pattern")
+});
 static USE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(pub(?:\(\w+\))?\s+)?\buse\s+([^;]*);").expect("a pattern"));
 static PATH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[A-Za-z_]\w*(?:::\w+)+").expect("a pattern"));
@@ -387,6 +388,9 @@ fn a_circle_is_seen_however_it_is_written() {
     }
     let child = [("m", "mod child;\nfn f() { child::f() }"), ("m::child", "use super::Type;")];
     assert_eq!(circles(&child), ["m -> m::child -> m", "m::child -> m -> m::child"]);
+    // What stands in quotes names nothing, and does not hide what stands behind them.
+    let quoted = "const A: &str = \"one \\\n  two\";\nconst B: char = '\"';\nconst C: &str = r#\"a \" b\"#;\nuse super::yours::X;";
+    assert_eq!(circles(&[("m", ""), ("m::mine", quoted), ("m::yours", "use super::mine::Y;")]), [mine, yours]);
     let three = [("m::a", "use super::b::B;"), ("m::b", "use super::c::C;"), ("m::c", "use super::a;"), ("m", "")];
     assert_eq!(circles(&three).len(), 3);
     for (mod_rs, mine_rs, yours_rs) in [
