@@ -11,7 +11,8 @@ pub(super) fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<F
         // A mount that hides the volume's by now has another device.
         let usage = usage.ok().filter(|(_, device)| *device == fs.mount.number).map(|(usage, _)| usage);
         // Here too, because when a disk dies LVM may not answer any more.
-        let errors = fs.errors.map(|before| host.ext4_errors(fs.mount.device).unwrap_or(before));
+        let counted = || host.errors(fs.kind()?, fs.mount.device);
+        let errors = fs.errors.map(|before| counted().unwrap_or(before));
         FileSystem { usage, errors, ..fs }
     };
     filesystems.into_iter().zip(usages).map(with_usage).collect()

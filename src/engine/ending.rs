@@ -54,7 +54,7 @@ pub(super) fn after_obstacle(shared: &Shared, id: OperationId, plan: &Plan, sent
         None if seen.is_some() => gone(shared, id),
         None => format!("; whether {} was extended is not known, see lvs", plan.lv),
     };
-    let unknown = unknown + outdated_copies(plan, seen.as_ref()) + cause(plan, seen.as_ref());
+    let unknown = unknown + &outdated_copies(plan, seen.as_ref()) + cause(plan, seen.as_ref());
     let left = plan.left_for_a_person(seen.as_ref());
     // The plan's own commands failed once; others come first because they mend what is in the way.
     let next = if plan.are_its_own(&left) { Next::WhenMended } else { Next::Now };
@@ -99,13 +99,10 @@ fn cause(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
 }
 
 /// What somebody must know who is about to repair something.
-fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> &'static str {
+fn outdated_copies(plan: &Plan, seen: Option<&Inventory>) -> String {
     let fs = seen.zip(plan.fs.as_ref()).and_then(|(seen, fs)| seen.filesystem_at(&fs.mount_point));
-    if fs.is_none_or(|fs| fs.outdated_copies.is_none()) {
-        return "";
-    }
-    "; the copies of its superblock still have the old size; xfs_repair would use them and delete files, so do not run it before they \
-     are rewritten (docs/lvm/troubleshooting.md, 18; any further growth rewrites them too)"
+    let copies = fs.filter(|fs| fs.outdated_copies.is_some()).and_then(|fs| fs.kind()?.about().copies.as_ref());
+    copies.map_or(String::new(), |copies| format!("; {}", copies.warning))
 }
 
 /// What to do about a volume that is gone half-way.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Capability, Facts, Kind, LENGTH, Unfit};
+use super::kind::{Capability, Facts, Kind, LENGTH, Operations, Unfit};
 use crate::command::{Command, Tool};
 use crate::units::{Bytes, MIB};
 
@@ -19,8 +19,13 @@ pub(super) const KIND: Kind = Kind {
     needs: Capability::CapSysAdmin,
     has_fixed_inodes: false,
     error_counter: None,
+    unfit_option: None,
+    operations: Some(Operations {
+        shown_in: "/sys/fs/btrfs/*/exclusive_operation",
+        status: |point| Command::report(Tool::Btrfs, ["balance", "status", point.as_str()]),
+    }),
     has_own_numbers: true,
-    rewrite_copies: None,
+    copies: None,
     after_replay: None,
 };
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Unfit};
+use super::kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Unfit, UnfitOption};
 use super::usage::Usage;
 use crate::command::{Command, Tool};
 use crate::units::Bytes;
@@ -13,12 +13,21 @@ pub(super) const KIND: Kind = Kind {
     // Without a size it grows to the end of the volume, and it shrinks none that is mounted.
     grow: |place| Command::mutating(Tool::Resize2fs, [place.device]),
     is_given_device: true,
-    check: Some(Check { tool: Tool::E2fsck, command: |device| Command::mutating(Tool::E2fsck, ["-f", "-p", device]) }),
+    check: Some(Check {
+        tool: Tool::E2fsck,
+        command: |device| Command::mutating(Tool::E2fsck, ["-f", "-p", device]),
+        by_hand: |device| Command::mutating(Tool::E2fsck, ["-f", device]),
+    }),
     needs: Capability::CapSysResource,
     has_fixed_inodes: true,
     error_counter: Some("/sys/fs/ext4/*/errors_count"),
+    unfit_option: Some(UnfitOption {
+        prefix: "sb=",
+        why: "it was mounted from a backup superblock (option sb=): unmount it, run e2fsck, and mount it without sb=",
+    }),
+    operations: None,
     has_own_numbers: false,
-    rewrite_copies: None,
+    copies: None,
     after_replay: None,
 };
 

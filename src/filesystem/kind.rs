@@ -26,13 +26,17 @@ pub struct Kind {
     pub needs: Capability,
     /// It has a fixed number of inodes for its size, so that they can run out before the space does.
     pub has_fixed_inodes: bool,
-    /// Where the kernel shows how many errors it counted; `None` where it counts none, for it shuts down at the first.
+    /// The file in which the kernel shows how many errors it counted, `*` being its name of the device; `None` where it
+    /// counts none, for it shuts down at the first.
     pub error_counter: Option<&'static str>,
+    /// With a mount option that begins so the kernel grows none.
+    pub unfit_option: Option<UnfitOption>,
+    /// What it may be doing that excludes a resize.
+    pub operations: Option<Operations>,
     /// Its mounts have device numbers of their own, so that it is found by their source.
     pub has_own_numbers: bool,
-    /// A growth may leave copies of its superblock with the old size after a power cut: the command that writes them
-    /// anew, by setting the label that it has; `None` for a label that the command cannot be given.
-    pub rewrite_copies: Option<fn(&str, &MountPoint) -> Option<Command>>,
+    /// A growth may leave copies of its superblock with the old size after a power cut.
+    pub copies: Option<Copies>,
     /// What a person must know of one that is mounted there if the host restarted while it grew, so that the kernel
     /// may have replayed the growth from its log; `None` where that leaves nothing to do.
     pub after_replay: Option<fn(&MountPoint) -> String>,
@@ -55,6 +59,34 @@ pub struct Check {
     pub tool: Tool,
     /// The command that mends only what cannot be mended wrongly, and asks nothing.
     pub command: fn(&str) -> Command,
+    /// What a person is told to run, whom it asks about the rest.
+    pub by_hand: fn(&str) -> Command,
+}
+
+/// See [`Kind::unfit_option`].
+pub struct UnfitOption {
+    /// The option begins with it.
+    pub prefix: &'static str,
+    /// The end of a sentence: why, and what to do.
+    pub why: &'static str,
+}
+
+/// What excludes a resize. Its name there is [`Facts::shows_operations_as`].
+pub struct Operations {
+    /// The file in which the kernel shows it, `*` being that name. Kernels that do not have the file are waited for by
+    /// the program that grows.
+    pub shown_in: &'static str,
+    /// What tells a person more.
+    pub status: fn(&MountPoint) -> Command,
+}
+
+/// See [`Kind::copies`].
+pub struct Copies {
+    /// The command that writes them anew, by setting the label that it has; `None` for a label that the command cannot
+    /// be given.
+    pub rewrite: fn(&str, &MountPoint) -> Option<Command>,
+    /// The end of a sentence: what nobody may do before that.
+    pub warning: &'static str,
 }
 
 /// What a program needs to be allowed to grow a mounted file system, capabilities(7).

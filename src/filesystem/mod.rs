@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use btrfs::{Btrfs, LONG};
 pub use ext::{Ext, ExtAtRest};
-pub use kind::{AtRest, Capability, Check, Facts, Kind, LENGTH, Most, Place, Unfit};
+pub use kind::{AtRest, Capability, Check, Copies, Facts, Kind, LENGTH, Most, Operations, Place, Unfit, UnfitOption};
 pub use usage::Usage;
 pub use xfs::Xfs;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Capability, Facts, Kind, LENGTH, Most};
+use super::kind::{Capability, Copies, Facts, Kind, LENGTH, Most};
 use crate::command::{Command, Tool};
 use crate::name::MountPoint;
 use crate::units::Bytes;
@@ -17,8 +17,14 @@ pub(super) const KIND: Kind = Kind {
     needs: Capability::CapSysAdmin,
     has_fixed_inodes: false,
     error_counter: None,
+    unfit_option: None,
+    operations: None,
     has_own_numbers: false,
-    rewrite_copies: Some(set_label),
+    copies: Some(Copies {
+        rewrite: set_label,
+        warning: "the copies of its superblock still have the old size; xfs_repair would use them and delete files, so do not run it \
+            before they are rewritten (docs/lvm/troubleshooting.md, 18; any further growth rewrites them too)",
+    }),
     after_replay: Some(remount_once),
 };
 

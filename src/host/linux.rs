@@ -23,7 +23,7 @@ use super::{Host, KeyFileFacts, Output, RunError};
 use crate::command::{Command, Tool};
 use crate::config::ToolPaths;
 use crate::files;
-use crate::filesystem;
+use crate::filesystem::{self, FsKind};
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::Moment;
@@ -198,10 +198,11 @@ impl Host for Linux {
         (meta.rdev() != 0).then(|| device_number(meta.rdev()))
     }
 
-    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+    fn errors(&self, kind: FsKind, device: DeviceNumber) -> Option<u64> {
+        let counter = kind.about().error_counter?;
         let link = std::fs::read_link(format!("/sys/dev/block/{device}")).ok()?;
         let name = link.file_name()?.to_str()?;
-        std::fs::read_to_string(format!("/sys/fs/ext4/{name}/errors_count")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(counter.replace('*', name)).ok()?.trim().parse().ok()
     }
 
     fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers> {
@@ -250,10 +251,11 @@ impl Host for Linux {
         })
     }
 
-    fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
-        match std::fs::read_to_string(format!("/sys/fs/btrfs/{fsid}/exclusive_operation")) {
+    fn exclusive_operation(&self, kind: FsKind, shown_as: &str) -> io::Result<String> {
+        let operations = kind.about().operations.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        match std::fs::read_to_string(operations.shown_in.replace('*', shown_as)) {
             Ok(text) => Ok(text.trim().to_owned()),
-            // Kernels before 5.10 do not show it; theirs is found out by `btrfs`, which waits.
+            // Of btrfs, kernels before 5.10 do not show it; theirs is found out by `btrfs`, which waits.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("none".to_owned()),
             Err(error) => Err(error),
         }

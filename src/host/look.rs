@@ -116,8 +116,9 @@ pub fn look(host: &dyn Host, focus: Focus<'_>) -> Result<Inventory, LookError> {
             let frozen = is_frozen(host, &inventory, suspended);
             for fs in &mut inventory.filesystems {
                 fs.frozen = frozen;
-                let shown_as = fs.superblock.as_ref().and_then(|superblock| superblock.facts().shows_operations_as());
-                fs.exclusive_operation = shown_as.and_then(|name| host.exclusive_operation(name).ok());
+                fs.exclusive_operation = fs.superblock.as_ref().and_then(|superblock| {
+                    host.exclusive_operation(superblock.kind(), superblock.facts().shows_operations_as()?).ok()
+                });
             }
             // They all are of one device. A project quota makes it look smaller through a bind mount.
             let whole = inventory.filesystems.iter().max_by_key(|fs| fs.size()).filter(|_| !suspended);
@@ -440,7 +441,7 @@ fn file_system(host: &dyn Host, mount: &Mount) -> FileSystem {
         usage: usage.map(|(usage, _)| usage),
         usage_device: usage.map(|(_, device)| device),
         superblock: None,
-        errors: host.ext4_errors(mount.device),
+        errors: FsKind::from_name(&mount.fs_type).and_then(|kind| host.errors(kind, mount.device)),
         signature: None,
         outdated_copies: None,
         frozen: None,
@@ -497,7 +498,7 @@ fn stray(host: &dyn Host, device: DeviceNumber, name: PathBuf) -> Option<String>
 /// the copies.
 fn outdated_copies(host: &dyn Host, fs: &FileSystem) -> Option<String> {
     let (Some(superblock), Some(size)) = (&fs.superblock, fs.size()) else { return None };
-    superblock.kind().about().rewrite_copies?;
+    superblock.kind().about().copies.as_ref()?;
     let read = host.on_disk(fs.mount.device, [vec![0], superblock.facts().copies()].concat());
     let failed = |error: &std::io::Error| {
         let point = &fs.mount.mount_point;

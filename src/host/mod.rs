@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use crate::command::{Command, Tool};
 use crate::duration::Shown;
+use crate::filesystem::FsKind;
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage};
 use crate::name::MountPoint;
 use crate::plan::Moment;
@@ -101,8 +102,8 @@ pub trait Host: Send + Sync {
     /// The block device of that name, such as a mount's source.
     fn block_device(&self, path: &Path) -> Option<DeviceNumber>;
 
-    /// The number of errors the kernel has counted on an ext4; `None` if there is no counter.
-    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64>;
+    /// The number of errors that the kernel has counted; `None` if there is no counter.
+    fn errors(&self, kind: FsKind, device: DeviceNumber) -> Option<u64>;
 
     /// Who uses a block device, beside file systems.
     fn users(&self, device: DeviceNumber) -> io::Result<DeviceUsers>;
@@ -125,8 +126,8 @@ pub trait Host: Send + Sync {
     /// What a key file is like; nothing is read from it. Ends within a deadline even if the file system hangs.
     fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts>;
 
-    /// What a btrfs does that excludes a resize, `none` for nothing, by its UUID.
-    fn exclusive_operation(&self, fsid: &str) -> io::Result<String>;
+    /// What a file system does that excludes a resize, `none` for nothing, by the name that the kernel shows it under.
+    fn exclusive_operation(&self, kind: FsKind, shown_as: &str) -> io::Result<String>;
 
     /// Capabilities that this process lacks, and with it the programs it runs.
     fn missing_capabilities(&self) -> Vec<Capability>;

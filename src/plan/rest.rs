@@ -92,13 +92,13 @@ impl Plan {
         stray || inventory.mount_at(&fs.mount_point).is_some_and(another)
     }
 
-    /// What `e2fsck -p` could not mend it leaves to a person: without -p it asks. While it is mounted there is nothing
-    /// to do.
+    /// What the check could not mend by itself it leaves to a person. While it is mounted there is nothing to do.
     fn unchecked(&self, inventory: &Inventory) -> Option<String> {
-        let check = self.steps.iter().find(|step| matches!(step, Step::CheckUnmounted { .. }))?;
-        let mounted = inventory.unmounted.is_none();
-        let device = shell_word(&self.lv.dm_path().to_string_lossy());
-        (!mounted && !check.is_verified(inventory)).then(|| format!("e2fsck -f {device}"))
+        let is_check = |step: &&Step| matches!(step, Step::CheckUnmounted { .. });
+        self.steps.iter().find(is_check).filter(|check| !check.is_verified(inventory))?;
+        let kind = inventory.unmounted.as_ref().and(self.fs.as_ref())?.kind;
+        let by_hand = kind.about().check.as_ref()?.by_hand;
+        Some(by_hand(&self.lv.dm_path().to_string_lossy()).to_string())
     }
 
     /// What must be done before the file system can grow at all, or instead of that.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Tool};
-use crate::filesystem::{AtRest, FsKind, Place};
+use crate::filesystem::{AtRest, Copies, FsKind, Place};
 use crate::inventory::mapping::path_of;
 use crate::inventory::{DiskKind, FileSystem, Inventory, Pv};
 use crate::name::{LvRef, MountPoint, PvUuid, VgName};
@@ -229,26 +229,25 @@ impl Step {
     /// [`Step::command`] only where a file system is as large as its volume and has outdated copies of its superblock:
     /// what grows it would find nothing to do. `None` where that command cannot be given the label.
     pub fn command_for(&self, inventory: &Inventory) -> Option<Command> {
-        let Some((rewrite, lv, mount_point)) = self.rewrites_copies() else { return self.command() };
+        let Some((copies, lv, mount_point)) = self.copies() else { return self.command() };
         let fs = inventory.filesystem_at(mount_point);
         let fills = fs.zip(inventory.room_for_file_system(lv)).and_then(|(fs, room)| fs.fills(room));
         match fs.and_then(|fs| fs.outdated_copies.as_deref()).filter(|_| fills == Some(true)) {
             None => self.command(),
-            Some(label) => rewrite(label, mount_point),
+            Some(label) => (copies.rewrite)(label, mount_point),
         }
     }
 
-    /// Of a growth that may leave outdated copies of the superblock: what writes them anew, on which volume, and where
+    /// Of a growth that may leave outdated copies of the superblock: what is known of them, on which volume, and where
     /// it is mounted.
-    #[allow(clippy::type_complexity, reason = "it is the type of the field")]
-    fn rewrites_copies(&self) -> Option<(fn(&str, &MountPoint) -> Option<Command>, &LvRef, &MountPoint)> {
+    fn copies(&self) -> Option<(&'static Copies, &LvRef, &MountPoint)> {
         let Step::GrowFilesystem { kind, lv, mount_point, .. } = self else { return None };
-        Some((kind.about().rewrite_copies?, lv, mount_point))
+        Some((kind.about().copies.as_ref()?, lv, mount_point))
     }
 
     /// Where a file system is mounted that this grows, if that may leave outdated copies of its superblock.
     pub fn leaves_copies(&self) -> Option<&MountPoint> {
-        self.rewrites_copies().map(|(_, _, mount_point)| mount_point)
+        self.copies().map(|(_, _, mount_point)| mount_point)
     }
 
     /// It gives the group more room, and changes no volume.

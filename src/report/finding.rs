@@ -127,19 +127,17 @@ fn missing_pvs(g: &FindingFacts<'_>) -> Vec<Finding> {
 fn sick_filesystems(g: &FindingFacts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (lv, fs) in snapshot::one_per_volume(g.facts.inventory) {
-        let (point, device) = (
-            fs.mount.mount_point.as_str(),
-            shell_word(&g.facts.inventory.path_of_file_system(&lv.name).to_string_lossy()),
-        );
+        let point = fs.mount.mount_point.as_str();
+        let path = g.facts.inventory.path_of_file_system(&lv.name);
+        let device = shell_word(&path.to_string_lossy());
         let place = shell_word(point);
         if let Some(errors) = fs.errors.filter(|errors| *errors > 0) {
             let sentence = format!("The kernel has counted errors on {point} since its last check: {errors}.");
             let advice = "Look into the kernel's log for the disk behind it, make a backup, then check the file system unmounted. It is not grown until then.";
-            found.push(finding(Urgency::Now, "fs_errors", point, sentence, advice).with([
-                format!("umount {place}"),
-                format!("e2fsck -f {device}"),
-                format!("mount {device} {place}"),
-            ]));
+            let check = fs.kind().and_then(|kind| kind.about().check.as_ref());
+            let check = check.map(|check| (check.by_hand)(&path.to_string_lossy()).to_string());
+            let remount = [Some(format!("umount {place}")), check, Some(format!("mount {device} {place}"))];
+            found.push(finding(Urgency::Now, "fs_errors", point, sentence, advice).with(remount.into_iter().flatten()));
         }
         if fs.mount.read_only && (is_target(g, lv) || was_writable(g, lv, fs)) {
             let sentence = format!("{point} is mounted read-only.");

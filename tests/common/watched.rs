@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lvm_autoscaler::command::{Command, Tool};
+use lvm_autoscaler::filesystem::FsKind;
 use lvm_autoscaler::host::sim::Sim;
 use lvm_autoscaler::host::{Host, KeyFileFacts, Output, RunError};
 use lvm_autoscaler::inventory::{Capability, DeviceNumber, Disk, Usage};
@@ -64,8 +65,8 @@ impl Host for Watched {
     fn awaited_superblock(&self, device: DeviceNumber) -> io::Result<Vec<u8>> {
         self.sim.awaited_superblock(device)
     }
-    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
-        self.sim.ext4_errors(device)
+    fn errors(&self, kind: FsKind, device: DeviceNumber) -> Option<u64> {
+        self.sim.errors(kind, device)
     }
     fn on_disk(&self, device: DeviceNumber, places: Vec<u64>) -> std::io::Result<Vec<Vec<u8>>> {
         self.sim.on_disk(device, places)
@@ -93,8 +94,8 @@ impl Host for Watched {
     fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts> {
         self.sim.key_file(file)
     }
-    fn exclusive_operation(&self, fsid: &str) -> io::Result<String> {
-        self.sim.exclusive_operation(fsid)
+    fn exclusive_operation(&self, kind: FsKind, shown_as: &str) -> io::Result<String> {
+        self.sim.exclusive_operation(kind, shown_as)
     }
     fn missing_capabilities(&self) -> Vec<Capability> {
         self.sim.missing_capabilities()

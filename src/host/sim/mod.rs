@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Host, KeyFileFacts, Output, RunError};
 use crate::command::{Command, Tool};
-use crate::filesystem;
+use crate::filesystem::{self, FsKind};
 use crate::inventory::{Capability, DeviceNumber, DeviceUsers, Disk, Mapped, Usage, mounts};
 use crate::name::MountPoint;
 use crate::plan::Moment;
@@ -388,7 +388,7 @@ impl Host for Sim {
         })
     }
 
-    fn exclusive_operation(&self, _: &str) -> io::Result<String> {
+    fn exclusive_operation(&self, _: FsKind, _: &str) -> io::Result<String> {
         let operation = |fs: &SimFs| fs.exclusive_operation.clone();
         self.with(|model| Ok(model.mounted().find_map(|(_, fs)| operation(fs)).unwrap_or_else(|| "none".to_owned())))
     }
@@ -397,7 +397,7 @@ impl Host for Sim {
         crate::locked(&self.model).missing_capabilities.clone()
     }
 
-    fn ext4_errors(&self, device: DeviceNumber) -> Option<u64> {
+    fn errors(&self, _: FsKind, device: DeviceNumber) -> Option<u64> {
         self.with(|model| model.lv_by_device(device)?.fs.as_ref().filter(|fs| fs.is_ext()).map(|fs| fs.errors))
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::subject::{Subject, Verdict, missing, refuse_if, require};
 use crate::command::{Tool, shell_word};
 use crate::config::{FilesystemCheck, Offline, What};
-use crate::filesystem::{FsKind, Unfit};
+use crate::filesystem::{FsKind, Unfit, UnfitOption};
 use crate::inventory::FileSystem;
 use crate::name::MountPoint;
 
@@ -203,7 +203,7 @@ fn errors_at_rest(s: &Subject<'_>, fs: &FileSystem) -> Verdict {
             "the superblock of {} says that it was not unmounted in order or has errors ({} counted): run {}",
             s.lv.name,
             at_rest.errors,
-            check.replace(" -p", "")
+            kind.about().check.as_ref().map_or(String::new(), |check| (check.by_hand)(device).to_string())
         ));
     }
     refuse_if(is_never && !at_rest.checked_since, || {
@@ -239,14 +239,14 @@ pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
         // That is for the guard before this.
         Some(Unfit::NeedsCheck(_)) | None => {}
     }
-    if fs.mount.options.split(',').any(|option| option.starts_with("sb=")) {
-        return refuse(
-            "it was mounted from a backup superblock (option sb=): unmount it, run e2fsck, and mount it without sb="
-                .to_owned(),
-        );
+    let about = fs.kind().map(FsKind::about);
+    let has = |unfit: &&UnfitOption| fs.mount.options.split(',').any(|option| option.starts_with(unfit.prefix));
+    if let Some(unfit) = about.and_then(|about| about.unfit_option.as_ref()).filter(has) {
+        return refuse(unfit.why.to_owned());
     }
-    let needed = FsKind::from_name(kind).map(|kind| kind.about().needs);
-    if let Some(lacking) = needed.filter(|needed| s.inventory.missing_capabilities.contains(needed)) {
+    if let Some(lacking) =
+        about.map(|about| about.needs).filter(|needed| s.inventory.missing_capabilities.contains(needed))
+    {
         let name = lacking.as_str();
         return refuse(format!(
             "this process lacks {name}, or runs in a user namespace: run it as root of the host, with {name} in CapabilityBoundingSet"
@@ -269,13 +269,15 @@ pub(super) fn fs_no_online_growth(s: &Subject<'_>) -> Verdict {
             return refuse(format!("cannot find out whether it is frozen: {advice}"));
         }
     }
+    let Some(operations) = about.and_then(|about| about.operations.as_ref()) else { return Verdict::Pass };
     match fs.exclusive_operation.as_deref() {
         Some("none") => Verdict::Pass,
-        Some(operation) => refuse(format!(
-            "btrfs does something that excludes a resize ({operation}): wait until it ends, see btrfs balance status {point}"
-        )),
+        Some(operation) => {
+            let status = (operations.status)(point);
+            refuse(format!("it does something that excludes a resize ({operation}): wait until it ends, see {status}"))
+        }
         None if fs.superblock.as_ref().is_some_and(|superblock| superblock.facts().shows_operations_as().is_some()) => {
-            refuse("what btrfs does cannot be read: see /sys/fs/btrfs/*/exclusive_operation".to_owned())
+            refuse(format!("what it does cannot be read: see {}", operations.shown_in))
         }
         None => Verdict::Pass,
     }
