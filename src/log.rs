@@ -15,11 +15,11 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
-use crate::rate::{Limit, Rate};
+use crate::rate::{Rate, RateLimit};
 
 /// A line for each of a group of alerts; then six a minute, which no log rotation minds: of the dozen kinds that
 /// strangers can cause a hundred thousand lines a day.
-pub const LINES: Limit = Limit { burst: 20, each: Duration::from_secs(10) };
+pub const LINES: RateLimit = RateLimit { burst: 20, each: Duration::from_secs(10) };
 
 /// How often it is said what was left out.
 const SUMMARY: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct RateLimit {
     /// So many at once.
     pub burst: u32,
     /// And one more after each such while, until it is a burst again.
@@ -15,7 +15,7 @@ pub struct Limit {
 /// How much is left of a limit, for one kind of thing.
 #[derive(Debug, Clone)]
 pub struct Rate {
-    limit: Limit,
+    limit: RateLimit,
     left: u32,
     /// Since when `left` is what it is.
     since: Instant,
@@ -24,7 +24,7 @@ pub struct Rate {
 
 impl Rate {
     /// With all of it left.
-    pub fn new(limit: Limit, now: Instant) -> Rate {
+    pub fn new(limit: RateLimit, now: Instant) -> Rate {
         Rate { limit, left: limit.burst, since: now, held_back: 0 }
     }
 
@@ -79,7 +79,7 @@ impl Rate {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit { burst: 3, each: Duration::from_secs(10) };
+    const LIMIT: RateLimit = RateLimit { burst: 3, each: Duration::from_secs(10) };
 
     #[test]
     fn a_burst_then_one_each_and_the_rest_is_counted() {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::relay::{Options, Relay};
+use crate::relay::{Relay, RelayOptions};
 use crate::server::{self, Access, ListenAddress, Listeners};
 
 /// Runs a relay; what it asks those for who connect stands in the web config.
-pub fn relay(options: &Options, listen: &[ListenAddress], web_config_file: Option<&Path>) -> anyhow::Result<()> {
+pub fn relay(options: &RelayOptions, listen: &[ListenAddress], web_config_file: Option<&Path>) -> anyhow::Result<()> {
     let listeners = Listeners::bind(listen)
         .map_err(|(address, error)| anyhow::Error::new(error).context(format!("cannot listen on {address}")))?;
     let access = Access::of_relay(web_config_file, listeners.addresses())?;

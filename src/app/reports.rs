@@ -17,7 +17,7 @@ use crate::inventory::{Inventory, Latest, Sample};
 use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
 use crate::report::store::{Store, StoreError};
-use crate::report::{Facts, Make, Report, Snapshot, Wish, render};
+use crate::report::{Make, Material, Report, ReportRequest, Snapshot, render};
 
 /// How often the schedule looks whether it is time; an interval is at least a minute.
 const LOOK: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ impl Reporter {
     /// For `GET /report` and the control socket.
     pub fn maker(self: &Arc<Reporter>) -> Make {
         let reporter = Arc::clone(self);
-        Arc::new(move |wish: &Wish| {
+        Arc::new(move |wish: &ReportRequest| {
             let config = reporter.in_force.get();
             let since = wish.since.map(|since| since.from(reporter.host.now()));
             let (report, _) = reporter.make(&config, &store(&config), since);
@@ -104,7 +104,7 @@ impl Reporter {
 }
 
 /// The report of this host without a daemon, from a fresh look and a journal that is only read.
-pub fn alone(host: &dyn Host, config: &Arc<Config>, wish: &Wish) -> anyhow::Result<String> {
+pub fn alone(host: &dyn Host, config: &Arc<Config>, wish: &ReportRequest) -> anyhow::Result<String> {
     let since = wish.since.map(|since| since.from(host.now()));
     let inventory = look(host, Focus::Everything)?;
     let config = &*applied(config, &inventory);
@@ -132,6 +132,6 @@ fn report(
     let earlier = store.snapshots();
     let now = host.moment();
     let facts =
-        Facts { host: &name, now, config, inventory, looked, state, journal_writable, earlier: &earlier, since };
+        Material { host: &name, now, config, inventory, looked, state, journal_writable, earlier: &earlier, since };
     (Report::new(&facts), Snapshot::new(inventory, now))
 }

@@ -19,7 +19,7 @@ use crate::notify::{self, Notifier};
 use crate::plan::{Moment, applied};
 use crate::routes::{Context, Pages, StatusPages};
 use crate::server::{Access, Limits};
-use crate::wire::{Configured, Files, Link, Records};
+use crate::wire::{Configured, Files, Link, RecordsOverLink};
 
 /// How long to wait before an engine is looked for again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -48,7 +48,7 @@ pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
     let _ = parts.access.set(Arc::clone(&access));
     let metrics = Arc::new(WebMetrics::default());
     let host = link.names().into_iter().next().unwrap_or_default();
-    let records = Arc::new(Records::new(Arc::clone(&link)));
+    let records = Arc::new(RecordsOverLink::new(Arc::clone(&link)));
     let now = moment(&link);
     let told = Arc::clone(&records) as Arc<dyn notify::Records>;
     let teller = told_as(&link.names(), options.simulate.is_some());

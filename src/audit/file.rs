@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::config::notify::Audit;
+use crate::config::notify::AuditSettings;
 use crate::files::{self, Folder};
 
 /// More than the lines of one batch, the last of which a crash may have torn.
@@ -57,7 +57,7 @@ struct Line {
 /// The file, open at its end.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    settings: Audit,
+    settings: AuditSettings,
     folder: Folder,
     name: OsString,
     file: File,
@@ -66,7 +66,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Opens the file or makes it; and what its last whole line is of.
-    pub(super) fn open(settings: &Audit) -> io::Result<(LogFile, Option<Last>)> {
+    pub(super) fn open(settings: &AuditSettings) -> io::Result<(LogFile, Option<Last>)> {
         if let Some(folder) = settings.file.parent() {
             Folder::make(folder, 0o750)?;
         }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::config::notify::Audit as Settings;
+use crate::config::notify::AuditSettings;
 use crate::journal::{Journal, Mark, Record};
 use crate::metrics::autoscaler::Metrics;
 pub use file::AuditError;
@@ -43,7 +43,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Waiting {
-    settings: Option<Settings>,
+    settings: Option<AuditSettings>,
     lines: VecDeque<(u64, String)>,
     /// The file is to be opened anew, and what it misses read from the journal.
     reopen: bool,
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     /// Waits for something to write; after a failure only for a while.
-    fn next(&mut self, failed: bool) -> (Option<Settings>, VecDeque<(u64, String)>) {
+    fn next(&mut self, failed: bool) -> (Option<AuditSettings>, VecDeque<(u64, String)>) {
         let mut waiting = self.audit.waiting();
         if failed {
             let (again, _) = self
@@ -166,7 +166,7 @@ impl Writer {
         (waiting.settings.clone(), std::mem::take(&mut waiting.lines))
     }
 
-    fn write(&mut self, settings: &Settings, lines: VecDeque<(u64, String)>) -> io::Result<()> {
+    fn write(&mut self, settings: &AuditSettings, lines: VecDeque<(u64, String)>) -> io::Result<()> {
         let folder = self.audit.0.folder.clone();
         let in_place = self.open.as_ref().is_some_and(|open| open.file.is_in_place());
         if !in_place {
@@ -194,7 +194,7 @@ impl Writer {
     }
 
     /// The file, and how far it is. If it has no line the mark says it: somebody may have taken the file away.
-    fn opened(&mut self, settings: &Settings, folder: &Path) -> io::Result<Open> {
+    fn opened(&mut self, settings: &AuditSettings, folder: &Path) -> io::Result<Open> {
         let (mark, marked) = Mark::open(folder, "audited")?;
         self.mark = Some(mark);
         let (file, found) = LogFile::open(settings)?;

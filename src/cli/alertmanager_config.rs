@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::fleet::Reach;
-use crate::relay::hosts::{Host, Hosts};
+use crate::relay::hosts::{Hosts, RelayedHost};
 
 #[derive(Debug, Args)]
 #[command(
@@ -98,12 +98,12 @@ impl AlertmanagerConfig {
     }
 }
 
-fn receiver(host: &Host) -> String {
+fn receiver(host: &RelayedHost) -> String {
     format!("lvm-autoscaler on {}", host.name)
 }
 
 /// Matches what the label may say of this host, with and without a port, in any case.
-fn pattern(host: &Host) -> String {
+fn pattern(host: &RelayedHost) -> String {
     let names: Vec<String> = host.names().map(name_pattern).collect();
     format!("(?i)(?:{})(?::[0-9]+)?", names.join("|"))
 }

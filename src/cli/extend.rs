@@ -17,7 +17,7 @@ use super::style::{Format, mood, paint, print_json};
 use crate::app;
 use crate::config::{Config, InForce, Target};
 use crate::control::Extend as Wanted;
-use crate::engine::{self, Answer, Answered, Progress, Shared, Unanswered};
+use crate::engine::{self, Answered, Progress, Reply, Shared, Unanswered};
 use crate::journal::Journal;
 use crate::plan::{Outcome, Wish};
 use crate::units::Bytes;
@@ -138,7 +138,7 @@ impl Extend {
         Ok(())
     }
 
-    fn print(&self, answer: &Answer) -> anyhow::Result<Exit> {
+    fn print(&self, answer: &Reply) -> anyhow::Result<Exit> {
         let mut out = std::io::stdout().lock();
         if self.format == Format::Json {
             print_json(&mut out, answer)?;
@@ -157,7 +157,7 @@ impl Extend {
     }
 }
 
-fn exit(answer: &Answer) -> Exit {
+fn exit(answer: &Reply) -> Exit {
     match answer.result {
         Answered::Ended(Outcome::Grown | Outcome::DryRun) => Exit::Done,
         Answered::Ended(Outcome::NeedsAttention) => Exit::NeedsAttention,

@@ -42,7 +42,7 @@ pub(super) struct Relay {
 impl Relay {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let client = self.http_config_file.as_deref().map(load_http_client).transpose()?;
-        let options = relay::Options {
+        let options = relay::RelayOptions {
             targets_file: self.targets_file,
             defaults: self.reach.defaults(),
             client: client.unwrap_or_else(HttpClient::default),

@@ -14,7 +14,7 @@ use crate::app::{self, reports};
 use crate::config::ReportFormat;
 use crate::duration::Since;
 use crate::files;
-use crate::report::Wish;
+use crate::report::ReportRequest;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lvm-autoscaler report --since=7d --format=html --output=/var/www/storage.html\n\n\
@@ -42,7 +42,7 @@ pub(super) struct ReportCommand {
 impl ReportCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let config = app::load_config(self.config_file.as_deref(), self.simulate.as_deref())?;
-        let wish = Wish { format: self.format, since: self.since };
+        let wish = ReportRequest { format: self.format, since: self.since };
         let mut report = String::new();
         let mut line = |line: &str| report.extend([line, "\n"]);
         if !tell(&config, "/-/report", serde_json::to_string(&wish)?, &mut line)? {

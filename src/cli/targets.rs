@@ -36,7 +36,7 @@ pub(super) struct Targets {
 }
 
 /// What an evaluation comes to.
-struct Verdict {
+struct Standing {
     /// `would grow`, `would recommend` or `would do nothing`.
     word: &'static str,
     mood: Mood,
@@ -105,7 +105,7 @@ impl Targets {
     }
 }
 
-fn verdict(decided: &Decided<'_>, pool: Option<&LvRef>) -> Verdict {
+fn verdict(decided: &Decided<'_>, pool: Option<&LvRef>) -> Standing {
     match &decided.evaluation.decision {
         Ok(plan) => {
             let word = if decided.is_recommended { "would recommend" } else { "would grow" };
@@ -115,13 +115,13 @@ fn verdict(decided: &Decided<'_>, pool: Option<&LvRef>) -> Verdict {
             } else {
                 format!("from {before} to {after}")
             };
-            Verdict { word, mood: Mood::Good, code: None, sentence: format!("{sizes}, because {}", plan.reason) }
+            Standing { word, mood: Mood::Good, code: None, sentence: format!("{sizes}, because {}", plan.reason) }
         }
         Err(refusal) => {
             let more =
                 pool.map_or(String::new(), |pool| format!("; {pool} would grow first, and then this is decided again"));
             let (code, sentence) = (Some(refusal.code.as_str()), format!("{refusal}{more}"));
-            Verdict { word: "would do nothing", mood: Mood::Held, code, sentence }
+            Standing { word: "would do nothing", mood: Mood::Held, code, sentence }
         }
     }
 }

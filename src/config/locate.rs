@@ -27,7 +27,7 @@ impl fmt::Display for PathPart {
 
 /// One step of a way through a text, by numbers: keys may stand there twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     /// The key of that entry of a mapping.
     Key(usize),
     /// Its value.
@@ -37,12 +37,12 @@ pub(super) enum Step {
 }
 
 /// Line and column, both from 1.
-pub(super) fn locate(yaml: &str, way: &[Step]) -> Option<(usize, usize)> {
+pub(super) fn locate(yaml: &str, way: &[PathStep]) -> Option<(usize, usize)> {
     let error = Walk(way).deserialize(serde_yaml::Deserializer::from_str(yaml)).err()?;
     error.location().map(|at| (at.line(), at.column()))
 }
 
-struct Walk<'a>(&'a [Step]);
+struct Walk<'a>(&'a [PathStep]);
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
@@ -67,11 +67,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if let Some((Step::Key(wanted) | Step::Value(wanted), rest)) = self.0.split_first() {
+        if let Some((PathStep::Key(wanted) | PathStep::Value(wanted), rest)) = self.0.split_first() {
             for _ in 0..*wanted {
                 map.next_entry::<IgnoredAny, IgnoredAny>()?;
             }
-            if matches!(self.0[0], Step::Key(_)) {
+            if matches!(self.0[0], PathStep::Key(_)) {
                 map.next_key_seed(Walk(rest))?;
             } else {
                 map.next_key::<IgnoredAny>()?;
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        if let Some((Step::Item(wanted), rest)) = self.0.split_first() {
+        if let Some((PathStep::Item(wanted), rest)) = self.0.split_first() {
             for _ in 0..*wanted {
                 seq.next_element::<IgnoredAny>()?;
             }

@@ -57,7 +57,7 @@ pub use load::{Text, load, load_from, load_with_places, parse, read_texts, texts
 pub use matcher::Matcher;
 pub use places::Places;
 pub use policy::{Origin, Policy, Selected, Selector};
-pub use report::{ReportFormat, Reports};
+pub use report::{ReportFormat, ReportSettings};
 pub use secret::{Secret, SecretError};
 pub use tree::Problem;
 pub use webhook::{LabelNames, WebhookSettings};
@@ -85,7 +85,7 @@ pub struct Config {
     #[serde(skip)]
     pub receivers: Vec<notify::Receiver>,
     /// The audit log; `None`: there is none.
-    pub audit: Option<notify::Audit>,
+    pub audit: Option<notify::AuditSettings>,
     /// What the webhook asks of those who call it.
     pub credentials: Credentials,
     /// How alerts are read.
@@ -97,7 +97,7 @@ pub struct Config {
     /// How many metadata backups of a volume group are kept.
     pub backups_kept: u32,
     /// Reports that are written by themselves.
-    pub report: Reports,
+    pub report: ReportSettings,
     /// How often LVM is asked in the background.
     pub inventory_interval: Duration,
     /// How long LVM may take to answer before the report is given up.
@@ -150,7 +150,7 @@ pub struct Target {
 #[serde(untagged)]
 pub enum What {
     /// The volume and the file system on it.
-    FileSystem(FileSystem),
+    FileSystem(FileSystemTarget),
     /// A thin pool: its data and its metadata.
     ThinPool {
         /// Grow the metadata when they are fuller than this.
@@ -160,7 +160,7 @@ pub enum What {
 
 /// Of a target that is a file system.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FileSystem {
+pub struct FileSystemTarget {
     /// Where it must be mounted.
     pub mount_point: MountPoint,
     /// Grow when a larger share of the inodes of an ext4 is used.
@@ -215,7 +215,7 @@ const MAX_INCREMENT: Bytes = Bytes(100 * GIB);
 
 impl Target {
     /// Of a target that is a file system.
-    pub fn file_system(&self) -> Option<&FileSystem> {
+    pub fn file_system(&self) -> Option<&FileSystemTarget> {
         match &self.what {
             What::FileSystem(fs) => Some(fs),
             What::ThinPool { .. } => None,
@@ -280,7 +280,7 @@ impl Default for Config {
             state_directory: PathBuf::from("/var/lib/lvm-autoscaler"),
             witness: beside(Path::new("/var/lib/lvm-autoscaler"), "witness"),
             backups_kept: 10,
-            report: Reports::default(),
+            report: ReportSettings::default(),
             inventory_interval: Duration::from_secs(15),
             inventory_timeout: Duration::from_secs(30),
             tools: ToolPaths::default(),

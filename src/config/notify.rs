@@ -158,7 +158,7 @@ pub enum Template {
 /// How a connection to a mail server is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tls {
+pub enum Encryption {
     /// It begins in the clear and must be encrypted before anything is said.
     #[default]
     Starttls,
@@ -176,7 +176,7 @@ pub struct EmailReceiver {
     /// Its port.
     pub port: u16,
     /// How the connection is protected.
-    pub tls: Tls,
+    pub tls: Encryption,
     /// The sender.
     pub from: Mailbox,
     /// The recipients.
@@ -193,7 +193,7 @@ pub struct EmailReceiver {
 
 /// The audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Audit {
+pub struct AuditSettings {
     /// Where.
     pub file: PathBuf,
     /// It is put aside when it is this large.

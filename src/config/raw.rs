@@ -16,7 +16,7 @@ use super::glob::Glob;
 use super::group::GroupName;
 use super::limits::{self, FilesystemCheck, GrownDisks, Mode, Offline, Partitions, Rescan};
 use super::matcher::{self, Matcher};
-use super::notify::{Occasion, Tls, WebhookFormat};
+use super::notify::{Encryption, Occasion, WebhookFormat};
 use super::report::ReportFormat;
 use super::scalar::{
     Scalar, group_name, not_a, optional_amount, optional_count, optional_duration, optional_gib, optional_glob,
@@ -346,7 +346,7 @@ pub(super) struct Authorization {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Email {
     pub smarthost: Option<String>,
-    pub tls: Tls,
+    pub tls: Encryption,
     pub from: Option<String>,
     pub to: Vec<String>,
     pub auth_username: Option<String>,

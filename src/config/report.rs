@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Of reports.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reports {
+pub struct ReportSettings {
     /// How often; `None`: only when somebody asks.
     pub interval: Option<Duration>,
     /// Where; `None`: in the state directory.
@@ -20,10 +20,10 @@ pub struct Reports {
     pub keep: u32,
 }
 
-impl Default for Reports {
-    fn default() -> Reports {
+impl Default for ReportSettings {
+    fn default() -> ReportSettings {
         let formats = vec![ReportFormat::Html, ReportFormat::Markdown];
-        Reports { interval: None, directory: None, formats, keep: 30 }
+        ReportSettings { interval: None, directory: None, formats, keep: 30 }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::engine::{Handle, Progress};
 use crate::files::Folder;
 use crate::journal::Event;
 use crate::name::LvRef;
-use crate::report::{Make, Wish};
+use crate::report::{Make, ReportRequest};
 use crate::server::{ANSWERED_WITHIN, text};
 use crate::units;
 
@@ -205,7 +205,7 @@ async fn remember(engine: Handle, path: &str, body: &str) -> Answer {
 }
 
 async fn report(control: Arc<Control>, body: &str) -> Answer {
-    let wish: Wish = match serde_json::from_str(body) {
+    let wish: ReportRequest = match serde_json::from_str(body) {
         Ok(wish) => wish,
         Err(error) => {
             return answer_with(

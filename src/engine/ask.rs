@@ -48,12 +48,12 @@ pub enum Progress {
         does: String,
     },
     /// It is over.
-    Ended(Answer),
+    Ended(Reply),
 }
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct Reply {
     /// The volume.
     pub lv: LvRef,
     /// In a word.
@@ -185,31 +185,31 @@ impl Told {
     }
 }
 
-fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Answer {
+fn answer_of(shared: &Shared, lv: &LvRef, ended: Ended) -> Reply {
     match ended {
         Ended::Refused(refusal) => {
             let state = shared.state();
             let parked = state.parked.get(lv).filter(|_| refusal.code == Code::OperationInProgress);
             let commands = parked.map_or_else(Vec::new, |parked| parked.account.commands.clone());
             let (code, sentence) = (Some(refusal.code), refusal.sentence);
-            Answer { code, commands, ..answer_without(lv, Unanswered::Refused, sentence) }
+            Reply { code, commands, ..answer_without(lv, Unanswered::Refused, sentence) }
         }
         Ended::Operation(id, outcome) => {
             let state = shared.state();
             let past = state.past.iter().rev().find(|past| past.lv.as_ref() == Some(lv));
             let (sentence, commands) =
                 past.map(|past| (past.sentence.clone(), past.commands.clone())).unwrap_or_default();
-            Answer { lv: lv.clone(), result: Answered::Ended(outcome), code: None, id: Some(id), sentence, commands }
+            Reply { lv: lv.clone(), result: Answered::Ended(outcome), code: None, id: Some(id), sentence, commands }
         }
         Ended::Interrupted => interrupted(lv),
     }
 }
 
-fn interrupted(lv: &LvRef) -> Answer {
+fn interrupted(lv: &LvRef) -> Reply {
     let sentence = "stopped on the way; what was begun is finished at the next start, see `lvm-autoscaler history`";
     answer_without(lv, Unanswered::Interrupted, sentence.to_owned())
 }
 
-fn answer_without(lv: &LvRef, result: Unanswered, sentence: String) -> Answer {
-    Answer { lv: lv.clone(), result: Answered::Not(result), code: None, id: None, sentence, commands: vec![] }
+fn answer_without(lv: &LvRef, result: Unanswered, sentence: String) -> Reply {
+    Reply { lv: lv.clone(), result: Answered::Not(result), code: None, id: None, sentence, commands: vec![] }
 }

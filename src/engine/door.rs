@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::journal::{Event, JournalError, Source};
 use crate::name::LvRef;
 use crate::plan::{Code, Moment};
-use crate::rate::{Limit, Rate};
+use crate::rate::{Rate, RateLimit};
 
 /// Refusals that are written down in one go; the others are only counted. More are not remembered anyway, and strangers
 /// must not be able to fill the journal.
@@ -22,7 +22,7 @@ const MOST_REFUSALS: usize = 100;
 
 /// Of refusals that name no target so many with one code are written down: all of what one wrong rule causes, and then
 /// one a minute, so that in days of a flood neither the journal nor the audit log goes round. The others are counted.
-const UNNAMED: Limit = Limit { burst: 20, each: Duration::from_secs(60) };
+const UNNAMED: RateLimit = RateLimit { burst: 20, each: Duration::from_secs(60) };
 
 /// For how long a delivery that was accepted in part is remembered. Alertmanager sends it again for `group_interval`,
 /// five minutes unless it is told otherwise.

@@ -29,7 +29,7 @@ use crate::journal::{Journal, State};
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
 use crate::plan::{Code, Moment, Refusal};
-pub use ask::{Answer, Answered, Progress, Unanswered};
+pub use ask::{Answered, Progress, Reply, Unanswered};
 pub use door::{Accepted, Delivery, Request, SubmitError};
 pub use front::{Front, Inside, Trouble, View};
 pub use pipeline::{Ended, Pipeline};

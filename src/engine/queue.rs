@@ -14,13 +14,13 @@ use super::door::Door;
 use super::{Ended, Pipeline, Shared};
 use crate::journal::{JournalError, Source};
 use crate::name::{LvRef, OperationId, VgName};
-use crate::rate::{Limit, Rate};
+use crate::rate::{Rate, RateLimit};
 use crate::units::Bytes;
 
 /// So often an alert may have a volume looked at in vain: as often as a few rules on several Alertmanagers do, and then
 /// once a minute. What comes meanwhile adds nothing to the one that waits, so that an alert that is sent without end
 /// neither fills journal and audit log with its refusals nor keeps LVM busy.
-const IN_VAIN: Limit = Limit { burst: 20, each: Duration::from_secs(60) };
+const IN_VAIN: RateLimit = RateLimit { burst: 20, each: Duration::from_secs(60) };
 
 /// Something for a worker.
 pub(super) enum Work {

@@ -12,7 +12,7 @@ use lettre::{SmtpTransport, Transport};
 use super::message::Message;
 use super::send::{SendError, secret};
 use super::template::{Template, subject};
-use crate::config::notify::{self, Tls as Protection};
+use crate::config::notify::{self, Encryption};
 use crate::files;
 
 /// How to send to one list of recipients.
@@ -114,9 +114,9 @@ impl EmailSender {
     fn transport(&self) -> Result<SmtpTransport, SendError> {
         let settings = &self.settings;
         let tls = match settings.tls {
-            Protection::Starttls => Tls::Required(self.parameters()?),
-            Protection::Tls => Tls::Wrapper(self.parameters()?),
-            Protection::None => Tls::None,
+            Encryption::Starttls => Tls::Required(self.parameters()?),
+            Encryption::Tls => Tls::Wrapper(self.parameters()?),
+            Encryption::None => Tls::None,
         };
         let mut transport =
             SmtpTransport::builder_dangerous(&settings.host).port(settings.port).timeout(Some(self.timeout)).tls(tls);

@@ -30,7 +30,7 @@ const USUAL_PORT: u16 = 19845;
 
 /// One host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub struct RelayedHost {
     /// As the list calls it.
     pub name: String,
     /// What a label `instance` may say that means it.
@@ -44,7 +44,7 @@ pub struct Host {
 /// All hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
-    hosts: Vec<Arc<Host>>,
+    hosts: Vec<Arc<RelayedHost>>,
     by_name: BTreeMap<HostName, usize>,
 }
 
@@ -77,7 +77,7 @@ struct Group {
     labels: BTreeMap<String, String>,
 }
 
-impl Host {
+impl RelayedHost {
     /// Where its webhook is.
     pub fn url(&self) -> String {
         format!("{}://{}/webhook/alertmanager", self.scheme, self.authority)
@@ -165,7 +165,7 @@ impl Hosts {
         }
         let place = place.unwrap_or_else(|| {
             let name = instance.cloned().unwrap_or_else(|| target.to_owned());
-            self.hosts.push(Arc::new(Host { name, names: vec![], scheme, authority }));
+            self.hosts.push(Arc::new(RelayedHost { name, names: vec![], scheme, authority }));
             self.hosts.len() - 1
         });
         // Also what only the second time says of it.
@@ -176,12 +176,12 @@ impl Hosts {
     }
 
     /// The host that a label `instance` means.
-    pub fn find(&self, instance: &str) -> Option<&Arc<Host>> {
+    pub fn find(&self, instance: &str) -> Option<&Arc<RelayedHost>> {
         self.hosts.get(*self.by_name.get(&HostName::of(instance)?)?)
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<RelayedHost>> {
         self.hosts.iter()
     }
 

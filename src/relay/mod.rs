@@ -29,7 +29,7 @@ use crate::host;
 use crate::metrics::edge::{Edge, Limit};
 use crate::metrics::words::{Delivered, Passed};
 use crate::server::{Access, Answer, Posted, Site, read_body, text, with_type};
-use hosts::{Defaults, Host, Hosts, HostsError, Watched};
+use hosts::{Defaults, Hosts, HostsError, RelayedHost, Watched};
 use metrics::Metrics;
 
 /// What is being passed on at a time, in KiB: more would be memory for hosts that do not answer.
@@ -37,7 +37,7 @@ const PASSING_KIB: usize = 32 << 10;
 
 /// What a relay needs to know.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct RelayOptions {
     /// The list of hosts.
     pub targets_file: PathBuf,
     /// How daemons are reached.
@@ -104,7 +104,7 @@ struct Delivery {
 
 impl Relay {
     /// Reads the list; what is wrong with it or the credentials is found now.
-    pub fn new(options: &Options, access: Access) -> Result<Relay, RelayError> {
+    pub fn new(options: &RelayOptions, access: Access) -> Result<Relay, RelayError> {
         let files = [options.targets_file.as_path()].into_iter().chain(options.client.files());
         files.into_iter().try_for_each(|file| Trust::Required.judge(files::doubt(file)))?;
         let list = Watched::open(&options.targets_file, options.defaults.clone())?;
@@ -170,7 +170,7 @@ impl Relay {
         with_type(status, "application/json", crate::json(&report))
     }
 
-    async fn deliver(self: Arc<Self>, (host, body, alerts): (Arc<Host>, Vec<u8>, usize)) -> Delivery {
+    async fn deliver(self: Arc<Self>, (host, body, alerts): (Arc<RelayedHost>, Vec<u8>, usize)) -> Delivery {
         let called = match host.url().parse() {
             Ok(url) => self.client.post(url, body).await,
             Err(error) => Err(format!("{error}")),

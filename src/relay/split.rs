@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::hosts::{Host, Hosts};
+use super::hosts::{Hosts, RelayedHost};
 
 /// Instances of nobody that are named in an answer; the others are counted.
 const MOST_NAMED: usize = 100;
@@ -19,7 +19,7 @@ const MOST_PASSED_ON: usize = 16 << 20;
 /// Who gets what.
 pub(super) struct Parts {
     /// For each host that is addressed: the body, and how many alerts are in it.
-    pub(super) to: Vec<(Arc<Host>, Vec<u8>, usize)>,
+    pub(super) to: Vec<(Arc<RelayedHost>, Vec<u8>, usize)>,
     /// What the label says in the first alerts that fire for no host of the list; sending them again would change
     /// nothing.
     pub(super) unknown: Vec<String>,
@@ -77,7 +77,7 @@ pub(super) fn split(body: &[u8], hosts: &Hosts, label: &str) -> Result<Parts, Sp
     let mut around: Fields<'_> = serde_json::from_slice(body)?;
     let alerts: Vec<&RawValue> = around.remove("alerts").and_then(read).unwrap_or_default();
     // By name, so that the order is the same each time and a retry is the same body.
-    let mut by_host: BTreeMap<String, (Arc<Host>, Vec<Alert<'_>>)> = BTreeMap::new();
+    let mut by_host: BTreeMap<String, (Arc<RelayedHost>, Vec<Alert<'_>>)> = BTreeMap::new();
     let (mut unknown, mut unknown_count) = (vec![], 0);
     for alert in alerts.into_iter().map(|alert| Alert::of(alert, label)) {
         match alert.instance.as_deref().and_then(|instance| hosts.find(instance)) {
@@ -98,7 +98,7 @@ pub(super) fn split(body: &[u8], hosts: &Hosts, label: &str) -> Result<Parts, Sp
     if looks_further {
         // What is missing could be anybody's, unless the group is about one host.
         let group: Fields<'_> = around.get("groupLabels").and_then(|group| read(group)).unwrap_or_default();
-        let about: Vec<&Arc<Host>> = match group.get(label).and_then(|value| read::<String>(value)) {
+        let about: Vec<&Arc<RelayedHost>> = match group.get(label).and_then(|value| read::<String>(value)) {
             Some(instance) => hosts.find(&instance).into_iter().collect(),
             None => hosts.iter().collect(),
         };

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::finding::{self, FindingFacts};
-use super::growth::{self, Since, Until};
+use super::growth::{self, Comparison, Until};
 use super::snapshot;
 use super::stranded;
 use super::{
-    Compared, Facts, FileSystemRow, FirstFull, LvRow, Operation, Point, PvRow, Refused, Report, Summary, Urgency, VgRow,
+    Compared, FileSystemRow, FirstFull, LvRow, Material, Operation, Point, PvRow, Refused, Report, Summary, Urgency,
+    VgRow,
 };
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Inventory, Lv, Pv, Vg};
@@ -21,8 +22,8 @@ const VERSION: u32 = 1;
 
 impl Report {
     /// Makes a report.
-    pub fn new(facts: &Facts<'_>) -> Report {
-        let since = Since::choose(facts.earlier, &facts.now, facts.since);
+    pub fn new(facts: &Material<'_>) -> Report {
+        let since = Comparison::choose(facts.earlier, &facts.now, facts.since);
         let since = since.as_ref();
         let supplied = supplied(facts.config, facts.inventory);
         let mut filesystems: Vec<FileSystemRow> = snapshot::one_per_volume(facts.inventory)
@@ -75,14 +76,14 @@ fn whole(rate: &Result<f64, String>) -> Option<i64> {
     rate.as_ref().ok().map(|rate| *rate as i64)
 }
 
-fn why_not<T>(known: Option<T>, since: Option<&Since<'_>>) -> Result<T, String> {
+fn why_not<T>(known: Option<T>, since: Option<&Comparison<'_>>) -> Result<T, String> {
     known.ok_or_else(|| if since.is_some() { "new".to_owned() } else { "no earlier report".to_owned() })
 }
 
 fn filesystem(
-    facts: &Facts<'_>,
+    facts: &Material<'_>,
     supplied: &Inventory,
-    since: Option<&Since<'_>>,
+    since: Option<&Comparison<'_>>,
     lv: &Lv,
     fs: &FileSystem,
 ) -> FileSystemRow {
@@ -149,7 +150,7 @@ fn in_order(said: Vec<String>) -> String {
     if said.is_empty() { "ok".to_owned() } else { said.join(", ") }
 }
 
-fn group(facts: &Facts<'_>, since: Option<&Since<'_>>, filesystems: &[FileSystemRow], vg: &Vg) -> VgRow {
+fn group(facts: &Material<'_>, since: Option<&Comparison<'_>>, filesystems: &[FileSystemRow], vg: &Vg) -> VgRow {
     let reserve = vg.size.map_or(Bytes::ZERO, |size| facts.config.reserve(&vg.name, size));
     let available = vg.free.map(|free| free.saturating_sub(reserve));
     let then = since.and_then(|since| since.then.vg(&vg.uuid)).and_then(|then| then.free);
@@ -164,7 +165,7 @@ fn group(facts: &Facts<'_>, since: Option<&Since<'_>>, filesystems: &[FileSystem
     }
     let rate = match (rates.is_empty(), since) {
         (_, None) => Err("no earlier report".to_owned()),
-        (_, Some(Since { doubt: Some(why), .. })) => Err(why.clone()),
+        (_, Some(Comparison { doubt: Some(why), .. })) => Err(why.clone()),
         (true, _) => Ok(0.0),
         (false, _) => rates.into_iter().sum(),
     };
@@ -192,14 +193,14 @@ fn group(facts: &Facts<'_>, since: Option<&Since<'_>>, filesystems: &[FileSystem
     }
 }
 
-fn pool_rate(since: Option<&Since<'_>>, lv: &Lv) -> Result<f64, String> {
+fn pool_rate(since: Option<&Comparison<'_>>, lv: &Lv) -> Result<f64, String> {
     let then = since.and_then(|since| Some((since, since.then.lv(&lv.uuid)?.used?)));
     let (since, then) = why_not(then, since)?;
     let used = snapshot::data_used(lv).ok_or("size not known")?;
     since.per_day(growth::change(used, then))
 }
 
-fn volume(facts: &Facts<'_>, since: Option<&Since<'_>>, lv: &Lv) -> LvRow {
+fn volume(facts: &Material<'_>, since: Option<&Comparison<'_>>, lv: &Lv) -> LvRow {
     let then = since.and_then(|since| since.then.lv(&lv.uuid)).and_then(|then| then.size);
     let used = snapshot::data_used(lv);
     let free = lv.size.zip(used).map(|(size, used)| size.saturating_sub(used));
@@ -273,7 +274,7 @@ fn physical(pv: &Pv) -> PvRow {
 }
 
 /// What was recommended again and again is one row, with the last of them.
-fn operations(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Operation> {
+fn operations(facts: &Material<'_>, since: Option<&Comparison<'_>>) -> Vec<Operation> {
     let acts = [Outcome::Grown, Outcome::Failed, Outcome::NeedsAttention].map(Conclusion::Ended);
     let mut operations: Vec<Operation> = Vec::new();
     for past in facts.state.past.iter().rev().filter(|past| is_in_period(past, since)) {
@@ -295,7 +296,7 @@ fn operations(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Operation> {
     operations
 }
 
-fn refusals(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Refused> {
+fn refusals(facts: &Material<'_>, since: Option<&Comparison<'_>>) -> Vec<Refused> {
     let mut found: BTreeMap<(Option<LvRef>, Conclusion), Refused> = BTreeMap::new();
     for past in facts.state.refused.iter().filter(|past| is_in_period(past, since)) {
         let (lv, code) = (past.lv.clone(), past.result);
@@ -308,12 +309,12 @@ fn refusals(facts: &Facts<'_>, since: Option<&Since<'_>>) -> Vec<Refused> {
     found
 }
 
-fn is_in_period(past: &Past, since: Option<&Since<'_>>) -> bool {
+fn is_in_period(past: &Past, since: Option<&Comparison<'_>>) -> bool {
     since.is_none_or(|since| past.at >= since.then.at.at)
 }
 
 /// When all that the journal remembers of a kind is of the period there was perhaps more.
-fn is_cut(remembered: &VecDeque<Past>, since: Option<&Since<'_>>) -> bool {
+fn is_cut(remembered: &VecDeque<Past>, since: Option<&Comparison<'_>>) -> bool {
     let is_cut = |names_one: bool| {
         let mut kind = remembered.iter().filter(|past| past.lv.is_some() == names_one);
         let first = kind.next();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::growth::Since;
+use super::growth::Comparison;
 use super::snapshot;
-use super::{Facts, FileSystemRow, LvRow, VgRow};
+use super::{FileSystemRow, LvRow, Material, VgRow};
 use crate::command::{Tool, shell_word};
 use crate::config::Mode;
 use crate::inventory::{FileSystem, Lv};
@@ -62,8 +62,8 @@ const NOW_DAYS: f64 = 7.0;
 
 /// What the findings look at.
 pub(super) struct FindingFacts<'a> {
-    pub facts: &'a Facts<'a>,
-    pub since: Option<&'a Since<'a>>,
+    pub facts: &'a Material<'a>,
+    pub since: Option<&'a Comparison<'a>>,
     pub filesystems: &'a [FileSystemRow],
     pub vgs: &'a [VgRow],
     pub lvs: &'a [LvRow],

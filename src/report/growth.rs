@@ -22,7 +22,7 @@ const DAY: f64 = 86400.0;
 
 /// What is compared with, and over which time.
 #[derive(Debug, Clone)]
-pub struct Since<'a> {
+pub struct Comparison<'a> {
     /// What was then.
     pub then: &'a Snapshot,
     /// The time that has certainly passed.
@@ -82,17 +82,17 @@ fn in_words(days: f64) -> String {
     }
 }
 
-impl<'a> Since<'a> {
+impl<'a> Comparison<'a> {
     /// The earlier report to compare with: the last that is not younger than `since`, or the last that is old enough to
     /// tell a rate; if there is none, the oldest.
-    pub fn choose(earlier: &'a [Snapshot], now: &Moment, since: Option<Timestamp>) -> Option<Since<'a>> {
+    pub fn choose(earlier: &'a [Snapshot], now: &Moment, since: Option<Timestamp>) -> Option<Comparison<'a>> {
         let fits = |then: &&Snapshot| match since {
             Some(since) => then.at.at <= since,
             None => now.since(&then.at) >= SHORTEST,
         };
         let then = earlier.iter().rev().find(fits).or(earlier.first())?;
         let elapsed = now.since(&then.at);
-        Some(Since { then, elapsed, doubt: doubt(&then.at, now, elapsed) })
+        Some(Comparison { then, elapsed, doubt: doubt(&then.at, now, elapsed) })
     }
 
     /// How much that is in a day.
@@ -174,17 +174,18 @@ mod tests {
         let earlier = ["2026-01-01T00:00:00Z 1@100", "2026-01-02T00:00:00Z 1@86500", "2026-01-02T23:59:00Z 1@172840"]
             .map(snapshot);
         let now = moment("2026-01-03T00:00:00Z 1@172900");
-        let chosen = Since::choose(&earlier, &now, None).expect("one");
+        let chosen = Comparison::choose(&earlier, &now, None).expect("one");
         assert_eq!(
             (chosen.then.at.at.to_string(), chosen.elapsed.as_secs()),
             ("2026-01-02T00:00:00Z".to_owned(), 86400)
         );
         assert_eq!(chosen.per_day(500), Ok(500.0));
-        let asked = Since::choose(&earlier, &now, Some("2026-01-01T12:00:00Z".parse().expect("a time"))).expect("one");
+        let asked =
+            Comparison::choose(&earlier, &now, Some("2026-01-01T12:00:00Z".parse().expect("a time"))).expect("one");
         assert_eq!(asked.then.at.at.to_string(), "2026-01-01T00:00:00Z");
-        let only = Since::choose(&earlier[2..], &now, None).expect("one");
+        let only = Comparison::choose(&earlier[2..], &now, None).expect("one");
         assert_eq!(only.per_day(500), Err("too soon to tell".to_owned()));
-        assert!(Since::choose(&[], &now, None).is_none());
+        assert!(Comparison::choose(&[], &now, None).is_none());
     }
 
     #[test]
@@ -192,11 +193,11 @@ mod tests {
         // Forward by a year within one boot: a day has passed.
         let then = [snapshot("2026-01-01T00:00:00Z 1@100")];
         let now = moment("2027-01-02T00:00:00Z 1@86500");
-        assert_eq!(Since::choose(&then, &now, None).expect("one").per_day(500), Ok(500.0));
+        assert_eq!(Comparison::choose(&then, &now, None).expect("one").per_day(500), Ok(500.0));
         // Back, and booted: nothing says how long it was.
         let now = moment("2025-12-31T00:00:00Z 2@7200");
         assert_eq!(
-            Since::choose(&then, &now, None).expect("one").per_day(500),
+            Comparison::choose(&then, &now, None).expect("one").per_day(500),
             Err("the clock was set back".to_owned())
         );
     }

@@ -30,7 +30,7 @@ pub use render::{RenderError, STYLE, escaped, render};
 pub use snapshot::Snapshot;
 
 /// What a report is made of.
-pub struct Facts<'a> {
+pub struct Material<'a> {
     /// What people call this host.
     pub host: &'a str,
     /// When.
@@ -55,7 +55,7 @@ pub struct Facts<'a> {
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+pub struct ReportRequest {
     /// In which form.
     pub format: ReportFormat,
     /// Compare with the last report that is not younger: a time span such as 7d, or a time such as
@@ -65,7 +65,7 @@ pub struct Wish {
 }
 
 /// Makes what somebody asks for, or says why not.
-pub type Make = Arc<dyn Fn(&Wish) -> Result<String, String> + Send + Sync>;
+pub type Make = Arc<dyn Fn(&ReportRequest) -> Result<String, String> + Send + Sync>;
 
 /// A report. The fields are its JSON form: what is there is not renamed, and what is not known is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::kept::{Pages, Reports, StatusPages};
+use super::kept::{KeptReports, Pages, StatusPages};
 use crate::alert::instance::OwnNames;
 use crate::config::{Config, InForce};
 use crate::engine::Front;
@@ -34,7 +34,7 @@ pub struct Context {
     /// Makes reports.
     pub report: Make,
     /// Those that were made last.
-    pub reporting: tokio::sync::Mutex<Reports>,
+    pub reporting: tokio::sync::Mutex<KeptReports>,
     /// What is counted.
     pub metrics: Arc<WebMetrics>,
     /// What connections are under.

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::metrics::exposition::Shape;
 use crate::plan::Moment;
-use crate::report::Wish;
+use crate::report::ReportRequest;
 
 /// Pages by shape, each with the moment at which it was begun. Whoever asked before that moment is given the page: many
 /// scrapes at once are one reading of the host.
@@ -42,8 +42,8 @@ pub(super) struct Made {
 
 /// The reports that were made last.
 #[derive(Debug, Default)]
-pub struct Reports {
-    pub(super) made: VecDeque<(tokio::time::Instant, Wish, Bytes)>,
+pub struct KeptReports {
+    pub(super) made: VecDeque<(tokio::time::Instant, ReportRequest, Bytes)>,
     /// When the next one may be made.
     pub(super) next: Option<tokio::time::Instant>,
 }

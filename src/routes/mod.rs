@@ -17,4 +17,4 @@ mod verdict;
 mod webhook;
 
 pub use context::Context;
-pub use kept::{Pages, Reports, StatusPages};
+pub use kept::{KeptReports, Pages, StatusPages};

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use crate::config::ReportFormat;
 use crate::metrics::edge::Limit;
-use crate::report::{STYLE, Wish};
+use crate::report::{ReportRequest, STYLE};
 use crate::server::{Answer, Peer, text, with_type};
 
 /// A report is this old at the most. Inventory and usage change no faster than people look.
@@ -49,7 +49,7 @@ pub(super) async fn report(context: &Arc<Context>, request: &Request<Incoming>) 
     answer
 }
 
-async fn made(context: &Arc<Context>, wish: Wish) -> Result<Bytes, Answer> {
+async fn made(context: &Arc<Context>, wish: ReportRequest) -> Result<Bytes, Answer> {
     let mut reports = context.reporting.lock().await;
     reports.made.retain(|(at, ..)| at.elapsed() < FRESH);
     if let Some((_, _, report)) = reports.made.iter().find(|(_, of, _)| *of == wish) {
@@ -82,7 +82,7 @@ fn policy() -> String {
 }
 
 /// `?format=` decides, else `Accept`; `?since=` is what to compare with.
-fn wish(query: &str, accept: &str) -> Result<Wish, String> {
+fn wish(query: &str, accept: &str) -> Result<ReportRequest, String> {
     let mut keys: BTreeMap<&str, String> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -92,7 +92,7 @@ fn wish(query: &str, accept: &str) -> Result<Wish, String> {
     }
     let format = keys.get("format").map_or_else(|| Ok(accepted(accept)), |format| format.parse())?;
     let since = keys.remove("since").map(|text| text.parse()).transpose()?;
-    Ok(Wish { format, since })
+    Ok(ReportRequest { format, since })
 }
 
 /// `%3A` is a colon; what is not well-formed stays as it is, and is then no time.

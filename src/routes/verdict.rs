@@ -11,7 +11,7 @@ use super::context::Context;
 use crate::alert::instance::OwnNames;
 use crate::alert::{Alert, Payload, Sender, Status, target};
 use crate::config::Config;
-use crate::engine::{Accepted, Delivery, Request as Wish, SubmitError};
+use crate::engine::{Accepted, Delivery, Request, SubmitError};
 use crate::inventory::Inventory;
 use crate::journal::{Event, Source};
 use crate::metrics::edge::Limit;
@@ -126,7 +126,7 @@ pub(super) fn judge(context: &Context, sender: Sender, payload: Payload, digest:
         Sender::Alertmanager => Source::Alertmanager,
         Sender::Grafana => Source::Grafana,
     };
-    let wish = |lv: &LvRef, fingerprint| Wish { lv: lv.clone(), source, fingerprint };
+    let wish = |lv: &LvRef, fingerprint| Request { lv: lv.clone(), source, fingerprint };
     let named = payload.alerts.iter().zip(&meanings).filter_map(|(alert, meaning)| match meaning {
         Meaning::Target(lv) => Some(wish(lv, shortened(&alert.fingerprint))),
         _ => None,

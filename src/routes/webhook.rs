@@ -12,7 +12,7 @@ use super::verdict::{self, Judged};
 
 use crate::alert::{self, Sender};
 use crate::metrics::edge::Limit;
-use crate::server::{ANSWERED_WITHIN, Answer, Place, Posted, read_body, text, with_type};
+use crate::server::{ANSWERED_WITHIN, Answer, Posted, Seat, read_body, text, with_type};
 
 const NOT_JUDGED: &str = "this host is too busy, the payload was not parsed in time; send this again";
 
@@ -24,7 +24,7 @@ pub(super) async fn alerts(context: &Arc<Context>, sender: Sender, request: Requ
     };
     let judging = Arc::clone(context);
     // Reading the key waits for the disk, and parsing takes the processor.
-    let mut judged = tokio::task::spawn_blocking(move || -> Result<(Judged, Place), Box<Answer>> {
+    let mut judged = tokio::task::spawn_blocking(move || -> Result<(Judged, Seat), Box<Answer>> {
         if sender == Sender::Grafana
             && let Some(answer) = signature::refused(&judging.config().webhook, &head.headers, &body)
         {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::access::Peer;
 use super::answer::{Answer, text};
-use super::gate::{ANSWERED_WITHIN, LEAST_KIB, Place, WORKED_ON_KIB};
+use super::gate::{ANSWERED_WITHIN, LEAST_KIB, Seat, WORKED_ON_KIB};
 use super::places::Doing;
 use crate::metrics::edge::Limit;
 
@@ -27,7 +27,7 @@ pub struct Posted {
     /// The body.
     pub body: Vec<u8>,
     /// To be kept until the answer is made.
-    pub place: Place,
+    pub place: Seat,
     /// Who sent it.
     pub(crate) peer: Arc<Peer>,
     /// When it is to be answered.
@@ -66,7 +66,7 @@ pub async fn read(request: Request<Incoming>, deadline: Duration) -> Result<Post
     let worked_on = Arc::clone(&peer.gate.worked_on).acquire_many_owned(kib);
     let Ok(Ok(worked_on)) = timeout_at(until, worked_on).await else { return Err(busy(&peer, Limit::Payloads)) };
     peer.seat.does(Doing::Working);
-    Ok(Posted { head, body, place: Place { large, worked_on }, peer, until })
+    Ok(Posted { head, body, place: Seat { large, worked_on }, peer, until })
 }
 
 /// A body of which a part was read.

@@ -49,12 +49,12 @@ impl Gate {
 }
 
 /// Keeps others waiting until it is dropped.
-pub struct Place {
+pub struct Seat {
     pub(super) large: Option<Turn>,
     pub(super) worked_on: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl Seat {
     /// The body and what was parsed of it are dropped: others can have most of the place.
     pub(crate) fn is_judged(&mut self) {
         self.large = None;

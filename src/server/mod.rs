@@ -21,7 +21,7 @@ pub use access::{Access, AccessError};
 pub use answer::{Answer, text, with_type};
 pub use body::{Posted, read as read_body};
 pub(crate) use gate::ANSWERED_WITHIN;
-pub use gate::Place;
+pub use gate::Seat;
 pub use limits::Limits;
 pub use listen::{ListenAddress, Listeners};
 pub use serve::serve;

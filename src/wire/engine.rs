@@ -293,7 +293,7 @@ impl Engine {
             Ask::Receive { requests, refusals, refused, digest } => {
                 let mut delivery = Delivery { refused, digest, ..Delivery::default() };
                 for wish in requests {
-                    let super::Wish { lv, source, fingerprint } = wish;
+                    let super::Submitted { lv, source, fingerprint } = wish;
                     is_a_senders(source)?;
                     if fingerprint.len() > LONGEST_FINGERPRINT {
                         return Err(broken("the fingerprint of an alert is too long"));

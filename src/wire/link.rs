@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::frame::{self, MOST_ANSWERED, MOST_ASKED};
 use super::within::Within;
-use super::{Answer, Ask, Growing, Known, Refused, Seen, Told, Used, WAIT, Wish};
+use super::{Answer, Ask, Growing, Known, Refused, Seen, Submitted, Told, Used, WAIT};
 use crate::config::Text;
 use crate::engine::{Accepted, Delivery, Front, Request, SubmitError, Trouble, View};
 use crate::files::{Elsewhere, FileMark};
@@ -229,7 +229,7 @@ impl Link {
     /// # Errors
     ///
     /// Why there is none, in words.
-    pub fn report(&self, wish: &report::Wish) -> Result<String, String> {
+    pub fn report(&self, wish: &report::ReportRequest) -> Result<String, String> {
         match self.ask(&Ask::Report(wish.clone()), REPORT) {
             Ok(Answer::Report(report)) => report,
             Ok(_) => Err(crate::chain(&self.odd())),
@@ -369,7 +369,7 @@ fn parts(delivery: Delivery) -> Vec<Ask> {
     let Delivery { requests, refusals, mut refused, digest: whole } = delivery;
     let wish = |request: Request| {
         let Request { lv, source, fingerprint } = request;
-        Wish { lv, source, fingerprint }
+        Submitted { lv, source, fingerprint }
     };
     let mut wishes = in_pieces(requests.into_iter().map(wish)).into_iter();
     let refusal = |event| match event {
@@ -453,16 +453,16 @@ impl Elsewhere for Files {
 }
 
 /// The records, read from the engine.
-pub struct Records {
+pub struct RecordsOverLink {
     link: Arc<Link>,
     /// What those so far mean, and the number of the last of them.
     read: Mutex<(State, u64)>,
 }
 
-impl Records {
+impl RecordsOverLink {
     /// From that engine.
-    pub fn new(link: Arc<Link>) -> Records {
-        Records { link, read: Mutex::default() }
+    pub fn new(link: Arc<Link>) -> RecordsOverLink {
+        RecordsOverLink { link, read: Mutex::default() }
     }
 
     /// Hands over what there is behind the last that was handed over; it waits for something if that is wished.
@@ -495,7 +495,7 @@ impl Records {
     }
 
     /// Hands over each record as it comes, for as long as the process lives.
-    pub fn follow(self: Arc<Records>, mut tell: impl FnMut(Record<'_>) + Send + 'static) {
+    pub fn follow(self: Arc<RecordsOverLink>, mut tell: impl FnMut(Record<'_>) + Send + 'static) {
         std::thread::spawn(move || {
             loop {
                 if self.read(true, &mut tell).is_err() {
@@ -506,7 +506,7 @@ impl Records {
     }
 }
 
-impl notify::Records for Records {
+impl notify::Records for RecordsOverLink {
     fn progress(&self) -> Option<u64> {
         match self.link.ask(&Ask::Progress, SOON) {
             Ok(Answer::Progress(number)) => number,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use engine::{Engine, Parts, bind, unbind};
-pub use link::{Configured, Files, Link, LinkError, Records};
+pub use link::{Configured, Files, Link, LinkError, RecordsOverLink};
 
 use crate::config::Text;
 use crate::engine::{Accepted, Stands, Trouble};
@@ -42,7 +42,7 @@ enum Ask {
     /// What is counted on the engine's side.
     Counters,
     /// Alerts that were judged; see [`crate::engine::Delivery`].
-    Receive { requests: Vec<Wish>, refusals: Vec<Refused>, refused: BTreeMap<Code, u64>, digest: Option<[u8; 32]> },
+    Receive { requests: Vec<Submitted>, refusals: Vec<Refused>, refused: BTreeMap<Code, u64>, digest: Option<[u8; 32]> },
     /// Why something was not written within so many seconds.
     NotWritten { seconds: u64 },
     /// The records after that number, for who tells people of them.
@@ -58,7 +58,7 @@ enum Ask {
     /// The files that the web side may ask for.
     Files,
     /// A report.
-    Report(report::Wish),
+    Report(report::ReportRequest),
     /// Whether the web side accepts a config that is proposed.
     Vote { proposal: u64, objection: Option<String> },
 }
@@ -66,7 +66,7 @@ enum Ask {
 /// An alert that names a target.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct Submitted {
     lv: LvRef,
     source: Source,
     fingerprint: String,

@@ -1,7 +1,7 @@
 //! What a person asks for: the same guards and steps, but nobody waits for a threshold.
 
 use crate::common::*;
-use lvm_autoscaler::engine::{self, Answer, Ended, Pipeline, Progress};
+use lvm_autoscaler::engine::{self, Ended, Pipeline, Progress, Reply};
 use lvm_autoscaler::host::sim::Harm;
 use lvm_autoscaler::plan::{Code, Outcome};
 use lvm_autoscaler::units::Bytes;
@@ -113,7 +113,7 @@ fn progress_is_told_until_the_end_and_a_listener_that_leaves_stops_nothing_that_
         told.extend(progress);
         true
     });
-    let Some(Progress::Ended(Answer { result, id: Some(_), .. })) = told.last() else { panic!("{told:?}") };
+    let Some(Progress::Ended(Reply { result, id: Some(_), .. })) = told.last() else { panic!("{told:?}") };
     assert_eq!(result.as_str(), "grown");
 
     world.minutes(1);
@@ -133,7 +133,7 @@ fn progress_is_told_until_the_end_and_a_listener_that_leaves_stops_nothing_that_
         true
     });
     assert!(
-        matches!(&told[..], [Progress::Ended(Answer { result, .. })] if result.as_str() == "interrupted"),
+        matches!(&told[..], [Progress::Ended(Reply { result, .. })] if result.as_str() == "interrupted"),
         "{told:?}"
     );
 }

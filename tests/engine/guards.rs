@@ -97,7 +97,7 @@ fn key_file(case: &mut Case) -> &mut SimKeyFile {
     case.model.key_files.get_mut(Path::new(KEY_FILE)).expect("there")
 }
 
-fn fs_target(case: &mut Case) -> &mut config::FileSystem {
+fn fs_target(case: &mut Case) -> &mut config::FileSystemTarget {
     match &mut case.target().what {
         config::What::FileSystem(fs) => fs,
         config::What::ThinPool { .. } => unreachable!("it is a file system"),

@@ -16,7 +16,7 @@ use lvm_autoscaler::inventory::Inventory;
 use lvm_autoscaler::journal::{Event, Journal, Source, State};
 use lvm_autoscaler::plan::{Code, Moment, Refusal};
 use lvm_autoscaler::report::store::Store;
-use lvm_autoscaler::report::{Facts, Report, Snapshot, Urgency, render};
+use lvm_autoscaler::report::{Material, Report, Snapshot, Urgency, render};
 use lvm_autoscaler::units::Bytes;
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn inventory(world: &World) -> Inventory {
 
 fn report(world: &World, state: &State, earlier: &[Snapshot], since: Option<Timestamp>) -> (Report, Snapshot) {
     let inventory = inventory(world);
-    let facts = Facts {
+    let facts = Material {
         host: "db1.example.com",
         now: world.sim.moment(),
         config: &world.config,
@@ -284,7 +284,7 @@ fn findings_of_what_no_simulated_host_has() {
     (raid.device, raid.layout, raid.health) = (None, vec!["raid".into(), "raid1".into()], "refresh needed".into());
     inventory.lvs.push(raid);
     let config = lvm_autoscaler::config::Config { targets: vec![], ..(*world.config).clone() };
-    let facts = Facts {
+    let facts = Material {
         host: "h",
         now: world.sim.moment(),
         config: &config,
@@ -343,7 +343,7 @@ fn a_journal_or_an_inventory_that_is_not_current_is_found() {
     let world = World::usual();
     let inventory = inventory(&world);
     world.minutes(10);
-    let facts = |looked| Facts {
+    let facts = |looked| Material {
         host: "h",
         now: world.sim.moment(),
         config: &world.config,
@@ -407,7 +407,7 @@ fn hostile_names_stay_text() {
     Journal::open(world.folder.path()).expect("a journal").append(world.sim.moment(), vec![refused]).expect("writable");
     let inventory = inventory(&world);
     let state = world.state();
-    let facts = Facts {
+    let facts = Material {
         host: NAME,
         now: world.sim.moment(),
         config: &world.config,

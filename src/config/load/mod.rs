@@ -20,7 +20,7 @@ use super::places::Places;
 use super::reference::sections;
 use super::tools::Tools;
 use super::tree::{Problem, Tree};
-use super::{Config, Reports, Target, ToolPaths, VolumeGroup, beside, raw};
+use super::{Config, ReportSettings, Target, ToolPaths, VolumeGroup, beside, raw};
 use crate::files::Trust;
 use crate::name::PvUuid;
 use policy::policies;
@@ -202,7 +202,7 @@ fn instances(given: Option<Vec<String>>) -> Result<Option<Vec<String>>, Wrong> {
     }
 }
 
-fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
+fn reports(raw: raw::Report, unset: ReportSettings) -> Result<ReportSettings, Wrong> {
     let at = |key| [PathPart::Key("report"), PathPart::Key(key)];
     if raw.interval.is_some_and(|interval| interval < SHORTEST_REPORT) {
         return wrong(at("interval"), "is too short, expected at least 1m");
@@ -215,7 +215,7 @@ fn reports(raw: raw::Report, unset: Reports) -> Result<Reports, Wrong> {
         return wrong(at("formats"), "is empty, expected some of html, markdown and json");
     }
     let keep = raw.keep.unwrap_or(unset.keep);
-    Ok(Reports { interval: raw.interval, directory: raw.directory, formats, keep })
+    Ok(ReportSettings { interval: raw.interval, directory: raw.directory, formats, keep })
 }
 
 fn tools(Tools(paths): Tools) -> Result<ToolPaths, Wrong> {

@@ -10,8 +10,8 @@ use crate::config::file::{Wrong, missing, wrong};
 use crate::config::locate::PathPart;
 use crate::config::near::{listed, near};
 use crate::config::notify::{
-    Audit, EmailReceiver, Occasion, Receiver, Template, Tls, Url, VARIABLES, Way, WebhookFormat, WebhookReceiver,
-    is_loopback, parse_url, protects_secrets, template_error,
+    AuditSettings, EmailReceiver, Encryption, Occasion, Receiver, Template, Url, VARIABLES, Way, WebhookFormat,
+    WebhookReceiver, is_loopback, parse_url, protects_secrets, template_error,
 };
 use crate::config::raw;
 use crate::units::{Bytes, MIB};
@@ -113,7 +113,7 @@ fn email(raw: raw::Email, at: &[PathPart]) -> Result<Receiver, Wrong> {
             return missing(at, &["auth_username"], "auth_username is missing, which auth_password_file needs");
         }
     };
-    if auth.is_some() && raw.tls == Tls::None && !is_loopback(&host) {
+    if auth.is_some() && raw.tls == Encryption::None && !is_loopback(&host) {
         return wrong(key("tls"), "the password would be sent in the clear: expected starttls or tls");
     }
     let subject = raw.subject.map(Template::Inline);
@@ -146,14 +146,14 @@ pub(super) fn external_url(raw: Option<String>) -> Result<Option<String>, Wrong>
     }
 }
 
-pub(super) fn audit(raw: Option<raw::Audit>) -> Result<Option<Audit>, Wrong> {
+pub(super) fn audit(raw: Option<raw::Audit>) -> Result<Option<AuditSettings>, Wrong> {
     let Some(raw) = raw else { return Ok(None) };
     let at = |key| [PathPart::Key("audit"), PathPart::Key(key)];
     let max_size = raw.max_size.unwrap_or(AUDIT_SIZE);
     if max_size < Bytes(MIB) {
         return wrong(at("max_size"), format!("{max_size} is not at least 1 MiB"));
     }
-    Ok(Some(Audit { file: absolute(raw.file, &at("file"))?, max_size, keep: raw.keep.unwrap_or(AUDIT_KEEP) }))
+    Ok(Some(AuditSettings { file: absolute(raw.file, &at("file"))?, max_size, keep: raw.keep.unwrap_or(AUDIT_KEEP) }))
 }
 
 fn host_and_port(text: &str) -> Option<(String, u16)> {

@@ -6,7 +6,7 @@ use crate::config::check::check_absolute;
 use crate::config::file::{Wrong, missing, wrong};
 use crate::config::limits::{Budget, LONGEST_BUDGET, PoolLimits, Window};
 use crate::config::locate::PathPart;
-use crate::config::{FileSystem, Mode, Offline, Origin, Target, What, raw};
+use crate::config::{FileSystemTarget, Mode, Offline, Origin, Target, What, raw};
 use crate::name::{LvRef, MountPoint};
 use crate::units::{Amount, Bytes, Percent};
 
@@ -228,7 +228,7 @@ fn named(raw: &raw::Target, places: &Places<'_>, whose: &For) -> Result<(LvRef, 
         check_absolute(file, &places.of("luks_key_file"))?;
     }
     let unset = PoolLimits::default();
-    let fs = FileSystem {
+    let fs = FileSystemTarget {
         mount_point,
         inode_threshold: raw.inode_threshold_percent.unwrap_or_else(|| Percent::of(90, 100)),
         offline: raw.offline.unwrap_or_default(),

@@ -9,7 +9,7 @@ use serde::de::{
 };
 
 use super::node::{Entry, Item, Kind, Map, Node, Origin, Problem, Source, Tree, Typed, joined};
-use crate::config::locate::Step;
+use crate::config::locate::PathStep;
 
 /// A config has hundreds of values. More come of aliases of aliases, which a few lines can make without end.
 const MOST_NODES: usize = 100_000;
@@ -112,7 +112,7 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    fn below(&mut self, step: Step) -> Read<'_> {
+    fn below(&mut self, step: PathStep) -> Read<'_> {
         let source = self.origins[self.origin].source;
         self.origins.push(Origin { above: Some((self.origin, step)), source });
         Read { origin: self.origins.len() - 1, origins: self.origins, count: self.count }
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Read<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Node, A::Error> {
         let mut items = Vec::new();
-        while let Some(node) = seq.next_element_seed(self.below(Step::Item(items.len())))? {
+        while let Some(node) = seq.next_element_seed(self.below(PathStep::Item(items.len())))? {
             items.push(Item { index: items.len(), node });
         }
         self.node(Kind::List(items))
@@ -189,8 +189,8 @@ impl<'de> Visitor<'de> for Read<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Node, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key_seed(Key)? {
-            let key_origin = self.below(Step::Key(entries.len())).origin;
-            let node = map.next_value_seed(self.below(Step::Value(entries.len())))?;
+            let key_origin = self.below(PathStep::Key(entries.len())).origin;
+            let node = map.next_value_seed(self.below(PathStep::Value(entries.len())))?;
             entries.push(Entry { key, key_origin, node });
         }
         self.node(Kind::Map(Map { entries, ..Map::default() }))

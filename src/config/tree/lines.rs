@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::node::{Item, Kind, Node, Tree};
-use crate::config::locate::{PathPart, Step};
+use crate::config::locate::{PathPart, PathStep};
 
 impl Tree {
     /// File and line of each item of a list. To find one place the whole text is read again; so of a list that has a
@@ -13,7 +13,7 @@ impl Tree {
         let (Node { kind: Kind::List(items), .. }, []) = self.reach(list) else { return vec![] };
         let mut last: BTreeMap<usize, usize> = BTreeMap::new();
         let written = |origin: usize| match self.origins[origin].above {
-            Some((list, Step::Item(number))) => Some((list, number)),
+            Some((list, PathStep::Item(number))) => Some((list, number)),
             _ => None,
         };
         for (list, number) in items.iter().filter_map(|item| written(item.node.origin)) {
@@ -34,7 +34,7 @@ impl Tree {
     /// The lines of the items of a list, up to that one, if each begins with a hyphen below the first. Nothing within
     /// an item can: YAML has it further to the right.
     fn hyphens(&self, list: usize, last: usize) -> Option<Vec<usize>> {
-        let line = |number| self.place_of(self.origins[list], Some(Step::Item(number))).map(|(line, _)| line);
+        let line = |number| self.place_of(self.origins[list], Some(PathStep::Item(number))).map(|(line, _)| line);
         let (first, end) = (line(0)?, line(last)?);
         let text = &self.sources[self.origins[list].source].yaml;
         let begin = text.lines().nth(first.checked_sub(1)?)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::locate::{PathPart, Step, locate};
+use crate::config::locate::{PathPart, PathStep, locate};
 use crate::config::near::{listed, near};
 
 /// Line and column, both from 1.
@@ -50,7 +50,7 @@ pub(super) struct Source {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     /// `None`: the root of the source.
-    pub(super) above: Option<(usize, Step)>,
+    pub(super) above: Option<(usize, PathStep)>,
     pub(super) source: usize,
 }
 
@@ -372,8 +372,8 @@ impl Tree {
     }
 
     /// Where something was written, or what is one step below it.
-    pub(super) fn place_of(&self, mut at: Origin, below: Option<Step>) -> Option<Place> {
-        let mut steps: Vec<Step> = below.into_iter().collect();
+    pub(super) fn place_of(&self, mut at: Origin, below: Option<PathStep>) -> Option<Place> {
+        let mut steps: Vec<PathStep> = below.into_iter().collect();
         while let Some((above, step)) = at.above {
             steps.push(step);
             at = self.origins[above];
