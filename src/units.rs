@@ -116,13 +116,6 @@ impl fmt::Display for Bytes {
 }
 
 impl Bytes {
-    /// In the largest unit that it is a whole number of.
-    fn whole(self) -> (u64, &'static str) {
-        let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
-        let whole = units.into_iter().find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
-        whole.map_or((self.0, "B"), |(unit, name)| (self.0 / unit, name))
-    }
-
     /// As it is written in a config: exact, in the largest unit that it is a whole number of.
     pub fn in_config(self) -> String {
         let (number, unit) = self.whole();
@@ -138,6 +131,13 @@ impl Bytes {
         }
         let (number, unit) = self.whole();
         format!("{number} {unit}")
+    }
+
+    /// In the largest unit that it is a whole number of.
+    fn whole(self) -> (u64, &'static str) {
+        let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
+        let whole = units.into_iter().find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
+        whole.map_or((self.0, "B"), |(unit, name)| (self.0 / unit, name))
     }
 }
 
