@@ -8,8 +8,8 @@
 #   make vm-test         the virtual-machine suite alone; FILTER=name for some of it
 #   make drills          docs/drills.md, rehearsed in the virtual machine, each with its timeline
 #   make package         static program, .deb, .rpm, man pages and completions, into target/package
-#   make bench           what a scrape costs beside one report of LVM, a storm of alerts, an operation beside the bare commands
-#   make tuning          docs/lvm/tuning.md, measured: layouts of LVM on throttled disks in the virtual machine; a quarter of an hour
+#   make bench           what a scrape costs beside a report of LVM, a storm of alerts, a growth beside bare commands
+#   make tuning          docs/lvm/tuning.md, measured on throttled disks in the virtual machine; a quarter of an hour
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help

@@ -1,7 +1,8 @@
 //! What a scrape costs, beside what it costs to ask LVM for everything: `make bench`.
 //!
-//! `tests/bench/run.sh` prepares the device, the mounts and the programs to be run as `lvm`; this restores a volume group
-//! of each size on the device, starts the daemon as an exporter and is its Prometheus. The result is docs/performance.md.
+//! `tests/bench/run.sh` prepares the device, the mounts and the programs to be run as `lvm`; this restores a volume
+//! group of each size on the device, starts the daemon as an exporter and is its Prometheus. The result is
+//! docs/performance.md.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts programs and writes files")]
 #![expect(clippy::print_stdout, reason = "it prints its result")]

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Fuzzes for so many seconds per target: fuzz/run.sh [SECONDS] [TARGET...]
 #
-# Begins with the seeds in fuzz/corpus and goes on with what earlier runs found, which is kept in target/fuzz-corpus. Fails
-# with the input's path on the first crash, input that takes more than 20 s or 2 GiB; the same input again:
+# Begins with the seeds in fuzz/corpus and goes on with what earlier runs found, which is kept in target/fuzz-corpus.
+# Fails with the input's path on the first crash, input that takes more than 20 s or 2 GiB; the same input again:
 # fuzz/run.sh 0 TARGET, after it was copied to fuzz/corpus/TARGET, where it then stays.
-# FUZZ_SANITIZER=address needs a nightly toolchain. Without a sanitizer the project's own does; there is no unsafe code here.
+# FUZZ_SANITIZER=address needs a nightly toolchain. Without a sanitizer the project's own does; there is no unsafe code
+# here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

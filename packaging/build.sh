@@ -2,8 +2,8 @@
 # Builds what is given to users into target/package: the static program, a .deb, an .rpm, man pages and completions.
 # The same commit gives the same bytes, wherever it is checked out: paths are mapped away and times are the commit's.
 #
-# musl, or glibc where Rust's musl target is not installed and cannot be: also static, but to resolve a name such a program
-# loads the C library of the machine it runs on, which may be of another version. It says so.
+# musl, or glibc where Rust's musl target is not installed and cannot be: also static, but to resolve a name such a
+# program loads the C library of the machine it runs on, which may be of another version. It says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=target CARGO_INCREMENTAL=0 LC_ALL=C TZ=UTC

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Builds the packages of the checked-out commit twice and compares them byte for byte: in two clones whose paths differ in
-# name and length, with two homes of cargo, two masks, zones and languages, at two times. And lintian has nothing to say.
+# Builds the packages of the checked-out commit twice and compares them byte for byte: in two clones whose paths differ
+# in name and length, with two homes of cargo, two masks, zones and languages, at two times. And lintian has nothing to
+# say.
 #
 #   reproduce.sh       KEEP=1 leaves both clones in target/reproduce
 #

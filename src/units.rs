@@ -118,9 +118,26 @@ impl fmt::Display for Bytes {
 impl Bytes {
     /// As it is written in a config: exact, in the largest unit that it is a whole number of.
     pub fn in_config(self) -> String {
+        let (number, unit) = self.whole();
+        format!("{number}{unit}")
+    }
+
+    /// For a sentence in which a rounded size would contradict the other numbers: as usual if that is exact, otherwise
+    /// in the largest unit that it is a whole number of.
+    pub fn exact(self) -> String {
+        let usual = self.to_string();
+        if usual.parse::<Bytes>() == Ok(self) {
+            return usual;
+        }
+        let (number, unit) = self.whole();
+        format!("{number} {unit}")
+    }
+
+    /// In the largest unit that it is a whole number of.
+    fn whole(self) -> (u64, &'static str) {
         let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
         let whole = units.into_iter().find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
-        whole.map_or_else(|| format!("{}B", self.0), |(unit, name)| format!("{}{name}", self.0 / unit))
+        whole.map_or((self.0, "B"), |(unit, name)| (self.0 / unit, name))
     }
 }
 
@@ -330,7 +347,12 @@ mod tests {
             [(0, "0 B"), (1023, "1023 B"), (3 * GIB / 2, "1.5 GiB"), (100 * GIB, "100 GiB"), (TIB, "1 TiB")]
         {
             assert_eq!(Bytes(bytes).to_string(), shown);
+            assert_eq!(Bytes(bytes).exact(), shown);
         }
+        assert_eq!(Bytes(4100 * MIB).to_string(), "4 GiB");
+        assert_eq!(Bytes(4100 * MIB).exact(), "4100 MiB");
+        assert_eq!(Bytes(5 * GIB - 1).exact(), "5368709119 B");
+        assert_eq!(Bytes(u64::MAX).exact(), "18446744073709551615 B");
         assert_eq!(Percent::of(1, 3).to_string(), "33.3 %");
         assert_eq!(Percent::of(8, 10).to_string(), "80 %");
     }

@@ -45,7 +45,8 @@ else
     skipped=$((skipped + 1))
 fi
 
-# The result lines of libtest, and of tests/vm/build.sh, are summed; tests ignored outside of the virtual machine ran inside it.
+# The result lines of libtest, and of tests/vm/build.sh, are summed; tests ignored outside of the virtual machine ran
+# inside it.
 sum() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$log" | awk "{ n += \$1 } END { print n + 0 }"; }
 passed=$(sum passed)
 broken=$(sum failed)

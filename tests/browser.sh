@@ -1,6 +1,6 @@
 #!/bin/bash
-# The status page and the HTML report in a real Chromium; installs what it needs where it can. What this machine cannot do is named; with
-# REQUIRE_ALL=1 it is a failure. PICTURES=FOLDER keeps the screenshots.
+# The status page and the HTML report in a real Chromium; installs what it needs where it can. What this machine cannot
+# do is named; with REQUIRE_ALL=1 it is a failure. PICTURES=FOLDER keeps the screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

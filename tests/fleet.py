@@ -2,17 +2,19 @@
 """Five daemons and real Alertmanagers in network namespaces; tests/fleet.sh makes those and starts this in one of them.
 
 All hosts look the same: the same volume group, volumes and mount points, all file systems over their threshold. So an
-alert that reached the wrong host would grow something there. Asserted for each of the three ways to reach the right one:
+alert that reached the wrong host would grow something there. Asserted for each of the three ways to reach the right
+one:
 
-- relay      two clustered Alertmanagers 0.25, which deliver everything twice, behind one relay; one host is down at first:
-             the others have grown before it is started, and it grows after
+- relay      two clustered Alertmanagers 0.25, which deliver everything twice, behind one relay; one host is down at
+             first: the others have grown before it is started, and it grows after
 - template   an Alertmanager whose `url` is a template, without a relay
 - generated  `lvm-autoscaler alertmanager-config`, checked by amtool 0.25 and used by an Alertmanager 0.25
 
-Then twenty more hosts, all with other volumes and with one and the same config, whose policies say what may grow: on each host what
-they select grew, by the step of the policy that selects it, and nothing else.
+Then twenty more hosts, all with other volumes and with one and the same config, whose policies say what may grow: on
+each host what they select grew, by the step of the policy that selects it, and nothing else.
 
-And at the end: on each host each of the three volumes grew exactly once, and no alert of another host was ever delivered.
+And at the end: on each host each of the three volumes grew exactly once, and no alert of another host was ever
+delivered.
 
 usage: fleet.py DAEMON OLDER_TOOLS NEWER_TOOLS PREFIX
 """

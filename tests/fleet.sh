@@ -1,7 +1,7 @@
 #!/bin/bash
-# Fleets: real Alertmanagers (bookworm's 0.25, and one whose `url` is a template) and five daemons on simulated hosts, each
-# in a network namespace of its own, reached in all three ways that docs/fleets.md describes. What is asserted is in
-# tests/fleet.py, which runs in a sixth namespace; all of them are made here and removed at the end.
+# Fleets: real Alertmanagers (bookworm's 0.25, and one whose `url` is a template) and five daemons on simulated hosts,
+# each in a network namespace of its own, reached in all three ways that docs/fleets.md describes. What is asserted is
+# in tests/fleet.py, which runs in a sixth namespace; all of them are made here and removed at the end.
 #
 # Needs root, ip and apt. What this machine cannot do is named; with REQUIRE_ALL=1 it is a failure.
 set -euo pipefail

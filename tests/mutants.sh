@@ -1,6 +1,6 @@
 #!/bin/bash
-# Changes the code in one place at a time (cargo-mutants) and looks whether `make quick` notices: a sample of the changes
-# that there are in what looks, decides, records and acts. A section of `make soak`.
+# Changes the code in one place at a time (cargo-mutants) and looks whether `make quick` notices: a sample of the
+# changes that there are in what looks, decides, records and acts. A section of `make soak`.
 #
 #   MUTANTS=80            so many of them
 #   MUTANTS_MINUTES=90    and no longer than that; how many were not reached is said
@@ -33,8 +33,8 @@ parts=$((all / wanted))
 sample=(--sharding round-robin --shard "$((seed % parts))/$parts")
 wanted=$(cargo mutants --list "${files[@]}" "${sample[@]}" | wc -l)
 
-# The first run is without a change: a test that fails by itself would seem to notice each of them. 124 is the end of the
-# time, 2 and 3 are changes that were not noticed and tests that took too long, which are counted below.
+# The first run is without a change: a test that fails by itself would seem to notice each of them. 124 is the end of
+# the time, 2 and 3 are changes that were not noticed and tests that took too long, which are counted below.
 status=0
 timeout --signal=INT --kill-after=60 "${minutes}m" \
     cargo mutants --output "$CARGO_TARGET_DIR" --colors never "${files[@]}" "${sample[@]}" -- --locked --lib --test engine --test shipped || status=$?

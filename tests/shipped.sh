@@ -1,6 +1,6 @@
 #!/bin/bash
-# Checks what is shipped for others to paste: rules, configs, dashboards. First what can be said by reading them, with the
-# real promtool and amtool and with Grafana's types; then all of it at work, in tests/shipped/live.py.
+# Checks what is shipped for others to paste: rules, configs, dashboards. First what can be said by reading them, with
+# the real promtool and amtool and with Grafana's types; then all of it at work, in tests/shipped/live.py.
 #
 # What this machine cannot do is named; with REQUIRE_ALL=1 it is a failure.
 set -euo pipefail

@@ -1,15 +1,15 @@
 #!/bin/bash
-# The long proofs, one section each, and a table of what they showed. SOAK=name (or several, with blanks) runs only those;
-# the exit code is not 0 if any failed.
+# The long proofs, one section each, and a table of what they showed. SOAK=name (or several, with blanks) runs only
+# those; the exit code is not 0 if any failed.
 #
 # To add one: a line `section NAME COMMAND...` below, in the order of their duration, and nothing else. The command
 #   - runs in the project's folder, non-interactively, and does its own set-up,
 #   - exits with 0 only if everything held,
-#   - prints what goes into the table as lines that begin with `figures: `, and with `SKIPPED: ` why it could not run here
-#     (with REQUIRE_ALL=1 that is a failure),
+#   - prints what goes into the table as lines that begin with `figures: `, and with `SKIPPED: ` why it could not run
+#     here (with REQUIRE_ALL=1 that is a failure),
 #   - prints the seed of whatever is random, and can be given it again.
-# A Rust test that is longer here than in `make test` looks at the variable SOAK (see tests/common/part.rs), which is set
-# for all sections. What a section prints is kept in target/soak/NAME.log.
+# A Rust test that is longer here than in `make test` looks at the variable SOAK (see tests/common/part.rs), which is
+# set for all sections. What a section prints is kept in target/soak/NAME.log.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,8 +48,8 @@ cargo test --locked --no-run --quiet || exit 1
 
 # On the simulated host: whatever happens in whatever order.
 section schedules tests_of engine schedules::
-# The daemon dies before, during and after every command, and at every byte it writes; and people go on meanwhile. These and
-# the next two sections take half a minute each, so that `make test` runs them whole too.
+# The daemon dies before, during and after every command, and at every byte it writes; and people go on meanwhile. These
+# and the next two sections take half a minute each, so that `make test` runs them whole too.
 section crashes tests_of engine crash:: recovery::
 # Every command of every kind of plan fails, hangs, lies, runs twice.
 section faults tests_of engine faults:: kinds::
@@ -71,8 +71,8 @@ section kills tests/vm/run.sh --timeout 3000 kills::
 section cuts tests/vm/cuts.sh
 # The same in growths for which disks, partitions, spares and LUKS have to give what they have.
 section supply tests/vm/cuts.sh supply 100
-# The power cut and the disks' caches lost with it, 25 times on each of two layouts; and five targets that grow 20 times each
-# while another administrator and the daemon's misfortunes go on.
+# The power cut and the disks' caches lost with it, 25 times on each of two layouts; and five targets that grow 20 times
+# each while another administrator and the daemon's misfortunes go on.
 section caches tests/vm/run.sh --memory 4G --timeout 5400 caches::
 section load tests/vm/run.sh --memory 5G --timeout 7200 load::
 # Each trouble once, with a real Prometheus and Alertmanager: what people get of it. And a day without any.
@@ -89,7 +89,8 @@ section install tests/vm/install.sh
 # What docs/lvm/tuning.md claims about layouts, measured again; writes its tables.
 section tuning tests/bench/layouts.sh
 
-# What is given to users: the same bytes wherever it is built. And on the LVM of other releases than that of `make test`.
+# What is given to users: the same bytes wherever it is built. And on the LVM of other releases than that of
+# `make test`.
 section package packaging/reproduce.sh
 section versions tests/vm/versions.sh
 

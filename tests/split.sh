@@ -1,7 +1,7 @@
 #!/bin/bash
-# Stands for the program in tests: `serve` is then the same daemon as two processes, engine and web, and anything else is
-# the program itself. What both say comes on standard error; a signal goes to whom it is for. PROGRAM is the
-# program; else it lies beside this file.
+# Stands for the program in tests: `serve` is then the same daemon as two processes, engine and web, and anything else
+# is the program itself. What both say comes on standard error; a signal goes to whom it is for. PROGRAM is the program;
+# else it lies beside this file.
 set -u
 program=${PROGRAM:-$(dirname "$0")/lvm-autoscaler}
 if [[ ${1:-} != serve ]]; then exec "$program" "$@"; fi

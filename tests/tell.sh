@@ -1,7 +1,7 @@
 #!/bin/bash
-# Notifications and audit log at work: the daemon on a simulated host, real SMTP servers with STARTTLS or TLS and authentication,
-# HTTP and HTTPS receivers that fail first, receivers that are dead or replaced by a reload, a full disk; in tests/tell/live.py.
-# Everything on loopback.
+# Notifications and audit log at work: the daemon on a simulated host, real SMTP servers with STARTTLS or TLS and
+# authentication, HTTP and HTTPS receivers that fail first, receivers that are dead or replaced by a reload, a full
+# disk; in tests/tell/live.py. Everything on loopback.
 #
 # What this machine cannot do is named; with REQUIRE_ALL=1 it is a failure.
 set -euo pipefail

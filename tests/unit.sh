@@ -1,7 +1,7 @@
 #!/bin/bash
-# Stands for the program in tests under systemd: `serve` is then the two services of the packages, with all that their units allow
-# and forbid, and anything else is the program itself. What both say comes on standard error. They end with this shell.
-# UNITS is the folder with both units; else they lie beside this file, as the program does.
+# Stands for the program in tests under systemd: `serve` is then the two services of the packages, with all that their
+# units allow and forbid, and anything else is the program itself. What both say comes on standard error. They end with
+# this shell. UNITS is the folder with both units; else they lie beside this file, as the program does.
 set -u
 here=$(dirname "$(realpath "$0")")
 program=${PROGRAM:-$here/lvm-autoscaler} units=${UNITS:-$here/units}
@@ -13,7 +13,8 @@ getent passwd lvm-autoscaler >/dev/null || useradd --system --no-create-home --s
 # The web process has a /tmp of its own, where tests lie.
 installed=/usr/local/bin/lvm-autoscaler
 cmp -s "$program" "$installed" || install "$program" "$installed"
-# unit SUFFIX ARGUMENTS FILE: the unit under a name of our own, with these arguments and those of the test, not started again.
+# unit SUFFIX ARGUMENTS FILE: the unit under a name of our own, with these arguments and those of the test, not started
+# again.
 given=$(printf ' "%s"' "$@")
 unit() {
     sed -E -e "s#^ExecStart=.*#ExecStart=$installed $2 --engine.socket=$socket$given#" -e '/^(Restart|EnvironmentFile|ExecReload)=/d' \

@@ -1,6 +1,6 @@
-//! The first bytes of a LUKS volume, and what `dmsetup table` says: whatever they are, what is said about them is plain,
-//! and what is written anew is read as the same. The JSON of LUKS2 is 4 KiB further on; in an input `{` stands for all
-//! before it.
+//! The first bytes of a LUKS volume, and what `dmsetup table` says: whatever they are, what is said about them is
+//! plain, and what is written anew is read as the same. The JSON of LUKS2 is 4 KiB further on; in an input `{` stands
+//! for all before it.
 
 use lvm_autoscaler::inventory::luks::{parse, render};
 use lvm_autoscaler::inventory::mapping::parse_tables;

@@ -54,7 +54,7 @@ async fn keep_control(daemon: Arc<Daemon>, mut socket: Option<ControlSocket>, co
         }
         match bind_control(&daemon) {
             Ok(bound) => {
-                tracing::info!("the control socket {}", if was_there { "was made again" } else { "is there" });
+                tracing::info!(again = was_there, "control socket ready");
                 (socket, was_there) = (Some(bound), true);
             }
             Err(error) => {

@@ -128,7 +128,7 @@ impl Configured for Reached {
         };
         self.in_force.replace(applied(&config, &self.latest.get().inventory));
         if let Some(Err(error)) = self.notifier.get().map(|notifier| notifier.reconfigure(&config)) {
-            tracing::error!("people are told as before: {error}");
+            tracing::error!("new notify settings rejected; previous ones stay: {error}");
         }
         tracing::info!(config = config.counted(), "the engine's config is in force");
     }

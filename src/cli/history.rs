@@ -133,7 +133,7 @@ fn row(record: Record<'_>) -> Option<Row> {
             let row = plain(&lv, outcome.as_str(), &account.to_string());
             Row { id: Some(*id), grown_bytes: grown, commands: account.commands.clone(), ..row }
         }
-        Event::Cleared { lv } => plain(&Some(lv.clone()), "cleared", "what needed attention was finished by hand"),
+        Event::Cleared { lv } => plain(&Some(lv.clone()), "cleared", "a person completed the operation"),
         Event::Paused { lv } => plain(lv, "paused", "a person paused it"),
         Event::Resumed { lv } => plain(lv, "resumed", "a person resumed it"),
         Event::Reset { lv } => plain(lv, "reset", "a person closed the breaker"),

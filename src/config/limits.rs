@@ -198,7 +198,7 @@ impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} extensions", self.extensions)?;
         if let Some(bytes) = self.bytes {
-            write!(f, " and {bytes}")?;
+            write!(f, " and {}", bytes.exact())?;
         }
         write!(f, " in {}", Shown(self.per))
     }

@@ -310,7 +310,7 @@ impl Pipeline {
         }
         journal.append(shared.host.moment(), vec![Event::Cleared { lv: lv.clone() }])?;
         drop(journal);
-        tracing::info!(operation = %id, %lv, "what needed attention was finished by hand");
+        tracing::info!(operation = %id, %lv, "operation completed by hand");
         shared.refresh();
         Ok(())
     }

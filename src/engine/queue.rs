@@ -147,7 +147,7 @@ impl Handle {
                 (Ok(Ok(Some(Ended::Refused(_)))), Some(lv)) => self.waiting().was_in_vain(lv),
                 (Ok(Ok(_)), _) => {}
                 // It is taken up again when the journal can be written.
-                (Ok(Err(error)), _) => tracing::error!(%vg, "stopped in the middle: {}", crate::chain(&error)),
+                (Ok(Err(error)), _) => tracing::error!(%vg, "operation interrupted: {}", crate::chain(&error)),
                 (Err(_), _) => {
                     tracing::error!(%vg, "an operation ended by a panic, it stays open until the next start")
                 }

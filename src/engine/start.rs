@@ -51,7 +51,7 @@ impl Handle {
                     self.take_up_operations();
                     self.take_up_requests();
                 }
-                Err(error) => tracing::error!("nothing is acted upon: {}", crate::chain(&error)),
+                Err(error) => tracing::error!("journal unusable; nothing grows: {}", crate::chain(&error)),
             }
         }
         !shared.is_stopping()

@@ -132,7 +132,7 @@ impl Facts for Xfs {
     fn most(&self) -> Option<Most> {
         let group = self.group_size();
         let why = format!(
-            "which is {MOST_GROUPS} allocation groups of {group} (it has {}), and more make it slow",
+            "which is {MOST_GROUPS} allocation groups of {group} (it has {}), and more groups would make it slow",
             self.ag_count
         );
         let advice = "move the data to a new one, or set allow_large_xfs_growth";

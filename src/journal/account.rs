@@ -10,7 +10,8 @@ use crate::plan::{Code, FsKind, Outcome};
 /// What came of an operation, and what of it is left for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// What happened; no command stands in it. Version 0.1 had all of it here, what [`Account`] shows as a whole.
+    /// What happened. A recommendation and a dry run list their commands here, and a failure may quote one as advice;
+    /// those that are left to run are in `commands`. Version 0.1 wrote everything here, as [`Account`] shows it.
     pub sentence: String,
     /// When a person runs the commands; `None`: there are none, or version 0.1 wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

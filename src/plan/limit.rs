@@ -116,7 +116,7 @@ fn to_max_size(facts: &LimitFacts<'_>) -> Limit {
     let (size, max) = (before.bytes(*extent_size), target.max_size.unwrap_or(Bytes(u64::MAX)));
     Limit {
         code: Code::AtMaxSize,
-        what: format!("{} is {size} and max_size is {max}", target.lv),
+        what: format!("{} is {} and max_size is {}", target.lv, size.exact(), max.exact()),
         room,
         advice: "raise max_size if it should grow further".to_owned(),
     }
@@ -202,9 +202,10 @@ fn to_allocatable(facts: &LimitFacts<'_>, place: &Place) -> Limit {
         (room >= facts.extent_size)
             .then(|| format!("{} is {room} larger than its PV: pvresize {}, or ", pv.name, pv.name))
     });
+    let extents = if place.extents.0 == 0 { "no extents".to_owned() } else { format!("only {}", place.extents) };
     Limit {
         code: Code::InsufficientSpace,
-        what: format!("LVM can certainly allocate {}{} in {vg}", place.extents, place.how),
+        what: format!("{extents}{} can be allocated in {vg}", place.how),
         room: place.extents,
         advice: format!("{}add a PV with vgextend, or free some space", grown.unwrap_or_default()),
     }
@@ -246,7 +247,7 @@ fn to_pool(facts: &LimitFacts<'_>) -> Limit {
     let unpromised = most.saturating_sub(promised);
     if unpromised < spare {
         let what = format!(
-            "{name} is {size}, its volumes are {promised} together and may be {} times the pool, {most}",
+            "{name} is {size}, its volumes are {promised} together and max_overprovision {} allows {most}",
             limits.max_overprovision
         );
         return limit(what, unpromised, "extend the pool with lvextend, or raise max_overprovision");

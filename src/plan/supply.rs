@@ -308,7 +308,8 @@ fn spare(inventory: &Inventory, vg: &Vg, extent_size: Bytes, uuid: &PvUuid) -> R
     let size = pv.size.unwrap_or(Bytes::ZERO);
     let own = pv.device_size.map_or(disk.size, |size| size.min(disk.size));
     if own < size {
-        return Err(format!("({name}) has {own} and its PV needs {size}: pvresize {shown}"));
+        let lacks = size.saturating_sub(own);
+        return Err(format!("({name}) has {own}, {lacks} less than its PV needs: pvresize {shown}"));
     }
     if !pv.has_only_its_label() {
         let found = match (&pv.signature, pv.table) {

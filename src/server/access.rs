@@ -438,7 +438,7 @@ impl Access {
                 let why = crate::chain(&error);
                 // What was right before may have been taken back: nobody gets in until it can be read.
                 if failed.as_ref() != Some(&why) {
-                    tracing::error!("the webhook lets nobody in: {why}");
+                    tracing::error!("webhook refuses all requests: {why}");
                 }
                 *seen = Seen { made: None, files, looked: None, failed: Some(why) };
                 None

@@ -232,7 +232,7 @@ impl Engine {
                 match stream {
                     Ok(stream) => engine.meet(stream, user.as_ref()),
                     Err(error) => {
-                        tracing::error!("nobody can be heard on the engine's socket: {error}");
+                        tracing::error!("cannot accept on the engine's socket: {error}");
                         std::thread::sleep(Duration::from_secs(1));
                     }
                 }
@@ -260,7 +260,7 @@ impl Engine {
             if let Err(error) = engine.talk(&stream)
                 && error.kind() == io::ErrorKind::InvalidData
             {
-                tracing::error!("the web side said what it may not, the connection was closed: {error}");
+                tracing::error!("invalid message from the web process; connection closed: {error}");
             }
             engine.connections.fetch_sub(1, Ordering::Relaxed);
         });
@@ -458,7 +458,7 @@ impl Engine {
                 }
             });
             if let Err(error) = read {
-                tracing::warn!("cannot read the records of which people are to be told: {error}");
+                tracing::warn!("cannot read records for notifications: {error}");
             }
         }
         Told { before, entries, last }

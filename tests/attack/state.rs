@@ -297,7 +297,7 @@ fn the_control_socket_is_made_again_when_its_name_is_lost() {
     assert!(pause().status.success(), "{}", err(&pause()));
     daemon.served.signal(Signal::SIGTERM);
     let log = log.join().expect("no panic");
-    assert_eq!(log.matches("the control socket was made again").count(), 2, "{log}");
+    assert_eq!(log.matches("control socket ready").count(), 2, "{log}");
     assert_eq!(log.matches("control socket lost").count(), 1, "{log}");
     assert_eq!(log.matches("pause requested on the control socket").count(), 2, "{log}");
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
-# In the guest: measures what docs/lvm/tuning.md says about layouts, with the document's own commands, on four slow disks
-# (/dev/vdb to vde) and a fast one (vdf). Prints tables whose lines begin with their names, and each claim with its verdict.
+# In the guest: measures what docs/lvm/tuning.md says about layouts, with the document's own commands, on four slow
+# disks (/dev/vdb to vde) and a fast one (vdf). Prints tables whose lines begin with their names, and each claim with
+# its verdict.
 # shellcheck disable=SC2154 # disk1 to disk4 are exported in a loop
 set -euo pipefail
 export LC_ALL=C
@@ -15,9 +16,9 @@ broken=0
 export mount=/tmp/data
 mkdir -p "$mount"
 
-# The disks that LVM sees are mappings over the real ones, so that `one_by_one` can give them a latency: a throttle limits
-# how much a disk does in a second, not how soon it answers. And they write zeroes as most disks do: QEMU's could be told to
-# have them, in one small request.
+# The disks that LVM sees are mappings over the real ones, so that `one_by_one` can give them a latency: a throttle
+# limits how much a disk does in a second, not how soon it answers. And they write zeroes as most disks do: QEMU's could
+# be told to have them, in one small request.
 for n in 1 2 3 4; do
     real=/dev/vd$(tr 1234 bcde <<<"$n")
     dmsetup create "slow$n" --table "0 $(blockdev --getsz "$real") delay $real 0 0"
@@ -67,7 +68,8 @@ in_sync() { until [[ $(lvs --noheadings -o copy_percent bench_vg/data | tr -d ' 
 written() { speed --rw=write --bs=1m >/dev/null; }
 gone() { quietly lvremove -f -y bench_vg; }
 
-# Few at a time: RAID1 completes what is under way all at once, and what is under way at the end of a measurement is its error.
+# Few at a time: RAID1 completes what is under way all at once, and what is under way at the end of a measurement is its
+# error.
 sequential_read=(timed --rw=read --bs=1m --iodepth=4)
 sequential_write=(timed --rw=write --bs=1m --iodepth=4)
 random_read=(timed --rw=randread --bs=4k)
@@ -198,8 +200,8 @@ one_kind() { # NAME CHUNK; the snapshot is there. The first half of the volume f
     echo "snapshots | $1 | $(ratio "$first_order" "$base_order") | $(ratio "$first_small" "$base_small") | $(ratio "$again_small" "$base_small") |"
 }
 
-# A cache on the fast disk: in its first two seconds, after it has seen the same 48 MiB for a while, and what its two modes
-# do for writes.
+# A cache on the fast disk: in its first two seconds, after it has seen the same 48 MiB for a while, and what its two
+# modes do for writes.
 cache() {
     local base_read base_write mode cold warm small commits base_commits
     echo "cache | cache of 64 MiB on a disk eight times as fast | random read, 4 KiB, in 48 MiB, first 2 s | after 30 s | random write | synchronous write |"

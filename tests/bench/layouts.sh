@@ -1,7 +1,7 @@
 #!/bin/bash
-# What `make tuning` runs: measures the layouts of docs/lvm/tuning.md with fio in the virtual machine, with the document's own
-# commands, on disks that QEMU throttles. Writes the tables into the document and fails if a relation that the document
-# claims does not hold. About a quarter of an hour; needs root and apt.
+# What `make tuning` runs: measures the layouts of docs/lvm/tuning.md with fio in the virtual machine, with the
+# document's own commands, on disks that QEMU throttles. Writes the tables into the document and fails if a relation
+# that the document claims does not hold. About a quarter of an hour; needs root and apt.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
@@ -14,8 +14,8 @@ folder=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tuning
 share=$folder/share
 mkdir -p "$share"
 
-# fio and whatever it is linked to, its C library too, so that it runs in any guest. Downloaded by this machine's apt as if
-# nothing were installed, unpacked, and cut down to what the program loads.
+# fio and whatever it is linked to, its C library too, so that it runs in any guest. Downloaded by this machine's apt as
+# if nothing were installed, unpacked, and cut down to what the program loads.
 if [[ ! -x $share/fio/fio ]]; then
     packages=$folder/packages
     rm -rf "$packages" "$share/fio"
@@ -34,8 +34,8 @@ if [[ ! -x $share/fio/fio ]]; then
     rm -rf "$packages"
 fi
 
-# Slow enough that the emulated processor is never what is measured: whoever has the other cores, a disk does no more than
-# this. Requests as a disk counts them, a large one as one. Flushes go nowhere, because the images are thrown away.
+# Slow enough that the emulated processor is never what is measured: whoever has the other cores, a disk does no more
+# than this. Requests as a disk counts them, a large one as one. Flushes go nowhere, because the images are thrown away.
 slow=throttling.iops-total=300,throttling.bps-total=16777216
 fast=throttling.iops-total=2400,throttling.bps-total=67108864
 disks=()

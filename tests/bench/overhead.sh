@@ -1,6 +1,6 @@
 #!/bin/bash
-# What `make bench` runs after run.sh: the whole pipeline beside the bare commands, in the virtual machine. Prints a table;
-# fails if the pipeline takes more than 1.5 times as long.
+# What `make bench` runs after run.sh: the whole pipeline beside the bare commands, in the virtual machine. Prints a
+# table; fails if the pipeline takes more than 1.5 times as long.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then

@@ -1,7 +1,8 @@
 #!/bin/bash
 # What `make bench` runs: prepares a volume group that is metadata only and 200 small mounts, and has benches/scrape.rs
 # measure the release binary on them. Needs root, apt and a loop device. Nothing is installed; LVM works on one loop
-# device over a sparse file of our own and can see no other device; the mounts are in a mount namespace that ends with us.
+# device over a sparse file of our own and can see no other device; the mounts are in a mount namespace that ends with
+# us.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -58,7 +59,8 @@ backup { backup = 0  archive = 0 }
 CONF
 
 # The programs below are what the daemon and the benchmark run as lvm. The second one makes up for the missing device
-# mapper: it reports the volumes as active, the first with the device numbers of the mounts below, and notes that it ran.
+# mapper: it reports the volumes as active, the first with the device numbers of the mounts below, and notes that it
+# ran.
 cat > "$folder/lvm" <<SCRIPT
 #!/bin/sh
 export LC_ALL=C LVM_SUPPRESS_FD_WARNINGS=1 LVM_SYSTEM_DIR='$folder/etc' LD_LIBRARY_PATH='$libraries'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What `make bench` runs in the middle: what answering a storm of alerts costs (tests/edge/storm.rs) while the journal is brought to
-# a real disk, with the release binary. Writes its part of docs/performance.md.
+# What `make bench` runs in the middle: what answering a storm of alerts costs (tests/edge/storm.rs) while the journal
+# is brought to a real disk, with the release binary. Writes its part of docs/performance.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,6 +1,6 @@
-// Looks at the status page and at the HTML report in a real Chromium: that they show what /api/v1/ and the report's JSON
-// say, that names with markup stay text, that nothing but their own style and script runs, and that they can be read on a
-// phone, in the dark, without script and on paper.
+// Looks at the status page and at the HTML report in a real Chromium: that they show what /api/v1/ and the report's
+// JSON say, that names with markup stay text, that nothing but their own style and script runs, and that they can be
+// read on a phone, in the dark, without script and on paper.
 //
 // node look.js CHROMIUM DAEMON FOLDER PICTURES
 

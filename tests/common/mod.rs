@@ -33,8 +33,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tempfile::TempDir;
 
-/// A file of this repository holds what the code writes now. `update` is the command that writes it, after a look at what
-/// that changes: a variable, `UPDATE_DOCS` or `UPDATE_GOLDEN`, and the tests.
+/// A file of this repository holds what the code writes now. `update` is the command that writes it, after a look at
+/// what that changes: a variable, `UPDATE_DOCS` or `UPDATE_GOLDEN`, and the tests.
 #[expect(clippy::disallowed_methods, reason = "writes the file when asked to")]
 pub(crate) fn is_up_to_date(name: &str, wanted: &str, update: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);

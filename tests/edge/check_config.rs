@@ -1,7 +1,8 @@
 //! Wrong configs of the kinds that people write, and a few right ones: what `check-config` prints of each.
 //!
 //! `tests/data/config/` holds them and `tests/golden/check-config.txt` the answers;
-//! `UPDATE_GOLDEN=1 cargo test --test edge check_config::` writes that anew. Read each answer as somebody who wrote that file.
+//! `UPDATE_GOLDEN=1 cargo test --test edge check_config::` writes that anew. Read each answer as somebody who wrote
+//! that file.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! `init` and `targets` on four hosts: what is written, that `check-config --live` accepts it, that nothing grows by an
 //! alert until one word is changed, and that it grows then.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test edge init::` writes `tests/golden/init.txt`. Read each config as its administrator.
+//! `UPDATE_GOLDEN=1 cargo test --test edge init::` writes `tests/golden/init.txt`. Read each config as its
+//! administrator.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -121,8 +121,8 @@ fn of_many_disks_those_that_can_grow_are_shown_and_the_rest_added_up() {
     assert!(seen.iter().any(|line| line.starts_with("more_pvs 4 4.00 4.00")), "{seen:?}");
 }
 
-/// Without script, without style, and to who hears it: a table with a caption and headings, of each layer its name, size and
-/// what is free.
+/// Without script, without style, and to who hears it: a table with a caption and headings, of each layer its name,
+/// size and what is free.
 #[test]
 fn the_page_draws_what_the_api_says() {
     let server = server(CONFIG, |model| {

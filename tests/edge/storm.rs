@@ -197,7 +197,8 @@ fn storm(queue: usize) {
                         stream.get_mut().write_all(&bytes).expect("sent");
                         let Answer { status, body, .. } = Answer::next(&mut stream).expect("answered");
                         let took = asked.elapsed();
-                        // On a busy machine the journal may take longer than a request waits for it: nothing is accepted then.
+                        // On a busy machine the journal may take longer than a request waits for it: nothing is
+                        // accepted then.
                         let Ok(body) = serde_json::from_str::<Value>(&body) else {
                             assert_eq!(status, 503, "{body}");
                             results.lock().expect("no panic").2 += 1;

@@ -1,5 +1,5 @@
-//! Whoever takes over the web side may say what he likes to the engine: nothing grows but what the config and the guards
-//! let grow, the engine goes on, and an honest web side connects again.
+//! Whoever takes over the web side may say what he likes to the engine: nothing grows but what the config and the
+//! guards let grow, the engine goes on, and an honest web side connects again.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

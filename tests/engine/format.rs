@@ -61,8 +61,8 @@ fn a_journal_of_format_1_is_read_and_gone_on_with_in_format_2() {
     assert!(versions.contains(&2) && !versions.contains(&1), "{versions:?}");
 }
 
-/// The matrix in CONTRIBUTING.md: an older program ignores a field that it does not know, and cannot read a kind of record
-/// or a code that it does not know.
+/// The matrix in CONTRIBUTING.md: an older program ignores a field that it does not know, and cannot read a kind of
+/// record or a code that it does not know.
 #[test]
 fn an_older_program_ignores_a_new_field_and_refuses_a_new_kind() {
     let refused = |code: &str, more: &str| {

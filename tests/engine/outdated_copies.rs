@@ -1,6 +1,6 @@
 //! If power fails while an XFS grows, the copies of its superblock keep the old size, by which `xfs_repair` would go
-//! later. The operation is not over before they are right again. `tests/engine/recovery.rs` has it for every state of the
-//! journal.
+//! later. The operation is not over before they are right again. `tests/engine/recovery.rs` has it for every state of
+//! the journal.
 
 use crate::common::*;
 use lvm_autoscaler::command::Tool;

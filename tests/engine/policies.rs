@@ -79,7 +79,8 @@ impl Volume {
         if number == 0 && self.folder == "/srv/" {
             return 0;
         }
-        // Of all names only this one differs by a slip from that entry, whose volume is then missing: perhaps it is meant.
+        // Of all names only this one differs by a slip from that entry, whose volume is then missing: perhaps it is
+        // meant.
         if self.name(number) == "data/xpg_0" {
             return 0;
         }

@@ -1,5 +1,6 @@
 #!/bin/bash
-# In the guest: runs scenes one after the other, each in a shell and on volume groups of its own; all of them, or those named.
+# In the guest: runs scenes one after the other, each in a shell and on volume groups of its own; all of them, or those
+# named.
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 install lvm-autoscaler /usr/local/sbin/

@@ -23,8 +23,8 @@ disk() {
     export "${1?}"
 }
 
-# fragile NAME OTHER-NAME...: puts a linear mapping, /dev/mapper/drill_disk, over the disk NAME. LVM sees that and the other
-# disks and not what is below; by names that it may see, because each device has several.
+# fragile NAME OTHER-NAME...: puts a linear mapping, /dev/mapper/drill_disk, over the disk NAME. LVM sees that and the
+# other disks and not what is below; by names that it may see, because each device has several.
 fragile() {
     local name others=
     for name in "${@:2}"; do others+="\"a|^${!name}\$|\", "; done

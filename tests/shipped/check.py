@@ -44,7 +44,8 @@ def names(expr):
 
 
 def check_matched(where, expr):
-    """Two clusters may have hosts of one name: what goes by host goes by cluster. Where there is no such label, none matches none."""
+    """Two clusters may have hosts of one name: what goes by host goes by cluster. Where there is no such label, none
+    matches none."""
     for labels in re.findall(r"\b(?:on|by)\s*\(([^)]*)\)", expr):
         if {"job", "instance"} & set(re.findall(r"\w+", labels)) and "cluster" not in labels:
             wrong.append(f"{where}: ({labels}) goes by host and not by cluster")
@@ -73,7 +74,8 @@ def check_rules():
                     wrong.append(f"{file.name}: {rule['record']} has no test")
                 continue
             name = rule["alert"]
-            # Rules are evaluated in their order: one that looks for alerts would see those below it as they were before.
+            # Rules are evaluated in their order: one that looks for alerts would see those below it as they were
+            # before.
             for asked in re.findall(r'ALERTS\{[^}]*alertname=~?"([^"]*)"', rule["expr"]):
                 for cause in asked.split("|"):
                     if file.name not in alerts.get(cause, []):

@@ -2,9 +2,9 @@
 """The tests of alerts/tests once more, as a Prometheus of two clusters has their series (Mimir, Thanos).
 
 Each case is cluster "a", and the next one of its file is cluster "b": the same job, instances, groups and volumes, with
-other troubles. What the case says must be so in cluster "a", with that label, as if the other one were not there. A rule
-that finds two where it may find one is an error of promtool's. So is a query of the dashboards: they are asked of all these
-series at once.
+other troubles. What the case says must be so in cluster "a", with that label, as if the other one were not there. A
+rule that finds two where it may find one is an error of promtool's. So is a query of the dashboards: they are asked of
+all these series at once.
 
 usage: clusters.py PROMTOOL
 """

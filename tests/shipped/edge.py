@@ -2,9 +2,9 @@
 """TLS, certificates of clients, users and tokens with the programs that use them: the commented lines of
 configs/prometheus.yml and configs/alertmanager.yml, uncommented, checked by promtool and amtool, and then at work.
 
-Two daemons on simulated hosts: one asks everybody for a certificate, one for a user and password; the webhook of both for
-a token. A real Prometheus scrapes both, a real Alertmanager makes both grow a volume, and without the credentials, or
-with wrong ones, nothing of that works.
+Two daemons on simulated hosts: one asks everybody for a certificate, one for a user and password; the webhook of both
+for a token. A real Prometheus scrapes both, a real Alertmanager makes both grow a volume, and without the credentials,
+or with wrong ones, nothing of that works.
 
 usage: edge.py TOOLS_FOLDER DAEMON
 """

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The shipped rules, configs and dashboards at work: real Prometheus and Alertmanager, real daemons, time 60 times as fast.
+"""The shipped rules, configs and dashboards at work: real Prometheus and Alertmanager, real daemons, time 60 times as
+fast.
 
 Two daemons are scraped. One runs on a simulated host whose file systems fill; one shows a recorded host, for what the
 simulated one lacks (thin pools, RAID, snapshots, missing disks). Between Alertmanager and the daemon stands a receiver
@@ -9,8 +10,8 @@ that writes down what comes by and passes it on; a second one is "people". Asser
 - people got nothing of what the daemon could deal with, and what it could not deal with;
 - every query of every panel, annotation and variable has data.
 
-Faster: each duration in rules and configs is divided by 60, and the simulated host's time passes 60 times as fast. Nothing
-else of the shipped files is changed but addresses.
+Faster: each duration in rules and configs is divided by 60, and the simulated host's time passes 60 times as fast.
+Nothing else of the shipped files is changed but addresses.
 
 usage: live.py TOOLS_FOLDER DAEMON [--pictures FOLDER]
 """
@@ -77,7 +78,7 @@ notify: [{ webhook: { url: "%(told)s" } }]
 RECORDING = "tests/data/fullreport-2.03.16.json"
 
 
-# --- faster -------------------------------------------------------------------------------------------------------------
+# --- faster -----------------------------------------------------------------------------------------------------------
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -107,7 +108,7 @@ def faster(value):
     return copy
 
 
-# --- programs -----------------------------------------------------------------------------------------------------------
+# --- programs ---------------------------------------------------------------------------------------------------------
 
 
 def free_port():
@@ -265,7 +266,7 @@ class World:
                 process.kill()
 
 
-# --- what is asserted -----------------------------------------------------------------------------------------------------
+# --- what is asserted -------------------------------------------------------------------------------------------------
 
 failures = []
 

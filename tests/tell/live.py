@@ -382,7 +382,8 @@ def audited(place):
 
 
 def encrypted(place):
-    """TLS from the first byte, for both kinds: only to who has the certificate that is trusted, and the password to nobody else."""
+    """TLS from the first byte, for both kinds: only to who has the certificate that is trusted, and the password to
+    nobody else."""
     here = folder(place, "encrypted")
     box, hook = Mailbox(place, "s3cret", implicit=True), Receiver(certificate=place)
     wrong_box, wrong_hook = Mailbox(place, "s3cret", implicit=True), Receiver(certificate=place)
@@ -413,7 +414,8 @@ notify:
 
 
 def reloaded(place):
-    """SIGHUP changes receivers: what waited goes to the new one, the old one hears no more, and a wrong config changes nothing."""
+    """SIGHUP changes receivers: what waited goes to the new one, the old one hears no more, and a wrong config changes
+    nothing."""
     here = folder(place, "reloaded")
     refusing, first, second = free_port(), Receiver(), Receiver()
 
@@ -450,7 +452,8 @@ def reloaded(place):
 
 
 def full(place):
-    """The disk of the audit log is full, really: the operations go on, and what is missing is written when there is room."""
+    """The disk of the audit log is full, really: the operations go on, and what is missing is written when there is
+    room."""
     here = folder(place, "really-full")
     disk = folder(here, "logs")
     mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True).returncode == 0

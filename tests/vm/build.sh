@@ -8,7 +8,8 @@ build_share() {
     local built=(env -u RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" cargo)
     program=$("${built[@]}" test --locked --no-run --target "$triple" --bin lvm-autoscaler --test "$test" --message-format=json-render-diagnostics |
         sed -n "s/.*\"name\":\"$test\".*\"executable\":\"\([^\"]*\)\".*/\1/p" | tail -n 1)
-    # Without --release it was built with the tests, and to build it alone would build what it needs with other features.
+    # Without --release it was built with the tests, and to build it alone would build what it needs with other
+    # features.
     ((${#profile[@]} == 0)) || "${built[@]}" build --locked "${profile[@]}" --target "$triple" --bin lvm-autoscaler
     [[ $program ]] || { echo "cargo built no test named $test" >&2; return 1; }
     local daemon
@@ -80,8 +81,8 @@ build_daemon() {
     cp "$(dirname "$share")/debug/lvm-autoscaler" "$share/"
 }
 
-# Without debug information half is left to be copied at each boot; a panic still says where it was. strip comes with the
-# linker that cargo uses; should that be another one, the whole is copied.
+# Without debug information half is left to be copied at each boot; a panic still says where it was. strip comes with
+# the linker that cargo uses; should that be another one, the whole is copied.
 slim() {
     rm -f "$2"
     if command -v strip >/dev/null; then

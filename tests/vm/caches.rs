@@ -375,8 +375,8 @@ impl Bench {
         panic!("{BELOW} is in use: {}", try_sh("dmsetup", &["ls", "--tree"]).1);
     }
 
-    /// Makes an image of the disks as a cut at a record leaves them, and activates the group on it. The loop device, and
-    /// what was lost.
+    /// Makes an image of the disks as a cut at a record leaves them, and activates the group on it. The loop device,
+    /// and what was lost.
     fn come_up(&mut self, records: &[Record], cut: usize, loss: Loss, dice: &mut Dice) -> (String, Lost) {
         let image = self.group.dir.join("image");
         let lost = replay(&self.base(), &self.group.dir.join("disk1"), records, cut, loss, dice, &image);
@@ -398,14 +398,14 @@ impl Bench {
     /// After a cut dm-raid resyncs nothing. md would, because its superblock says of an array that is written to that
     /// the resync begins at 0; dm-raid's says where the last resync ended (`super_sync` in drivers/md/dm-raid.c:
     /// `array_resync_offset = recovery_cp`), so that `md_bitmap_load` takes no set bit for one that needs a resync.
-    /// [`dm_raid_resyncs_nothing_after_a_cut`] shows it with LVM alone. So the legs of the RAID1 may differ, but only in
-    /// writes that were lost.
+    /// [`dm_raid_resyncs_nothing_after_a_cut`] shows it with LVM alone. So the legs of the RAID1 may differ, but only
+    /// in writes that were lost.
     ///
     /// An ext4 bears that: its journal writes anew what was not yet in place. An XFS does not: its recovery leaves a
-    /// block alone that it finds to be newer than the log (`xlog_recover_get_buf_lsn` in fs/xfs/xfs_buf_item_recover.c),
-    /// which may be so on the leg that it read and not on the other. Therefore, and because no growth is needed for it
-    /// (see [`without_any_growth_legs_differ_too`]), the legs below an XFS are made equal before it is mounted, as md
-    /// would have done.
+    /// block alone that it finds to be newer than the log (`xlog_recover_get_buf_lsn` in
+    /// fs/xfs/xfs_buf_item_recover.c), which may be so on the leg that it read and not on the other. Therefore, and
+    /// because no growth is needed for it (see [`without_any_growth_legs_differ_too`]), the legs below an XFS are made
+    /// equal before it is mounted, as md would have done.
     fn cut(&mut self, targets: &[Target], records: &[Record], cut: usize, loss: Loss, dice: &mut Dice) -> Kept {
         let (device, lost) = self.come_up(records, cut, loss, dice);
         let mut kept = Kept { lost, ..Kept::default() };
@@ -502,9 +502,9 @@ impl Bench {
         }
     }
 
-    /// Asserts of a RAID1, unmounted, that each leg alone has a file system without a fault and all that was synced; that
-    /// its legs differ in nothing but lost writes, and below an XFS not at all; and that LVM makes them equal when it is
-    /// told to.
+    /// Asserts of a RAID1, unmounted, that each leg alone has a file system without a fault and all that was synced;
+    /// that its legs differ in nothing but lost writes, and below an XFS not at all; and that LVM makes them equal when
+    /// it is told to.
     fn assert_legs_bear(&self, target: &Target, lost: &Lost, compare_files: &dyn Fn(&Path)) {
         let volume = &target.volume;
         for leg in legs(volume) {
@@ -819,8 +819,8 @@ fn what_was_promised_outlives(layout: Layout) {
     ));
 }
 
-/// The control to the legs that differ above: the same load and the same cuts, but no growth and no daemon. How often the
-/// kernel's own recovery leaves a damaged file system then, and not any more if the legs are made equal before.
+/// The control to the legs that differ above: the same load and the same cuts, but no growth and no daemon. How often
+/// the kernel's own recovery leaves a damaged file system then, and not any more if the legs are made equal before.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn without_any_growth_legs_differ_too() {
@@ -855,8 +855,8 @@ fn without_any_growth_legs_differ_too() {
 }
 
 /// Why legs may differ after a cut, with nothing but LVM: one write, which one leg lost. Both bitmaps have its bit, and
-/// yet nothing is resynced. When this fails, the kernel has learned it, and [`Bench::assert_legs_bear`] can ask for legs
-/// that agree.
+/// yet nothing is resynced. When this fails, the kernel has learned it, and [`Bench::assert_legs_bear`] can ask for
+/// legs that agree.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn dm_raid_resyncs_nothing_after_a_cut() {

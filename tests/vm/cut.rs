@@ -2,8 +2,9 @@
 //! begins the next growth, in the middle of which the machine is to lose its power. `tests/vm/cuts.sh` boots, cuts and
 //! counts.
 //!
-//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, the next ones an ext4
-//! and an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut reaches.
+//! Everything that must survive lies on the machine's own disks: `/dev/vdb` has the daemon's state, the next ones an
+//! ext4 and an XFS, a volume group each. What was written and fsynced is noted in the shared folder, which no cut
+//! reaches.
 //!
 //! `cut [last]` is the scene of ordinary growths, again and again in the same groups. In the other one (`cut supply
 //! make|begin|check`, `cut_supply.rs`) the groups are full and each growth needs all that can supply them.

@@ -1,16 +1,17 @@
 #!/bin/bash
-# Power cuts: a virtual machine whose daemon grows an ext4 and an XFS at the same time is killed (SIGKILL to QEMU) in the
-# middle, its disks are kept, and the next boot looks at what became of them (cut.rs), recovers, checks, and begins again.
+# Power cuts: a virtual machine whose daemon grows an ext4 and an XFS at the same time is killed (SIGKILL to QEMU) in
+# the middle, its disks are kept, and the next boot looks at what became of them (cut.rs), recovers, checks, and begins
+# again.
 #
-#   cuts.sh [growths|supply] [CUTS]      so many, at moments chosen at random; without a number until each step was hit twice on
-#                                        each file system, and at least 20 times
+#   cuts.sh [growths|supply] [CUTS]      so many, at moments chosen at random; without a number until each step was hit
+#                                        twice on each file system, and at least 20 times
 #
 # supply: the groups are full, and each growth needs a partition and a PV whose disks became larger, a spare, and LUKS
-# (cut_supply.rs). A growth uses all that up, so each has new copies of the same disks. The recovery is cut as well, again
-# and again, until one ends.
+# (cut_supply.rs). A growth uses all that up, so each has new copies of the same disks. The recovery is cut as well,
+# again and again, until one ends.
 #
-# CUTS_SEED=n repeats the choices of a run; where exactly a cut hits depends on the machine as well. What counts as hit is
-# what the journal on disk holds after the cut.
+# CUTS_SEED=n repeats the choices of a run; where exactly a cut hits depends on the machine as well. What counts as hit
+# is what the journal on disk holds after the cut.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -55,7 +56,8 @@ trap cleanup EXIT
 rm -f "$share/expected" "$share/written"
 truncate -s 256M "$work/state"
 mke2fs -q -t ext4 "$work/state"
-# Of each kind in the other scene: the disk with a partition, the one that is a PV as a whole, the spare; before and after.
+# Of each kind in the other scene: the disk with a partition, the one that is a PV as a whole, the spare; before and
+# after.
 disks=(ext4 xfs) kept=()
 declare -A sizes=([ext4_part]=48M [ext4_disk]=44M [ext4_spare]=16M [xfs_part]=184M [xfs_disk]=180M [xfs_spare]=16M)
 declare -A larger=([ext4_part]=60M [ext4_disk]=56M [xfs_part]=196M [xfs_disk]=192M)

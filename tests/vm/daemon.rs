@@ -112,7 +112,8 @@ impl Daemon {
         });
         daemon.wait_for("a first inventory", |daemon| {
             let log = daemon.log();
-            let never = log.contains("no inventory") || log.contains("nothing is acted upon");
+            let ends = ["no inventory", "nothing is acted upon", "journal unusable"];
+            let never = ends.iter().any(|said| log.contains(said));
             (never || daemon.get("/-/ready").status == 200).then_some(())
         });
         daemon

@@ -171,8 +171,8 @@ fn what_is_remounted_read_only_before_it_grows_is_remounted() {
 }
 
 /// Power fails less than half a minute after an XFS grew, and its log is replayed at the mount. Mounted once more it
-/// grows on, as docs/lvm/troubleshooting.md, 20, has it; without that a kernel before Linux 6.12 would shut it down, which
-/// the scene of that section shows.
+/// grows on, as docs/lvm/troubleshooting.md, 20, has it; without that a kernel before Linux 6.12 would shut it down,
+/// which the scene of that section shows.
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_xfs_that_lost_power_after_it_grew_is_remounted_before_it_grows_again() {
@@ -191,7 +191,8 @@ fn an_xfs_that_lost_power_after_it_grew_is_remounted_before_it_grows_again() {
         remount();
         data.assert_intact();
     };
-    // Full again before the power fails, so that nothing is written to the new space between a mount and the next growth.
+    // Full again before the power fails, so that nothing is written to the new space between a mount and the next
+    // growth.
     volume.fill(90.0);
     grow_once(&group, &volume, 1);
     volume.fill(90.0);

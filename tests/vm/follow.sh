@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by what runs documents in the virtual machine.
 
-# follow DOCUMENT NAME: runs the block after the line `<!-- run: NAME -->`, as it stands there. What the document may take
-# from the situation (a path, a name) is exported before.
+# follow DOCUMENT NAME: runs the block after the line `<!-- run: NAME -->`, as it stands there. What the document may
+# take from the situation (a path, a name) is exported before.
 follow() {
     local block
     block=$(mktemp)

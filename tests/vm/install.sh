@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs the .deb in a fresh virtual machine with systemd, follows docs/deployment.md literally, and more: growth of ext4
-# and XFS under the real unit, a stop and a hang in the middle of a step, a reboot, the socket unit, upgrade, removal, purge;
-# and the .rpm's life, as far as Debian's rpm can live it.
+# Installs the .deb in a fresh virtual machine with systemd, follows docs/deployment.md literally, and more: growth of
+# ext4 and XFS under the real unit, a stop and a hang in the middle of a step, a reboot, the socket unit, upgrade,
+# removal, purge; and the .rpm's life, as far as Debian's rpm can live it.
 #
 #   install.sh [SUITE...]      Debian releases [bookworm trixie]
 #

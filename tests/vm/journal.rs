@@ -62,7 +62,7 @@ fn a_journal_on_a_disk_that_becomes_read_only_stops_everything_until_it_is_mende
     // No restart is needed, and what a person says is heard again too.
     sh("mount", &["-o", "remount,rw", path(&state.mount_point)]);
     assert_open(&daemon, &data);
-    daemon.wait_until_said(0, "the control socket is there");
+    daemon.wait_until_said(0, "control socket ready");
     assert!(daemon.stop().success());
 }
 

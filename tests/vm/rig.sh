@@ -4,7 +4,8 @@
 #   rig.sh prepare [SUITE]                    build what `run` needs (bookworm, bullseye or trixie)
 #   rig.sh run [OPTION...] SHARE CMD [ARG...] boot, run CMD in SHARE (/mnt/share in the guest), exit with its status
 #       --suite SUITE        Debian release of the guest [bookworm]
-#       --systemd            with systemd as process 1, as installed; CMD is a service and may reboot: it is then run again
+#       --systemd            with systemd as process 1, as installed; CMD is a service and may reboot: it is then run
+#                            again
 #       --timeout SECONDS    then the machine is killed and the status is 124 [600]
 #       --memory SIZE        [3G]
 #       --disk FILE[,OPTION] image file as the next disk, /dev/vdb and on; survives the run (repeatable). OPTION: QEMU's
@@ -32,7 +33,8 @@ guest_modules="dm-mod dm-thin-pool dm-snapshot dm-raid dm-crypt dm-mirror dm-cac
 say() { echo "rig: $*" >&2; }
 die() { say "$*"; exit 125; }
 
-# The package lists of a new machine are missing and those of an old one stale: only after a failure is it worth to fetch them.
+# The package lists of a new machine are missing and those of an old one stale: only after a failure is it worth to
+# fetch them.
 apt() {
     local quiet=(apt-get -qq -y -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0)
     export DEBIAN_FRONTEND=noninteractive
@@ -52,8 +54,8 @@ unpack() {
     rm -r "$debs"
 }
 
-# step NAME ASKED RECIPE: the folder $cache/NAME, made by the function RECIPE unless it is there, made from the same ASKED
-# by the same function.
+# step NAME ASKED RECIPE: the folder $cache/NAME, made by the function RECIPE unless it is there, made from the same
+# ASKED by the same function.
 step() {
     local name=$1 asked=$2 recipe=$3 key
     key=$({ echo "$asked"; declare -f "$recipe"; } | sha256sum)

@@ -33,17 +33,17 @@ in_machine() {
 }
 (($# == 0)) || { in_machine "$@"; exit; }
 
-# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors busy. Each line is
-# passed on when it is whole. With LVM_AUTOSCALER_SPLIT=1 the daemon is two processes in all of them, as it is installed.
-# Four of the proofs take a quarter of an hour and more: they are sections of `make soak` alone. The shipped rules need the
-# Prometheus 2.42 of Debian 12.
+# All of them: every second test in a machine of its own, for one machine keeps little more than one of two processors
+# busy. Each line is passed on when it is whole. With LVM_AUTOSCALER_SPLIT=1 the daemon is two processes in all of them,
+# as it is installed. Four of the proofs take a quarter of an hour and more: they are sections of `make soak` alone. The
+# shipped rules need the Prometheus 2.42 of Debian 12.
 excluded='^caches::\|^load::\|^matrix::\|^troubles_more::'
 [[ " ${options[*]} " != *" bullseye "* ]] || excluded+='\|^troubles::'
 mapfile -t tests < <("$share/vm" --list --ignored --format terse | sed -n 's/: test$//p' | grep -v "$excluded")
 ((${#tests[@]} > 1)) || { echo "run.sh: the test program lists no tests" >&2; exit 1; }
 
-# With TEST_UNTIL, in seconds since 1970, the tests that are not in one of these modules begin only before that. So that a machine
-# which is always too slow for all of them leaves out others each day, they begin with another one.
+# With TEST_UNTIL, in seconds since 1970, the tests that are not in one of these modules begin only before that. So that
+# a machine which is always too slow for all of them leaves out others each day, they begin with another one.
 ALWAYS='^(crash|endings|failure|grow|journal|luks|record|refuse|supply)::'
 mapfile -t first < <(printf '%s\n' "${tests[@]}" | grep -E "$ALWAYS")
 mapfile -t rest < <(printf '%s\n' "${tests[@]}" | grep -vE "$ALWAYS")

@@ -1,7 +1,10 @@
 #!/bin/bash
-# The whole suite on the other Debian releases, with their LVM, e2fsprogs, xfsprogs and util-linux (their kernel: README.md).
+# The whole suite on the other Debian releases, with their LVM, e2fsprogs, xfsprogs and util-linux (their kernel:
+# README.md).
 #
-#   versions.sh [--suite SUITE]... [FILTER or argument of the test program...]     [bullseye trixie; make test runs bookworm]
+#   versions.sh [--suite SUITE]... [FILTER or argument of the test program...]
+#
+# Without SUITE on bullseye and trixie; make test runs bookworm.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 suites=()

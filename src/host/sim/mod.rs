@@ -380,7 +380,7 @@ impl Host for Sim {
 
     fn key_file(&self, file: &Path) -> io::Result<KeyFileFacts> {
         self.with(|model| {
-            let found = model.key_files.get(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let found = model.key_files.get(file).ok_or_else(|| io::Error::from(nix::errno::Errno::ENOENT))?;
             let on = model.mounted().find(|(lv, _)| Some(lv.name.to_string()) == found.on);
             // The root of a host is on no volume here.
             let mount = on.map_or(DeviceNumber { major: 0, minor: 1 }, |(lv, fs)| number(lv, fs));

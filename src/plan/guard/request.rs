@@ -105,7 +105,7 @@ fn over(spent: &Spent, budget: &Budget, least: Bytes) -> Option<String> {
         format!(
             "took {} extensions and {} of a budget of {budget}: wait {}",
             spent.extensions,
-            spent.bytes,
+            spent.bytes.exact(),
             seconds(spent.free_again)
         )
     })

@@ -58,7 +58,7 @@ macro_rules! guards {
 
 guards! {
     UnknownTarget "unknown_target" None,
-        "the labels name one of `monitor.targets`, and the host has exactly one such volume"
+        "the labels name a target, of `monitor.targets` or of a policy, and the host has exactly one such volume"
         "add it to the config if it should grow, or correct the rule's labels";
     OtherHost "other_host" None,
         "the label `instance` is one of this host's names"

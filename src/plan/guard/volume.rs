@@ -106,11 +106,15 @@ pub(super) fn lv_unhealthy(s: &Subject<'_>) -> Verdict {
 pub(super) fn snapshot_origin(s: &Subject<'_>) -> Verdict {
     let snapshots: Vec<_> = s.inventory.snapshots_of(s.lv).map(|lv| lv.name.to_string()).collect();
     refuse_if(!snapshots.is_empty() || s.lv.is_role("thickorigin"), || {
-        format!(
-            "{} is the origin of {}: LVM extends an origin only while it is inactive, lvremove the snapshot when it is no longer needed",
-            s.lv.name,
-            if snapshots.is_empty() { "a snapshot".to_owned() } else { snapshots.join(", ") }
-        )
+        let (of, advice) = match &snapshots[..] {
+            [] => (
+                "a snapshot".to_owned(),
+                format!("find it with lvs -a {}, and remove it if it is no longer needed", s.vg.name),
+            ),
+            [one] => (one.clone(), format!("if the snapshot is no longer needed, lvremove {one}")),
+            more => (more.join(", "), format!("if the snapshots are no longer needed, lvremove {}", more.join(" "))),
+        };
+        format!("{} is the origin of {of}, and LVM extends an origin only while it is inactive: {advice}", s.lv.name)
     })
 }
 
@@ -135,7 +139,11 @@ fn not_extended(s: &Subject<'_>) -> Option<String> {
     if !all_grown || lv.layout.is_empty() || lv.is_role("private") {
         let kinds: BTreeSet<&str> = lv.segments.iter().map(|segment| segment.kind.as_str()).collect();
         let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
-        let kinds = if kinds.is_empty() { "of an unknown kind".to_owned() } else { kinds };
+        let kinds = match kinds.as_str() {
+            "" => "of an unknown kind",
+            "vdo" => "a VDO volume",
+            other => other,
+        };
         return Some(format!(
             "{name} is {kinds}, which this tool does not extend: extend it by hand, see lvs -a -o+segtype {name}"
         ));

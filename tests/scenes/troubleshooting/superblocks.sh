@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The copies of the superblock as a power cut between the kernel's two writes leaves them: put back as they were before the growth.
+# The copies of the superblock as a power cut between the kernel's two writes leaves them: put back as they were before
+# the growth.
 disk first 800M
 vgcreate -q drill_vg "$first"
 lvcreate -q -y -L 320M -n data drill_vg
