@@ -128,3 +128,31 @@ volumes. These names differ:
 | there | here |
 |---|---|
 ";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use regex::Regex;
+
+    use super::page;
+    use crate::metrics::words::{AlertVerdict, Notified};
+    use crate::plan::Outcome;
+
+    /// What a help says that a label can be, it can be, and nothing else.
+    #[test]
+    fn helps_name_all_values_of_their_labels() {
+        let page = page();
+        let reason = Regex::new(r" \([^)]*\)").expect("an expression");
+        for (name, before, values) in [
+            ("operations", "by outcome: ", Outcome::ALL.map(Outcome::as_str).to_vec()),
+            ("alerts", "by verdict: ", AlertVerdict::ALL.iter().map(|verdict| verdict.as_str()).collect()),
+            ("notifications", "(webhook, email): ", Notified::ALL.iter().map(|outcome| outcome.as_str()).collect()),
+        ] {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `lvm_autoscaler_{name}_total`")));
+            let (_, said) = row.and_then(|row| row.split_once(before)).unwrap_or_else(|| panic!("no help of {name}"));
+            let said = reason.replace_all(said.trim_end_matches(". |"), "");
+            assert_eq!(said.split(", ").collect::<BTreeSet<_>>(), values.into_iter().collect(), "{name}");
+        }
+    }
+}

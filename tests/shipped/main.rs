@@ -9,4 +9,5 @@ mod docs;
 mod exposition;
 mod fixtures;
 mod links;
+mod older;
 mod transcript;

@@ -58,15 +58,24 @@ every_second() {
     shift
     for ((index = number + 1; index <= $#; index += 2)); do echo "${!index}"; done
 }
+# Passes each line on when it is whole. A machine that was lost before its last line counts as one that failed.
+whole() {
+    local said
+    said=$(mktemp)
+    grep --line-buffered '' | tee "$said"
+    grep -q '^test result: ' "$said" ||
+        echo "test result: FAILED. 0 passed; 1 failed; 0 ignored; machine $1 ended before its tests"
+    rm "$said"
+}
 shard() {
     local names
     mapfile -t names < <(every_second "$1" "${first[@]}" && echo -- && every_second "$1" "${rest[@]}")
-    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" ./each "$DEADLINE" "$seconds" "${names[@]}" 2>&1 | grep --line-buffered ''
+    "$here/rig.sh" run "${options[@]}" "$share" env "${variables[@]}" ./each "$DEADLINE" "$seconds" "${names[@]}" 2>&1 | whole "$1"
     return "${PIPESTATUS[0]}"
 }
 shard 0 &
-first=$!
+beside=$!
 failed=0
 shard 1 || failed=$?
-wait "$first" || failed=$?
+wait "$beside" || failed=$?
 exit "$failed"
