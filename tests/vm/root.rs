@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, labels, program, script};
 use crate::grow::small;
 use crate::storage::{Group, Volume, path, sh, try_sh};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 13] = [
     "/sbin/lvm",
     "/sbin/blkid",
     "/sbin/resize2fs",
@@ -22,6 +22,11 @@ const PROGRAMS: [&str; 9] = [
     "/bin/umount",
     "/bin/rmdir",
     "/bin/sh",
+    // For tests/split.sh.
+    "/bin/bash",
+    "/bin/rm",
+    "/usr/bin/mktemp",
+    "/usr/bin/setpriv",
 ];
 const STATE: &str = "var/lib/lvm-autoscaler";
 
@@ -46,7 +51,11 @@ fn furnish(root: &Path) {
         fs::copy(&file, &to).expect("a file");
     }
     sh("cp", &["-a", "/etc/lvm", path(&root.join("etc/lvm"))]);
-    fs::copy(program(), root.join("usr/bin/lvm-autoscaler")).expect("a file");
+    fs::copy(program(), root.join("usr/bin/started")).expect("a file");
+    let own = program().with_file_name("lvm-autoscaler");
+    if program() != own {
+        fs::copy(own, root.join("usr/bin/lvm-autoscaler")).expect("a file");
+    }
 }
 
 /// Starts the daemon with the volume as its root.
@@ -58,7 +67,7 @@ fn start(group: &Group, volume: &Volume) -> Daemon {
         &format!(
             "set -e\nmount --make-rprivate /\nmount --bind {root} {root}\ncd {root}\n\
              for at in proc sys dev run; do mount --rbind /$at $at; done\npivot_root . old\ncd /\numount -l /old\n\
-             exec /usr/bin/lvm-autoscaler \"$@\"\n"
+             export PROGRAM=/usr/bin/lvm-autoscaler TMPDIR=/run\nexec /usr/bin/started \"$@\"\n"
         ),
     );
     let mut command = Command::new("unshare");
