@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lvm_autoscaler::config::reference::{Key, Preset, sections};
 use lvm_autoscaler::config::{self, Config};
+use lvm_autoscaler::filesystem::FsKind;
 use serde_yaml::{Mapping, Value};
 
 fn file(path: &str) -> String {
@@ -198,4 +199,16 @@ fn the_defaults_of_the_reference_are_those_of_the_program() {
         }
     }
     assert!(same > 30, "only {same} defaults were compared");
+}
+
+/// The kinds of file system that stand in sentences are those that there are.
+#[test]
+fn lists_of_file_systems_name_all_that_grow() {
+    let key = all().into_iter().find(|key| key.path == "policies[].match.fs").expect("a row");
+    let guards = file("docs/guards.md");
+    let guard = guards.lines().find(|line| line.contains("`fs_unsupported`")).expect("a row");
+    for name in FsKind::ALL.iter().flat_map(|kind| kind.about().names) {
+        assert!(key.values.contains(&format!("`{name}`")), "{} lacks {name}", key.path);
+        assert!(guard.to_lowercase().contains(name), "{guard} lacks {name}");
+    }
 }
