@@ -65,6 +65,7 @@ section split env LVM_AUTOSCALER_SPLIT=1 tests/vm/run.sh
 # The services of the packages with all that their units allow and forbid, on each kind of layer.
 section unit env LVM_AUTOSCALER_UNIT=1 tests/vm/run.sh --systemd grow::one_alert luks::luks decisions::the_legs_of_a_raid \
     decisions::a_thin_volume_grows surroundings::a_btrfs_grows supply::the_partition_grows_first
+section demo env LVM_AUTOSCALER_UNIT=1 tests/vm/demo.sh
 
 # In the virtual machine: the daemon killed 50 times, the power cut until each step was hit twice on each file system.
 section kills tests/vm/run.sh --timeout 3000 kills::

@@ -103,6 +103,10 @@ fn main() -> ExitCode {
         volume.fill(70.0);
         volume
     });
+    if is_under_systemd() {
+        // Those that the guest has started by itself have other configs.
+        sh("systemctl", &["stop", "prometheus", "prometheus-alertmanager"]);
+    }
     let timeline = Timeline { began: Instant::now(), seen: Arc::default() };
     println!("starting lvm-autoscaler, Prometheus and Alertmanager with the configs that are shipped");
     let _servers = [autoscaler(&volumes, &timeline), prometheus(&group), alertmanager(&group)];
@@ -195,9 +199,13 @@ fn watch(volumes: &[Volume], timeline: &Timeline) -> Result<(), String> {
 }
 
 fn autoscaler(volumes: &[Volume], timeline: &Timeline) -> Running {
-    let program = std::env::current_exe().expect("a path").with_file_name("lvm-autoscaler");
+    // As it is installed: two processes, and with systemd the services of the packages.
+    let script = if is_under_systemd() { "unit.sh" } else { "split.sh" };
+    let program = std::env::current_exe().expect("a path").with_file_name(script);
+    let config = std::env::current_dir().expect("a folder").join("configs/config.yaml");
     let mut child = Command::new(program)
-        .args(["serve", "--config.file=configs/config.yaml"])
+        .arg("serve")
+        .arg(format!("--config.file={}", config.display()))
         .stderr(Stdio::piped())
         .spawn()
         .expect("lvm-autoscaler starts");
@@ -205,6 +213,10 @@ fn autoscaler(volumes: &[Volume], timeline: &Timeline) -> Running {
     let (volumes, timeline) = (volumes.to_vec(), timeline.clone());
     thread::spawn(move || lines.map_while(Result::ok).for_each(|line| read_log(&line, &volumes, &timeline)));
     Running(child)
+}
+
+fn is_under_systemd() -> bool {
+    std::env::var_os("LVM_AUTOSCALER_UNIT").is_some()
 }
 
 /// The daemon's log says what it does.
