@@ -8,7 +8,8 @@ use crate::units::{Bytes, MIB};
 /// A block device, from sysfs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
-    /// Its size; of a multipath device that of its shortest path, because an I/O may take any of them.
+    /// Its size, or how much of it something is below: its shortest path of a multipath device, because an I/O may take
+    /// any of them; what is left of a disk that became smaller, of its partition.
     pub size: Bytes,
     /// Its smallest I/O: the logical block size, which people call the sector size.
     pub block_size: Bytes,

@@ -39,6 +39,7 @@ mod record;
 mod refuse;
 mod root;
 mod supply;
+mod supply_more;
 mod surroundings;
 mod troubles;
 mod troubles_more;
