@@ -58,6 +58,9 @@ section journal tests_of engine journal:: format::
 section attacks tests_of attack together --nocapture
 # The daemon killed under load 100 times, and the alerts that it had accepted looked for afterwards.
 section storm tests_of edge storm::what_was_answered --nocapture
+# The web process killed 100 times in a storm; and a web process that was taken over, with a million messages.
+section web tests_of edge storm::a_web_process --nocapture
+section wire tests_of edge wire::
 
 # The virtual-machine suite with the daemon as two processes.
 section split env LVM_AUTOSCALER_SPLIT=1 tests/vm/run.sh
