@@ -31,7 +31,24 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("lvm_lv_kernel_major, lvm_lv_kernel_minor", "label `device` of `lvm_lv_info`"),
     ("lvm_pv_used", "`lvm_pv_used_bytes`"),
     ("lvm_pv_tags", "label of `lvm_pv_info`"),
-    ("all others", "not here"),
+    ("lvm_unknown_field_count", "`lvm_unknown_report_fields`"),
+    ("lvm_vg_max_lv, lvm_vg_max_pv, lvm_vg_mda_copies, lvm_vg_mda_count, lvm_vg_mda_used_count", "not here"),
+    (
+        "lvm_lv_active_exclusively, lvm_lv_active_remotely, lvm_lv_allocation_locked, lvm_lv_fixed_minor, \
+         lvm_lv_historical, lvm_lv_image_synced, lvm_lv_inactive_table, lvm_lv_initial_image_sync, \
+         lvm_lv_integritymismatches, lvm_lv_live_table, lvm_lv_major, lvm_lv_merge_failed, lvm_lv_minor, \
+         lvm_lv_profile, lvm_lv_raid_max_recovery_rate, lvm_lv_raid_min_recovery_rate, lvm_lv_raid_write_behind, \
+         lvm_lv_raidintegrityblocksize, lvm_lv_read_ahead_bytes, lvm_lv_skip_activation, lvm_lv_time, \
+         lvm_lv_time_removed, lvm_lv_writecache_error, lvm_lv_writecache_free_blocks, \
+         lvm_lv_writecache_total_blocks, lvm_lv_writecache_writeback_blocks",
+        "not here",
+    ),
+    (
+        "lvm_pv_ba_size_bytes, lvm_pv_ba_start, lvm_pv_ext_vsn, lvm_pv_in_use, lvm_pv_major, lvm_pv_mda_count, \
+         lvm_pv_mda_free_bytes, lvm_pv_mda_size_bytes, lvm_pv_mda_used_count, lvm_pv_minor, lvm_pv_pe_start",
+        "not here",
+    ),
+    ("series of other texts (`lvm_lv_attr` and such)", "not here"),
 ];
 
 /// The whole page.
@@ -123,7 +140,15 @@ lvm_lv_size_bytes * on (lv_uuid) group_left (lv_name) lvm_lv_info
 ```
 
 give the same answer when this exporter runs with `--collector.uuid-labels`, and with `--collector.lv-details` also for hidden
-volumes. These names differ:
+volumes. Four things differ without a name that tells:
+
+- `lvm_lv_active` is there 1 for every volume, with the state as a label; here it is 1 if the volume is active on this host, and 0
+  if it is not.
+- `lvm_lv_info` has no `lv_full_name`; it is `vg` and `lv` with a slash between.
+- Names of hidden volumes stand there in brackets, `[pool_tdata]`; here without.
+- What LVM does not know is -1 there; here there is no series.
+
+These names differ:
 
 | there | here |
 |---|---|

@@ -531,18 +531,25 @@ fn a_btrfs_with_something_under_way_that_excludes_a_resize() {
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_xfs_with_many_allocation_groups_grows() {
-    let group = Group::new("vmt_groups", &["20G", "20G"]);
-    let cases: [(&str, &[&str], &[&str]); 2] = [
-        ("many", &["-L", "16G"], &["mkfs.xfs", "-q", "-d", "agcount=128"]),
-        ("stripes", &["-i", "2", "-L", "2G"], &["mkfs.xfs", "-q"]),
+    let group = Group::new("vmt_groups", &["400G", "400G"]);
+    // What 0.1 took for "made with about 512 MiB", by 4 groups: it spoke of a limit at 100 times that. With 16 groups, as
+    // mkfs.xfs makes on stripes, it took 10 GiB for 2.5.
+    let cases: [(&str, &[&str], &[&str], &str, &str); 2] = [
+        ("many", &["-L", "16G"], &["mkfs.xfs", "-q", "-d", "agcount=128"], "128", "40GiB"),
+        ("stripes", &["-i", "2", "-L", "10G"], &["mkfs.xfs", "-q"], "16", "241GiB"),
     ];
-    for (name, layout, mkfs) in cases {
+    for (name, layout, mkfs, groups, much) in cases {
         let volume = group.lv_as(name, layout);
         sh(mkfs[0], &[&mkfs[1..], &[&volume.path()]].concat());
         group.mount(&volume, &[]);
         let data = volume.write_data();
         fs::write(group.dir.join("config.yaml"), config(&group, &[&volume], SOON)).expect("a config file");
+        let info = sh("xfs_info", &[path(&volume.mount_point)]);
+        assert!(info.contains(&format!("agcount={groups},")), "{info}");
         let (extents, df_size) = (volume.extents(), volume.df_size());
+        let (code, printed) = by_hand(&group, &["extend", &volume.name(), "--dry-run", &format!("--by={much}")]);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(!printed.contains("made with about"), "{printed}");
         let (code, printed) = by_hand(&group, &["extend", &volume.name(), "--by=1GiB"]);
         assert_eq!(code, Some(0), "{printed}");
         assert!(!printed.contains("made with about"), "{printed}");

@@ -19,6 +19,7 @@ mod storage;
 
 mod beneath;
 mod caches;
+mod cases;
 mod commands;
 mod crash;
 mod endings;
