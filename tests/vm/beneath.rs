@@ -538,12 +538,13 @@ fn an_xfs_with_many_allocation_groups_grows() {
         ("many", &["-L", "16G"], &["mkfs.xfs", "-q", "-d", "agcount=128"], "128", "40GiB"),
         ("stripes", &["-i", "2", "-L", "10G"], &["mkfs.xfs", "-q"], "16", "241GiB"),
     ];
+    let more = "defaults: { cooldown: 0s, min_increment: 32MiB, budget: { bytes: 1TiB, per: 1d } }";
     for (name, layout, mkfs, groups, much) in cases {
         let volume = group.lv_as(name, layout);
         sh(mkfs[0], &[&mkfs[1..], &[&volume.path()]].concat());
         group.mount(&volume, &[]);
         let data = volume.write_data();
-        fs::write(group.dir.join("config.yaml"), config(&group, &[&volume], SOON)).expect("a config file");
+        fs::write(group.dir.join("config.yaml"), config(&group, &[&volume], more)).expect("a config file");
         let info = sh("xfs_info", &[path(&volume.mount_point)]);
         assert!(info.contains(&format!("agcount={groups},")), "{info}");
         let (extents, df_size) = (volume.extents(), volume.df_size());

@@ -26,21 +26,27 @@ fn full(group: &Group, name: &str, size: &str) -> Volume {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_group_whose_metadata_area_is_full_fails_with_the_words_of_lvm() {
     let group = Group::without_vg("vmt_mdafull", &["300M", "300M"]);
-    let disks = [group.loops[0].as_str(), &group.loops[1]];
-    sh("pvcreate", &[&["-qq", "--metadatasize", "16k"], &disks[..]].concat());
-    sh("vgcreate", &[&["-qq", &group.name], &disks[..]].concat());
+    sh("vgcreate", &["-qq", &group.name, &group.loops[0], &group.loops[1]]);
     let volume = full(&group, "data", "96M");
-    // Tags, until not one more character fits.
-    let mut number = 0;
-    for length in [900, 300, 100, 30, 10, 1] {
-        for _ in 0..60 {
-            number += 1;
-            let tag = format!("t{number:03}{}", "x".repeat(length));
-            if !try_sh("vgchange", &["-qq", "--addtag", &tag, &group.name]).0 {
-                break;
-            }
-        }
+    // Tags in its description, as many as LVM takes: half of an area of 1 MiB, less a little for the next ones.
+    let (backup, tagged) = (group.dir.join("vg.txt"), group.dir.join("tagged.txt"));
+    sh("vgcfgbackup", &["-qq", "-f", path(&backup), &group.name]);
+    let text = fs::read_to_string(&backup).expect("a backup");
+    let restore = |length: usize| {
+        let tags: Vec<String> = (0..length / 900).map(|number| format!("\"{number:0>890}\"")).collect();
+        let rest = format!("\"r{}\"", "x".repeat(length % 900));
+        let start = format!("{} {{\n", group.name);
+        let with = format!("{start}tags = [{}, {rest}]\n", tags.join(", "));
+        fs::write(&tagged, text.replacen(&start, &with, 1)).expect("a file");
+        try_sh("vgcfgrestore", &["-qq", "-y", "-f", path(&tagged), &group.name]).0
+    };
+    let (mut fits, mut not) = (400_000, 520_000);
+    assert!(restore(fits) && !restore(not));
+    while not - fits > 20 {
+        let middle = usize::midpoint(fits, not);
+        *(if restore(middle) { &mut fits } else { &mut not }) = middle;
     }
+    assert!(restore(fits - 60));
     let (extents, files) = (volume.extents(), volume.files());
     let daemon = Daemon::start(&group, &config(&group, &[&volume], SOON));
     daemon.alert(&labels(&volume));
@@ -62,10 +68,7 @@ fn a_group_whose_metadata_area_is_full_fails_with_the_words_of_lvm() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_writer_that_waits_for_a_full_pool_goes_on_when_it_grows() {
     let group = Group::new("vmt_poolfull", &["1G"]);
-    sh(
-        "lvcreate",
-        &["-qq", "-y", "--type", "thin-pool", "-L", "64M", "--errorwhenfull", "n", "-n", "pool", &group.name],
-    );
+    sh("lvcreate", &["-qq", "-y", "--type", "thin-pool", "-L", "64M", "-n", "pool", &group.name]);
     sh("lvcreate", &["-qq", "-y", "-V", "256M", "-n", "data", "--thinpool", "pool", &group.name]);
     let volume = group.volume("data");
     volume.mkfs("ext4");
