@@ -40,8 +40,9 @@ fn a_group_whose_metadata_area_is_full_fails_with_the_words_of_lvm() {
         fs::write(&tagged, text.replacen(&start, &with, 1)).expect("a file");
         try_sh("vgcfgrestore", &["-qq", "-y", "-f", path(&tagged), &group.name]).0
     };
-    let (mut fits, mut not) = (400_000, 520_000);
-    assert!(restore(fits) && !restore(not));
+    let (mut fits, mut not) = (400_000, 1_100_000);
+    assert!(restore(fits), "{fits}");
+    assert!(!restore(not), "{not}");
     while not - fits > 20 {
         let middle = usize::midpoint(fits, not);
         *(if restore(middle) { &mut fits } else { &mut not }) = middle;
