@@ -1,7 +1,7 @@
 //! The half that is reached, as a process of its own: it has the network, and no rights.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::confined;
@@ -37,6 +37,7 @@ pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
         in_force: Arc::clone(&in_force),
         latest: Arc::clone(&latest),
         access: OnceLock::new(),
+        accepted: Mutex::default(),
         notifier: OnceLock::new(),
     });
     files::read_through(Box::new(Files(Arc::clone(&link))));
@@ -105,6 +106,8 @@ struct Reached {
     in_force: Arc<InForce>,
     latest: Arc<Latest>,
     access: OnceLock<Arc<Access>>,
+    /// What the engine proposed last, if there was no objection.
+    accepted: Mutex<Vec<Text>>,
     notifier: OnceLock<Arc<Notifier>>,
 }
 
@@ -117,10 +120,23 @@ impl Configured for Reached {
         let admitted = self.access.get().map_or(Ok(()), |access| access.admits(&config));
         let admitted = admitted.map_err(|error| crate::chain(&error));
         let told = notify::verify(&config).map_err(|error| crate::chain(&error));
-        admitted.and(told).err()
+        let objection = admitted.and(told).err();
+        if objection.is_none() {
+            texts.clone_into(&mut crate::locked(&self.accepted));
+        }
+        objection
     }
 
     fn put_in_force(&self, texts: &[Text], is_simulated: bool) {
+        // An engine that was started anew, or had not heard of this process for a while, asked nobody: its config may
+        // be one that opens the webhook to everybody on these listeners.
+        let was_asked = crate::locked(&self.accepted).as_slice() == texts;
+        if self.access.get().is_some()
+            && !was_asked
+            && let Some(objection) = self.objection(texts, is_simulated)
+        {
+            return tracing::error!("the engine's config cannot be used here, the one before stays: {objection}");
+        }
         let config = match config_of(texts, is_simulated) {
             Ok((config, _)) => Arc::new(config),
             // The engine has it in force, and both read the same.

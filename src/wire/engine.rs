@@ -17,6 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{User, geteuid};
 
 use super::frame::{self, MOST_ANSWERED, MOST_ASKED};
+use super::turns::{Turn, Turns};
 use super::within::Within;
 use super::{Answer, Ask, Growing, Known, Looked, Seen, Told, Used, WAIT};
 use crate::config::{InForce, Text};
@@ -84,9 +85,10 @@ pub struct Engine {
     /// Those of late, with their numbers.
     records: Mutex<VecDeque<(u64, Entry)>>,
     told: OnceLock<Arc<dyn notify::Records>>,
-    /// One at a time.
-    making: Mutex<()>,
-    reading: Mutex<()>,
+    /// For reports, which take long; for the usage, which asks every file system; and for all else that may be large.
+    making: Turns,
+    reading: Turns,
+    sending: Turns,
 }
 
 #[derive(Default)]
@@ -148,8 +150,9 @@ impl Engine {
             changed: Condvar::new(),
             records: Mutex::default(),
             told: OnceLock::new(),
-            making: Mutex::default(),
-            reading: Mutex::default(),
+            making: Turns::default(),
+            reading: Turns::default(),
+            sending: Turns::default(),
         });
         let rung = Arc::downgrade(&engine);
         engine.parts.latest.watch(Box::new(move || {
@@ -194,9 +197,14 @@ impl Engine {
         self.changed.notify_all();
         let open = |news: &mut News| news.vote.as_ref().is_none_or(|(of, _)| *of != number);
         let waited = self.changed.wait_timeout_while(news, VOTE, open);
-        let news = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut news = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let accepted = matches!(&news.vote, Some((of, None)) if *of == number);
+        if !accepted {
+            // Nobody needs them any more.
+            news.proposed_files.clear();
+        }
         match &news.vote {
-            Some((of, None)) if *of == number => Ok(()),
+            _ if accepted => Ok(()),
             Some((of, Some(objection))) if *of == number => Err(objection.clone()),
             _ => Err(format!("the web process did not say within {} s whether it accepts it", VOTE.as_secs())),
         }
@@ -275,11 +283,41 @@ impl Engine {
             }
             let mut rest = (&first[..]).chain(Within::new(stream, DEADLINE));
             let Some(ask) = frame::read::<Ask>(&mut rest, MOST_ASKED)? else { return Ok(()) };
+            self.wait_for(&ask);
+            // Until it is sent: whoever asks on all connections and takes no answer has one of them in memory.
+            let Ok(_turn) = self.turn(&ask) else {
+                if matches!(ask, Ask::Report(_)) {
+                    let busy = Answer::Report(Err("another report is being made, ask again later".to_owned()));
+                    frame::write(&mut Within::new(stream, DEADLINE), &busy, MOST_ANSWERED)?;
+                    continue;
+                }
+                return Err(io::ErrorKind::TimedOut.into());
+            };
             let answer = self.answer(ask)?;
             let mut to = Within::new(stream, DEADLINE);
             frame::write(&mut to, &answer, MOST_ANSWERED)?;
             to.flush()?;
         }
+    }
+
+    /// Waits for something new, if that is what is asked for. Nobody has a turn meanwhile.
+    fn wait_for(&self, ask: &Ask) {
+        match ask {
+            Ask::See(known) if known.wait => self.await_news(known),
+            Ask::Records { after, wait: true } => self.await_records(*after),
+            _ => {}
+        }
+    }
+
+    /// What is small, and an alert, needs no turn.
+    fn turn(&self, ask: &Ask) -> Result<Option<Turn<'_>>, ()> {
+        let turns = match ask {
+            Ask::Report(_) => &self.making,
+            Ask::Usage => &self.reading,
+            Ask::See(_) | Ask::Counters | Ask::Records { .. } | Ask::File { .. } | Ask::Files => &self.sending,
+            _ => return Ok(None),
+        };
+        turns.take(DEADLINE).map(Some).ok_or(())
     }
 
     fn answer(&self, ask: Ask) -> io::Result<Answer> {
@@ -312,7 +350,7 @@ impl Engine {
             Ask::NotWritten { seconds } => {
                 Answer::NotWritten(self.parts.front.not_written(Duration::from_secs(seconds)))
             }
-            Ask::Records { after, wait } => Answer::Records(Box::new(self.records(after, wait))),
+            Ask::Records { after, .. } => Answer::Records(Box::new(self.records(after))),
             Ask::Told { number } => {
                 // More than there is was told to nobody.
                 let last = self.last();
@@ -328,10 +366,7 @@ impl Engine {
             Ask::Mark { list, place } => {
                 Answer::Mark(self.file(list, place).ok().and_then(|file| FileMark::here(&file)))
             }
-            Ask::Report(wish) => {
-                let _one = crate::locked(&self.making);
-                Answer::Report((self.parts.report)(&wish))
-            }
+            Ask::Report(wish) => Answer::Report((self.parts.report)(&wish)),
             Ask::Vote { proposal, objection } => {
                 let objection = objection.map(|why| why.chars().take(LONGEST_SENTENCE).collect());
                 crate::locked(&self.news).vote = Some((proposal, objection));
@@ -355,24 +390,25 @@ impl Engine {
         self.parts.front.view().map_or(0, |view| view.state.records)
     }
 
+    fn await_news(&self, known: &Known) {
+        let mut news = crate::locked(&self.news);
+        news.followed = Some(Instant::now());
+        if known.engine == self.id && known.config > news.config_there {
+            news.config_there = known.config;
+            self.changed.notify_all();
+        }
+        let is_old = |news: &mut News| {
+            known.engine == self.id
+                && known.news == self.number.load(Ordering::Relaxed)
+                && known.config == news.config
+                && known.proposal == news.proposal.as_ref().map_or(0, |(number, _)| *number)
+        };
+        let waited = self.changed.wait_timeout_while(news, WAIT, is_old);
+        waited.unwrap_or_else(PoisonError::into_inner).0.followed = Some(Instant::now());
+    }
+
     fn see(&self, known: Known) -> Seen {
         let mut news = crate::locked(&self.news);
-        if known.wait {
-            news.followed = Some(Instant::now());
-            if known.engine == self.id && known.config > news.config_there {
-                news.config_there = known.config;
-                self.changed.notify_all();
-            }
-            let is_old = |news: &mut News| {
-                known.engine == self.id
-                    && known.news == self.number.load(Ordering::Relaxed)
-                    && known.config == news.config
-                    && known.proposal == news.proposal.as_ref().map_or(0, |(number, _)| *number)
-            };
-            let waited = self.changed.wait_timeout_while(news, WAIT, is_old);
-            news = waited.unwrap_or_else(PoisonError::into_inner).0;
-            news.followed = Some(Instant::now());
-        }
         let is_ours = known.engine == self.id;
         // Before what it counts is read: what comes in between is news once more.
         let number = self.number.load(Ordering::Relaxed);
@@ -421,7 +457,6 @@ impl Engine {
     }
 
     fn usage(&self) -> Vec<Used> {
-        let _one = crate::locked(&self.reading);
         let inventory = self.parts.latest.get().inventory;
         let above = inventory.above.iter().map(|(_, fs)| fs);
         let all = inventory.filesystems.iter().chain(above).cloned().collect();
@@ -434,12 +469,15 @@ impl Engine {
         (self.parts.usage)(all).into_iter().map(used).collect()
     }
 
-    fn records(&self, after: u64, wait: bool) -> Told {
+    fn await_records(&self, after: u64) {
         let number = self.number.load(Ordering::Relaxed);
-        if wait && self.last() <= after {
+        if self.last() <= after {
             let is_old = |_: &mut News| self.number.load(Ordering::Relaxed) == number;
             drop(self.changed.wait_timeout_while(crate::locked(&self.news), WAIT, is_old));
         }
+    }
+
+    fn records(&self, after: u64) -> Told {
         let last = self.last();
         let kept: Vec<(u64, Entry)> = {
             let records = crate::locked(&self.records);

@@ -29,6 +29,8 @@ use crate::report;
 const SOON: Duration = Duration::from_secs(5);
 /// An fsync on a disk that is busy; the engine gives up before.
 const WRITTEN: Duration = Duration::from_secs(15);
+/// Why it was not written, for somebody who has waited for that already.
+const WHY: Duration = Duration::from_secs(2);
 /// A report of many volumes.
 const REPORT: Duration = Duration::from_secs(60);
 /// How long to wait before the engine is asked again.
@@ -348,7 +350,7 @@ impl Front for Link {
     }
 
     fn not_written(&self, within: Duration) -> String {
-        match self.ask(&Ask::NotWritten { seconds: within.as_secs() }, SOON) {
+        match self.ask(&Ask::NotWritten { seconds: within.as_secs() }, WHY) {
             Ok(Answer::NotWritten(why)) => why,
             Ok(_) => crate::chain(&self.odd()),
             Err(error) => format!("{}; this may still be written later", crate::chain(&error)),

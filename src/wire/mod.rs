@@ -8,6 +8,7 @@
 mod engine;
 mod frame;
 mod link;
+mod turns;
 mod within;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod confined;
 mod fuzz_seeds;
+mod halves;
 mod http;
 mod init;
 mod limits;

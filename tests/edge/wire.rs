@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::common::part::is_soak;
+use crate::common::part::{is_soak, say};
 use crate::common::place::Place;
 
 const HOST: &str = "
@@ -53,9 +53,15 @@ impl Engine {
     fn start() -> Engine {
         let place = Place::new(CONFIG);
         place.write("host.yaml", HOST);
+        Engine::on(place, &[])
+    }
+
+    fn on(place: Place, more: &[&str]) -> Engine {
         let socket = place.path("engine.sock");
         let named = format!("--engine.socket={}", socket.display());
         let mut command = place.start(&["engine", "--log.level=error", &place.config(), &place.host(), &named]);
+        // As in the unit, so that what threads had once is given back.
+        command.args(more).env("MALLOC_ARENA_MAX", "1");
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let engine = Engine { process, socket, _place: place };
         let until = Instant::now() + Duration::from_secs(60);
@@ -89,6 +95,13 @@ impl Engine {
         let known =
             json!({ "engine": 0, "news": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false });
         self.ask(&json!({ "see": known })).expect("an honest question is answered")["seen"].clone()
+    }
+
+    /// In KiB, as the kernel counts them.
+    fn memory(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("a key");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     fn has_looked(&self) -> bool {
@@ -328,6 +341,106 @@ fn random_messages_do_not_end_the_engine() {
         .expect("the engine goes on");
     // `full` fills no further on this host, and `data` is not full.
     assert_eq!(engine.sizes(), before);
+}
+
+/// Of so many volumes the state is 1 MiB and more.
+const MANY: usize = 1_500;
+/// Connections that ask at once: almost as many as the engine takes.
+const ASKING: usize = 60;
+
+#[test]
+fn all_that_is_asked_for_at_once_costs_the_engine_as_much_as_one_answer() {
+    let place = Place::new(CONFIG);
+    let volumes: String = (0..MANY).map(|lv| format!("      - {{ name: l{lv}, size: 8MiB }}\n")).collect();
+    place.write("host.yaml", &format!("{HOST}{volumes}"));
+    let engine = Engine::on(place, &[]);
+    let known =
+        json!({ "engine": 0, "news": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false });
+    let see = frame(1, json!({ "see": known }).to_string().as_bytes());
+    let report = frame(1, json!({ "report": { "format": "json" } }).to_string().as_bytes());
+    let length = engine.see().to_string().len();
+    assert!(length > 1 << 20, "{length}");
+    assert!(engine.answer(&report).is_some());
+    for (what, ask) in [("news", &see), ("a report", &report)] {
+        let before = engine.memory("VmRSS");
+        let mut connections: Vec<UnixStream> = (0..ASKING).map(|_| engine.connect()).collect();
+        connections.iter_mut().for_each(|stream| stream.write_all(ask).expect("it is taken"));
+        // Nobody takes his answer for a while.
+        let (mut most, begun) = (0, Instant::now());
+        while begun.elapsed() < Duration::from_secs(3) {
+            most = most.max(engine.memory("VmRSS"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let read = connections.iter_mut().map(|stream| scope.spawn(|| answer(stream)));
+            let read: Vec<_> = read.collect();
+            read.into_iter().map(|read| read.join().expect("it is read")).collect()
+        });
+        most = most.max(engine.memory("VmRSS"));
+        let answered = answers.iter().flatten().filter(|answer| answer.to_string().len() > 1000).count();
+        let refused = answers.iter().flatten().filter(|answer| answer.to_string().contains("another report")).count();
+        let grown = most.saturating_sub(before) >> 10;
+        say(&format!(
+            "{what}: {answered} answered, {refused} refused, {before} KiB and {grown} MiB more, after {:?}",
+            begun.elapsed()
+        ));
+        // One answer of each kind, as it is made and as it is sent.
+        assert!(grown <= 30, "{what}: {grown} MiB");
+        assert!(answered > 0 && begun.elapsed() < Duration::from_secs(25), "{what}: {answered}");
+        drop(connections);
+        let until = Instant::now() + Duration::from_secs(10);
+        while engine.answer(ask).is_none_or(|answer| answer.to_string().len() < 1000) {
+            assert!(Instant::now() < until, "{what}: nobody else is answered");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn the_files_that_are_handed_over_are_those_of_the_web_process_alone() {
+    let place = Place::new("");
+    let at = |name: &str| place.path(name).display().to_string();
+    for name in ["token", "grafana", "hook", "luks", "tls.pem", "tls.key"] {
+        place.write(name, name);
+    }
+    place.write(
+        "web.yml",
+        &format!("tls_server_config: {{ cert_file: {}, key_file: {} }}\n", at("tls.pem"), at("tls.key")),
+    );
+    place.write("host.yaml", HOST);
+    place.write(
+        "config.yaml",
+        &format!(
+            "state: {{ directory: {state} }}
+audit: {{ file: {audit} }}
+report: {{ directory: {reports} }}
+webhook: {{ authorization: {{ credentials_file: {token} }}, grafana_hmac_secret_file: {grafana} }}
+notify: [{{ webhook: {{ url_file: {hook} }} }}]
+monitor: {{ targets: [{{ lv_path: vg/full, mount_point: /full, luks_key_file: {luks} }}] }}
+defaults: {{ max_size: 20GiB }}
+policies: [{{ name: all, match: {{ vg: vg, mount_point: /other }}, luks_key_file: {luks} }}]
+",
+            state = at("state"),
+            audit = at("audit.jsonl"),
+            reports = at("reports"),
+            token = at("token"),
+            grafana = at("grafana"),
+            hook = at("hook"),
+            luks = at("luks"),
+        ),
+    );
+    let web = format!("--web.config.file={}", at("web.yml"));
+    let wanted = ["grafana", "hook", "tls.key", "tls.pem", "token", "web.yml"].map(at);
+    let engine = Engine::on(place, &[&web]);
+    let answer = engine.ask(&json!("files")).expect("an answer");
+    let list = &answer["files"]["files"];
+    let mut files: Vec<&str> = list.as_array().expect("files").iter().filter_map(Value::as_str).collect();
+    files.sort_unstable();
+    assert_eq!(files, wanted);
+    // There is no other place in the list.
+    let file = |place: usize| engine.ask(&json!({ "file": { "list": answer["files"]["list"], "place": place } }));
+    let (inside, outside) = (file(0).expect("an answer"), file(files.len()).expect("an answer"));
+    assert!(inside["file"]["Ok"].is_string() && outside["file"]["Err"].is_string(), "{inside} {outside}");
 }
 
 /// What the web side shows is what the engine saw: recorded reports of real LVMs, and a host with a file system of each
