@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::common::*;
+use lvm_autoscaler::config::{Config, Mode};
 use lvm_autoscaler::engine::{self, Ended, Pipeline, Request};
 use lvm_autoscaler::host::Host as _;
 use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
 use lvm_autoscaler::host::{Focus, look};
 use lvm_autoscaler::inventory::{DiskKind, Latest, Partition, PartitionTable};
-use lvm_autoscaler::journal::Source;
+use lvm_autoscaler::journal::{Event, Source};
 use lvm_autoscaler::metrics::exposition::{Exposition, Shape};
 use lvm_autoscaler::metrics::selection::Selection;
 use lvm_autoscaler::metrics::target::{Knowledge, Targets};
@@ -698,5 +699,160 @@ fn what_a_volume_has_beyond_its_file_system_is_a_metric() {
         assert_eq!(growable(), named("vg=\"vg\",lv=\"data\"", GIB), "{encrypted}");
         world.sim.with(|model| grow_by_hand(model, "vg/data"));
         assert_eq!(growable(), named("vg=\"vg\",lv=\"data\"", 0), "{encrypted}");
+    }
+}
+
+/// One reason for which nothing may be done now, and how it passes.
+struct Closed {
+    what: &'static str,
+    /// Keys of the target, and of the group.
+    target: &'static str,
+    group: &'static str,
+    close: fn(&World),
+    dry_run: bool,
+    word: &'static str,
+    open: fn(World) -> World,
+}
+
+const CLOSED: &[Closed] = &[
+    Closed {
+        what: "a window",
+        target: "window: { from: \"02:00\", to: \"03:00\" }, ",
+        group: "",
+        close: |_| (),
+        dry_run: false,
+        word: "outside_window",
+        // It is midnight.
+        open: |world| {
+            world.minutes(150);
+            world
+        },
+    },
+    Closed {
+        what: "the budget of the target",
+        target: "budget: { extensions: 1, per: 2h }, ",
+        group: "",
+        close: spend,
+        dry_run: false,
+        word: "budget_exhausted",
+        open: |world| {
+            world.minutes(111);
+            world
+        },
+    },
+    Closed {
+        what: "the budget of the group",
+        target: "",
+        group: ", budget: { bytes: 2GiB, per: 2h }",
+        close: spend,
+        dry_run: false,
+        word: "budget_exhausted",
+        open: |world| {
+            world.minutes(111);
+            world
+        },
+    },
+    Closed {
+        what: "a pause of the target",
+        target: "",
+        group: "",
+        close: |world| write(world, Event::Paused { lv: Some(lv("vg/data")) }),
+        dry_run: false,
+        word: "paused",
+        open: |world| {
+            write(&world, Event::Resumed { lv: Some(lv("vg/data")) });
+            world
+        },
+    },
+    Closed {
+        what: "a pause of everything",
+        target: "",
+        group: "",
+        close: |world| write(world, Event::Paused { lv: None }),
+        dry_run: false,
+        word: "paused",
+        open: |world| {
+            write(&world, Event::Resumed { lv: None });
+            world
+        },
+    },
+    Closed {
+        what: "a dry run",
+        target: "",
+        group: "",
+        close: |_| (),
+        dry_run: true,
+        word: "dry_run",
+        open: |world| world,
+    },
+    Closed {
+        what: "a recommendation",
+        target: "mode: recommend, ",
+        group: "",
+        close: |_| (),
+        dry_run: false,
+        word: "recommended",
+        open: |world| with_settings(world, |config| config.targets[0].mode = Mode::Act),
+    },
+];
+
+fn write(world: &World, event: Event) {
+    let daemon = world.daemon();
+    daemon.0.journal().append(world.sim.moment(), vec![event]).expect("writable");
+}
+
+/// Grows the target once, onto a disk that is full then.
+fn spend(world: &World) {
+    world.sim.with(|model| model.vg("vg").expect("there").pvs.push(SimPv::new("/dev/sdc", Extents(512))));
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    world.minutes(10);
+    world.sim.with(|model| {
+        let fs = model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there");
+        fs.used.0 = fs.size.0 / 100 * 88;
+    });
+}
+
+fn with_settings(world: World, change: fn(&mut Config)) -> World {
+    let mut config = (*world.config).clone();
+    change(&mut config);
+    World { config: Arc::new(config), ..world }
+}
+
+/// All that there is on the host, the time aside.
+fn everything(world: &World) -> serde_json::Value {
+    let model = world.sim.with(|model| Model { filled_until: None, ..model.clone() });
+    serde_json::to_value(model).expect("can be written")
+}
+
+#[test]
+fn a_supply_waits_like_any_other_step_while_nothing_may_be_done_and_is_used_afterwards() {
+    let spares = format!("spares: [{}]", SPARES[0]);
+    let supplies: [(&str, ChangeHost, &str); 3] = [
+        ("grown_disks: resize", |model| grows(model, 3 * GIB), "pvresize"),
+        ("grown_disks: resize, partitions: growpart", |model| in_partition(model, 3 * GIB), "growpart"),
+        (&spares, |model| model.orphans = vec![spare(0, 10 * GIB)], "vgextend"),
+    ];
+    for Closed { what, target, group, close, dry_run, word: expected, open } in CLOSED {
+        for (keys, happens, step) in supplies {
+            let what = format!("{what}: {step}");
+            let text = config(&format!("{keys}{group}")).replace("cooldown", &format!("{target}cooldown"));
+            let in_utc = |config: &mut Config| config.time_zone = jiff::tz::TimeZone::UTC;
+            let world = with_settings(World::new(HOST, &text), in_utc);
+            close(&world);
+            world.sim.with(happens);
+            let (before, commands, size) = (everything(&world), world.sim.changes(), world.extents("vg/data"));
+            let daemon = if *dry_run { world.dry_daemon() } else { world.daemon() };
+            assert_eq!(word(&daemon.alert("vg/data")), *expected, "{what}");
+            daemon.own_look("vg/data");
+            drop(daemon);
+            world.daemon().recover().expect("the journal can be written");
+            assert_eq!(everything(&world), before, "{what}: the host was changed");
+            assert_eq!(world.sim.changes(), commands, "{what}");
+            let world = open(world);
+            let ended = world.daemon().alert("vg/data");
+            assert!(ended_as(&ended, Outcome::Grown), "{what}: {ended:?}");
+            assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (size + 512, true), "{what}");
+            assert_eq!(world.count(step), 1, "{what}");
+        }
     }
 }
