@@ -1,12 +1,19 @@
 //! A group that is full and gets more room: from disks that became larger, and from spare PVs.
 
+use std::sync::Arc;
+
 use crate::common::*;
+use lvm_autoscaler::config::{Config, Mode};
 use lvm_autoscaler::engine::{self, Ended, Pipeline, Request};
 use lvm_autoscaler::host::Host as _;
 use lvm_autoscaler::host::sim::{Harm, Model, SimPv};
 use lvm_autoscaler::host::{Focus, look};
-use lvm_autoscaler::inventory::{DiskKind, Partition, PartitionTable};
-use lvm_autoscaler::journal::Source;
+use lvm_autoscaler::inventory::{DiskKind, Latest, Partition, PartitionTable};
+use lvm_autoscaler::journal::{Event, Source};
+use lvm_autoscaler::metrics::exposition::{Exposition, Shape};
+use lvm_autoscaler::metrics::selection::Selection;
+use lvm_autoscaler::metrics::target::{Knowledge, Targets};
+use lvm_autoscaler::metrics::text::Format;
 use lvm_autoscaler::name::PvUuid;
 use lvm_autoscaler::plan::{self, Code, Evaluation, Lack, Outcome};
 use lvm_autoscaler::units::{Bytes, Extents, GIB, MIB};
@@ -357,7 +364,7 @@ fn a_supply_that_fails_leaves_the_volume_as_it_was_and_says_what_it_gave() {
 #[test]
 fn a_disk_that_is_smaller_again_when_its_turn_comes_is_left_alone() {
     let world = world("grown_disks: resize", |model| grows(model, 3 * GIB));
-    let sim = std::sync::Arc::clone(&world.sim);
+    let sim = Arc::clone(&world.sim);
     let host = world.watched(move |command| {
         if command.name() == "vgcfgbackup" {
             sim.with(|model| pv(model).device_exceeds = 0);
@@ -374,7 +381,7 @@ fn a_disk_that_is_smaller_again_when_its_turn_comes_is_left_alone() {
 fn a_spare_that_became_something_else_meanwhile_is_not_made_a_pv() {
     let world = World::new(HOST, &with_spares());
     world.sim.with(|model| model.orphans = vec![spare(0, 10 * GIB)]);
-    let sim = std::sync::Arc::clone(&world.sim);
+    let sim = Arc::clone(&world.sim);
     let host = world.watched(move |command| {
         if command.name() == "vgcfgbackup" {
             sim.with(|model| model.orphans[0].signature = Some("ext4".to_owned()));
@@ -495,8 +502,7 @@ volume_groups: [{ name: vg, reserve: 252MiB }]
 fn who_is_below_the_threshold_does_not_wait() {
     let world = World::new(&HOST.replace("used: 85%", "used: 50%"), &config("grown_disks: resize"));
     let daemon = world.daemon();
-    let ended =
-        Pipeline(std::sync::Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
+    let ended = Pipeline(Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
     assert!(refused(&ended, Code::InsufficientSpace), "{ended:?}");
     drop(daemon);
     world.sim.with(|model| grows(model, 3 * GIB));
@@ -513,8 +519,7 @@ fn what_is_recommended_of_a_disk_is_not_recommended_again_before_the_cooldown_is
     let daemon = world.daemon();
     assert!(ended_as(&daemon.alert("vg/data"), Outcome::Recommended));
     assert!(refused(&daemon.alert("vg/data"), Code::Cooldown));
-    let asked =
-        Pipeline(std::sync::Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
+    let asked = Pipeline(Arc::clone(&daemon.0)).ask(&lv("vg/data"), None).expect("the journal can be written");
     assert!(ended_as(&asked, Outcome::Grown), "{asked:?}");
 }
 
@@ -571,4 +576,283 @@ fn headroom_counts_what_may_supply_the_group_wherever_it_is_shown() {
     let headroom = |inventory: &_| plan::headroom(target, inventory, &world.config);
     assert_eq!(headroom(&inventory), Some(Bytes(0)));
     assert_eq!(headroom(&plan::supplied(&world.config, &inventory)), Some(Bytes(10 * GIB)));
+}
+
+/// The values of a metric on the page that Prometheus scrapes, each with the first two labels of its series.
+fn series(world: &World, metric: &str) -> Vec<(String, f64)> {
+    let latest = Arc::new(Latest::default());
+    let inventory = look(world.sim.as_ref(), Focus::Everything).expect("LVM answers");
+    latest.set(Some(inventory), std::time::Duration::ZERO);
+    let (history, now) = (world.state().history(false), world.sim.moment());
+    let known = Knowledge { history: &history, dry_run: false, refused: &|_| None, now };
+    let targets = Targets::new(&world.config, &latest.get(), &known);
+    let exposition = Exposition::new(Selection::default(), latest, Box::new(|seen| seen), || None);
+    let page = exposition.page(Shape { format: Format::Text, gzip: false }, Some(targets), "").expect("encodes");
+    let page = String::from_utf8(page).expect("text");
+    let lines = page.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
+    let names = |labels: &str| labels.split(',').take(2).collect::<Vec<_>>().join(",");
+    lines.map(|(labels, value)| (names(labels), value.parse().expect("a number"))).collect()
+}
+
+/// The only value of a metric, in bytes.
+fn value(world: &World, metric: &str) -> (String, u64) {
+    let found = series(world, metric);
+    assert_eq!(found.len(), 1, "{metric}: {found:?}");
+    (found[0].0.clone(), found[0].1 as u64)
+}
+
+fn named(labels: &str, value: u64) -> (String, u64) {
+    (labels.to_owned(), value)
+}
+
+#[test]
+fn what_a_group_waits_for_is_a_metric_that_goes_back_to_zero_when_it_has_room() {
+    let needed = |world: &World| value(world, "lvm_autoscaler_supply_needed_bytes");
+    let spare_keys = format!("grown_disks: resize, spares: [{}]", SPARES[0]);
+    let ways: [(&str, &str, ChangeHost); 3] = [
+        ("a disk grew", "grown_disks: resize", |model| grows(model, 3 * GIB)),
+        ("a spare was made", &spare_keys, |model| model.orphans = vec![spare(0, 10 * GIB)]),
+        ("a person added a disk", "reserve: 0GiB", |model| {
+            model.vg("vg").expect("there").pvs.push(SimPv::new("/dev/sdc", Extents(1024)));
+        }),
+    ];
+    for (what, keys, happens) in ways {
+        let world = world(keys, |_| ());
+        assert_eq!(needed(&world), named("vg=\"vg\"", 2 * GIB), "{what}");
+        assert!(matches!(world.daemon().alert("vg/data"), Ended::Refused(_)), "{what}");
+        assert_eq!(needed(&world), named("vg=\"vg\"", 2 * GIB), "{what}: a refusal does not end it");
+        world.sim.with(happens);
+        assert_eq!(needed(&world), named("vg=\"vg\"", 0), "{what}: there is room");
+        assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown), "{what}");
+        assert_eq!(needed(&world), named("vg=\"vg\"", 0), "{what}: it has grown");
+    }
+    // A disk that may not be used is no room.
+    let world = world("reserve: 0GiB", |model| grows(model, 3 * GIB));
+    assert_eq!(needed(&world), named("vg=\"vg\"", 2 * GIB));
+}
+
+#[test]
+fn what_the_targets_of_a_group_lack_is_added_up() {
+    let second = "      - { name: media, size: 1GiB, filesystem: { type: xfs, mount_point: /media, used: 85% } }\n";
+    let host = HOST.replace("size: 4GiB }]", "size: 5GiB }]") + second;
+    let target = TARGET.replace("/data }]", "/data }, { lv_path: /dev/vg/media, mount_point: /media }]");
+    let world = World::new(&host, &target);
+    assert_eq!(value(&world, "lvm_autoscaler_supply_needed_bytes"), named("vg=\"vg\"", 4 * GIB));
+    world.sim.with(|model| model.lv("vg/media").and_then(|lv| lv.fs.as_mut()).expect("there").used = Bytes(0));
+    assert_eq!(value(&world, "lvm_autoscaler_supply_needed_bytes"), named("vg=\"vg\"", 2 * GIB));
+    // Without targets nothing is needed, and there is no such series.
+    let bare = World::new(&host, "volume_groups: [{ name: vg, reserve: 0GiB }]");
+    assert_eq!(series(&bare, "lvm_autoscaler_supply_needed_bytes"), []);
+}
+
+#[test]
+fn what_a_disk_has_beyond_its_pv_is_a_metric() {
+    let labels = |pv: &str| format!("vg=\"vg\",pv=\"{pv}\"");
+    // What is left is less than an extent of 4 MiB.
+    let disks: [(&str, u64, u64, ChangeHost); 5] = [
+        ("/dev/sdb", 0, 0, |_| ()),
+        ("/dev/sdb", 3 * GIB, 0, |model| grows(model, 3 * GIB)),
+        ("/dev/sdb", 0, 0, |model| pv(model).device_exceeds = -(4 << 20)),
+        // `growpart` may leave 2 MiB at the end of the disk.
+        ("/dev/sdb2", 3 * GIB - 2 * MIB, 3 * MIB, |model| in_partition(model, 3 * GIB)),
+        ("/dev/sdb2", 0, 0, |model| {
+            in_partition(model, 3 * GIB);
+            partition(model).followed_until = Some(Bytes(7 * GIB));
+        }),
+    ];
+    for (number, (pv, room, rest, change)) in disks.into_iter().enumerate() {
+        let world = world("grown_disks: resize, partitions: growpart", change);
+        assert_eq!(value(&world, "lvm_pv_growable_bytes"), named(&labels(pv), room), "{number}");
+        if room > 0 {
+            assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown), "{number}");
+            assert_eq!(value(&world, "lvm_pv_growable_bytes"), named(&labels(pv), rest), "{number}: it was used");
+        }
+    }
+}
+
+#[test]
+fn what_no_target_takes_of_a_group_is_a_metric() {
+    let free = HOST.replace("[{ name: /dev/sdb, size: 4GiB }]", "[{ name: /dev/sdb, size: 9GiB }]");
+    let off = TARGET.replace("/data }]", "/data, mode: off }]");
+    let recommended = TARGET.replace("/data }]", "/data, mode: recommend }]");
+    let nothing = "volume_groups: [{ name: vg, reserve: 0GiB }]";
+    let configs = [(TARGET, 0), (&off, 5 * GIB), (&recommended, 5 * GIB), (nothing, 5 * GIB)];
+    for (config, stranded) in configs {
+        let world = World::new(&free, config);
+        assert_eq!(value(&world, "lvm_vg_stranded_bytes"), named("vg=\"vg\"", stranded), "{config}");
+    }
+    let full = World::new(HOST, &recommended);
+    assert_eq!(value(&full, "lvm_vg_stranded_bytes"), named("vg=\"vg\"", 0));
+}
+
+#[test]
+fn what_a_volume_has_beyond_its_file_system_is_a_metric() {
+    let host = HOST.replace("size: 4GiB }]", "size: 9GiB }]");
+    for encrypted in [false, true] {
+        let world = World::new(&host, TARGET);
+        if encrypted {
+            world.sim.with(|model| encrypt(model, "vg/data", luks1));
+        }
+        let growable = || value(&world, "lvm_filesystem_growable_bytes");
+        assert_eq!(growable(), named("vg=\"vg\",lv=\"data\"", 0), "{encrypted}");
+        assert!(world.sim.with(|model| extend_by_hand(model, "vg/data", 256)));
+        assert_eq!(growable(), named("vg=\"vg\",lv=\"data\"", GIB), "{encrypted}");
+        world.sim.with(|model| grow_by_hand(model, "vg/data"));
+        assert_eq!(growable(), named("vg=\"vg\",lv=\"data\"", 0), "{encrypted}");
+    }
+}
+
+/// One reason for which nothing may be done now, and how it passes.
+struct Closed {
+    what: &'static str,
+    /// Keys of the target, and of the group.
+    target: &'static str,
+    group: &'static str,
+    close: fn(&World),
+    dry_run: bool,
+    word: &'static str,
+    open: fn(World) -> World,
+}
+
+const CLOSED: &[Closed] = &[
+    Closed {
+        what: "a window",
+        target: "window: { from: \"02:00\", to: \"03:00\" }, ",
+        group: "",
+        close: |_| (),
+        dry_run: false,
+        word: "outside_window",
+        // It is midnight.
+        open: |world| {
+            world.minutes(150);
+            world
+        },
+    },
+    Closed {
+        what: "the budget of the target",
+        target: "budget: { extensions: 1, per: 2h }, ",
+        group: "",
+        close: spend,
+        dry_run: false,
+        word: "budget_exhausted",
+        open: |world| {
+            world.minutes(111);
+            world
+        },
+    },
+    Closed {
+        what: "the budget of the group",
+        target: "",
+        group: ", budget: { bytes: 2GiB, per: 2h }",
+        close: spend,
+        dry_run: false,
+        word: "budget_exhausted",
+        open: |world| {
+            world.minutes(111);
+            world
+        },
+    },
+    Closed {
+        what: "a pause of the target",
+        target: "",
+        group: "",
+        close: |world| write(world, Event::Paused { lv: Some(lv("vg/data")) }),
+        dry_run: false,
+        word: "paused",
+        open: |world| {
+            write(&world, Event::Resumed { lv: Some(lv("vg/data")) });
+            world
+        },
+    },
+    Closed {
+        what: "a pause of everything",
+        target: "",
+        group: "",
+        close: |world| write(world, Event::Paused { lv: None }),
+        dry_run: false,
+        word: "paused",
+        open: |world| {
+            write(&world, Event::Resumed { lv: None });
+            world
+        },
+    },
+    Closed {
+        what: "a dry run",
+        target: "",
+        group: "",
+        close: |_| (),
+        dry_run: true,
+        word: "dry_run",
+        open: |world| world,
+    },
+    Closed {
+        what: "a recommendation",
+        target: "mode: recommend, ",
+        group: "",
+        close: |_| (),
+        dry_run: false,
+        word: "recommended",
+        open: |world| with_settings(world, |config| config.targets[0].mode = Mode::Act),
+    },
+];
+
+fn write(world: &World, event: Event) {
+    let daemon = world.daemon();
+    daemon.0.journal().append(world.sim.moment(), vec![event]).expect("writable");
+}
+
+/// Grows the target once, onto a disk that is full then.
+fn spend(world: &World) {
+    world.sim.with(|model| model.vg("vg").expect("there").pvs.push(SimPv::new("/dev/sdc", Extents(512))));
+    assert!(ended_as(&world.daemon().alert("vg/data"), Outcome::Grown));
+    world.minutes(10);
+    world.sim.with(|model| {
+        let fs = model.lv("vg/data").and_then(|lv| lv.fs.as_mut()).expect("there");
+        fs.used.0 = fs.size.0 / 100 * 88;
+    });
+}
+
+fn with_settings(world: World, change: fn(&mut Config)) -> World {
+    let mut config = (*world.config).clone();
+    change(&mut config);
+    World { config: Arc::new(config), ..world }
+}
+
+/// All that there is on the host, the time aside.
+fn everything(world: &World) -> serde_json::Value {
+    let model = world.sim.with(|model| Model { filled_until: None, ..model.clone() });
+    serde_json::to_value(model).expect("can be written")
+}
+
+#[test]
+fn a_supply_waits_like_any_other_step_while_nothing_may_be_done_and_is_used_afterwards() {
+    let spares = format!("spares: [{}]", SPARES[0]);
+    let supplies: [(&str, ChangeHost, &str); 3] = [
+        ("grown_disks: resize", |model| grows(model, 3 * GIB), "pvresize"),
+        ("grown_disks: resize, partitions: growpart", |model| in_partition(model, 3 * GIB), "growpart"),
+        (&spares, |model| model.orphans = vec![spare(0, 10 * GIB)], "vgextend"),
+    ];
+    for Closed { what, target, group, close, dry_run, word: expected, open } in CLOSED {
+        for (keys, happens, step) in supplies {
+            let what = format!("{what}: {step}");
+            let text = config(&format!("{keys}{group}")).replace("cooldown", &format!("{target}cooldown"));
+            let in_utc = |config: &mut Config| config.time_zone = jiff::tz::TimeZone::UTC;
+            let world = with_settings(World::new(HOST, &text), in_utc);
+            close(&world);
+            world.sim.with(happens);
+            let (before, commands, size) = (everything(&world), world.sim.changes(), world.extents("vg/data"));
+            let daemon = if *dry_run { world.dry_daemon() } else { world.daemon() };
+            assert_eq!(word(&daemon.alert("vg/data")), *expected, "{what}");
+            daemon.own_look("vg/data");
+            drop(daemon);
+            world.daemon().recover().expect("the journal can be written");
+            assert_eq!(everything(&world), before, "{what}: the host was changed");
+            assert_eq!(world.sim.changes(), commands, "{what}");
+            let world = open(world);
+            let ended = world.daemon().alert("vg/data");
+            assert!(ended_as(&ended, Outcome::Grown), "{what}: {ended:?}");
+            assert_eq!((world.extents("vg/data"), world.fills("vg/data")), (size + 512, true), "{what}");
+            assert_eq!(world.count(step), 1, "{what}");
+        }
+    }
 }
