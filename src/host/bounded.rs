@@ -16,9 +16,6 @@ use std::time::{Duration, Instant};
 /// How long a row of calls may take when several hang. With the deadline of one this stays below a second, within which
 /// a scrape must be answered.
 const TOGETHER: Duration = Duration::from_millis(500);
-/// How long a call may take to begin. The thread only has to be scheduled for that; on a host that does not manage it
-/// within this time the caller goes without an answer, but nothing gets a mark, for nothing was asked.
-const BEGUN_WITHIN: Duration = Duration::from_millis(500);
 /// How often to see whether a call has begun. Being woken for it would cost more than most calls do.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -220,7 +217,9 @@ impl<T> Row<T> {
         loop {
             let left = match state.begun {
                 Some(begun) => deadline.saturating_sub(begun.elapsed()),
-                None => BEGUN_WITHIN.saturating_sub(self.sent.elapsed()).min(deadline.max(GLANCE)),
+                // The thread only has to be scheduled for that. On a host that does not manage it the caller goes without
+                // an answer, but nothing gets a mark, for nothing was asked.
+                None => deadline.max(GLANCE).saturating_sub(self.sent.elapsed()),
             };
             if state.ended || left.is_zero() {
                 return state;

@@ -11,15 +11,6 @@ use crate::storage::{Group, Volume, path, sh, try_sh};
 
 const SOON: &str = "defaults: { cooldown: 0s, min_increment: 32MiB }\ninventory: { interval: 5s }";
 
-fn full(group: &Group, name: &str, size: &str) -> Volume {
-    let volume = group.lv(name, size);
-    volume.mkfs("ext4");
-    group.mount(&volume, &[]);
-    volume.write_data();
-    volume.fill(88.0);
-    volume
-}
-
 /// V1b: LVM cannot write a longer description of the group. `lvextend` fails and changes nothing; what it says is what
 /// a person needs.
 #[test]
@@ -27,7 +18,13 @@ fn full(group: &Group, name: &str, size: &str) -> Volume {
 fn a_group_whose_metadata_area_is_full_fails_with_the_words_of_lvm() {
     let group = Group::without_vg("vmt_mdafull", &["300M", "300M"]);
     sh("vgcreate", &["-qq", &group.name, &group.loops[0], &group.loops[1]]);
-    let volume = full(&group, "data", "96M");
+    // All of the first disk, so that a growth needs another segment, and with it more text.
+    sh("lvcreate", &["-qq", "-y", "-Wn", "-l", "100%PVS", "-n", "data", &group.name, &group.loops[0]]);
+    let volume = group.volume("data");
+    volume.mkfs("ext4");
+    group.mount(&volume, &[]);
+    volume.write_data();
+    volume.fill(88.0);
     // Tags in its description, as many as LVM takes: half of an area of 1 MiB, less a little for the next ones.
     let (backup, tagged) = (group.dir.join("vg.txt"), group.dir.join("tagged.txt"));
     sh("vgcfgbackup", &["-qq", "-f", path(&backup), &group.name]);

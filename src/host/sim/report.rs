@@ -24,7 +24,8 @@ pub(super) fn fullreport(model: &Model, arguments: &[&str]) -> Output {
         let rows: Vec<Value> = model.orphans.iter().map(|pv| pv_row(pv, ORPHANS_EXTENT, false)).collect();
         sections.push(json!({ "vg": [], "pv": rows, "lv": [], "pvseg": [], "seg": [] }));
     }
-    let twins = twins(model).map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", pv_uuid(pv)));
+    let twins =
+        twins(model).map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", pv_uuid(pv)));
     let gone = model.pvs().filter(|(_, pv)| pv.missing);
     let gone = gone.map(|(_, pv)| format!("  WARNING: Couldn't find device with uuid {}.\n", pv_uuid(pv)));
     let warnings: String = twins.chain(gone).collect();
@@ -133,7 +134,8 @@ fn hidden_row(part: &Hidden) -> Value {
 /// As if each volume were one run of extents at the beginning of its PVs.
 fn segments(vg: &SimVg, lvs: &[&SimLv], hidden: &[Hidden]) -> Vec<Value> {
     let first = vg.pvs.first().map_or("", |pv| pv.name.as_str());
-    let shown = |name: &str| vg.pvs.iter().find(|pv| pv.name == name).map_or(name.to_owned(), |pv| pv.shown().to_owned());
+    let shown =
+        |name: &str| vg.pvs.iter().find(|pv| pv.name == name).map_or(name.to_owned(), |pv| pv.shown().to_owned());
     let run = |pv: &str, extents: u64| format!("{}:0-{}", shown(pv), extents.saturating_sub(1));
     let visible = lvs.iter().map(|lv| {
         let name = lv.name.lv.as_str();
