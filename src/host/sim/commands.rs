@@ -149,7 +149,7 @@ fn lvextend(model: &mut Model, extents: &str, lv: &str, pvs: &[&str]) -> Output 
     if vg.exported {
         return fails(5, format!("  Volume group \"{}\" is exported", vg.name));
     }
-    if vg.partial {
+    if vg.missing_pvs() > 0 {
         return fails(5, format!("  Cannot change VG {} while PVs are missing.", vg.name));
     }
     if vg.read_only {
@@ -237,6 +237,9 @@ fn extend_metadata(model: &mut Model, size: &str, pool: &str) -> Output {
         return fails(5, "  --poolmetadatasize can be used only with cache or thin pools.");
     };
     let Some(vg) = model.vg(found.name.vg.as_str()) else { return fails(5, "  Volume group not found") };
+    if vg.missing_pvs() > 0 {
+        return fails(5, format!("  Cannot change VG {} while PVs are missing.", vg.name));
+    }
     let wanted = wanted.div_ceil(vg.extent_size.0);
     if wanted <= before {
         return fails(5, format!("  New size ({wanted} extents) matches existing size ({before} extents)."));

@@ -96,6 +96,8 @@ pub struct SimPv {
     pub unseen: i64,
     /// The next so many flushes of its cache fail.
     pub flushes_that_fail: u32,
+    /// Its device is gone.
+    pub missing: bool,
 }
 
 impl SimPv {
@@ -121,11 +123,17 @@ impl SimPv {
             in_use: false,
             unseen: 0,
             flushes_that_fail: 0,
+            missing: false,
         }
     }
 }
 
 impl SimPv {
+    /// The name by which LVM shows it.
+    pub(super) fn shown(&self) -> &str {
+        if self.missing { "[unknown]" } else { &self.name }
+    }
+
     /// The first bytes of its disk, as far as they tell of a partition table.
     pub(super) fn head(&self) -> Vec<u8> {
         let mut head = vec![0; 8192];
@@ -354,7 +362,8 @@ impl Model {
         let by_uuid = |pv: &SimPv| pv.uuid.as_ref().is_some_and(|uuid| uuid.path() == Path::new(path));
         // A disk has the number of its partition: no more is asked of it than what partition table it has.
         let is_parent = |pv: &SimPv| matches!(&pv.disk, DiskKind::Partition(partition) if partition.disk == path);
-        let minor = self.pvs().position(|(_, pv)| pv.name == path || by_uuid(pv) || is_parent(pv))?;
+        let is_it = |pv: &SimPv| !pv.missing && (pv.name == path || by_uuid(pv) || is_parent(pv));
+        let minor = self.pvs().position(|(_, pv)| is_it(pv))?;
         Some(DeviceNumber { major: DISKS, minor: u32::try_from(minor).ok()? })
     }
 
@@ -366,12 +375,12 @@ impl Model {
 
     /// The PV on the disk of that number.
     pub(super) fn pv_on(&self, device: DeviceNumber) -> Option<(Bytes, &SimPv)> {
-        self.pvs().nth(device.minor as usize).filter(|_| device.major == DISKS)
+        self.pvs().nth(device.minor as usize).filter(|(_, pv)| device.major == DISKS && !pv.missing)
     }
 
     pub(super) fn pv_on_mut(&mut self, device: DeviceNumber) -> Option<&mut SimPv> {
         let all = self.vgs.iter_mut().flat_map(|vg| &mut vg.pvs).chain(&mut self.orphans);
-        all.into_iter().nth(device.minor as usize).filter(|_| device.major == DISKS)
+        all.into_iter().nth(device.minor as usize).filter(|pv| device.major == DISKS && !pv.missing)
     }
 
     pub(super) fn disk(&self, device: DeviceNumber) -> Option<Disk> {
@@ -413,6 +422,11 @@ impl SimVg {
     /// All extents.
     pub fn extents(&self) -> Extents {
         Extents(self.pvs.iter().map(|pv| pv.extents.0).sum())
+    }
+
+    /// How many of its PVs are missing.
+    pub(super) fn missing_pvs(&self) -> usize {
+        self.pvs.iter().filter(|pv| pv.missing).count().max(usize::from(self.partial))
     }
 
     /// Gives extents to a volume from wherever they are free; the caller has checked that there are enough.

@@ -24,9 +24,11 @@ pub(super) fn fullreport(model: &Model, arguments: &[&str]) -> Output {
         let rows: Vec<Value> = model.orphans.iter().map(|pv| pv_row(pv, ORPHANS_EXTENT, false)).collect();
         sections.push(json!({ "vg": [], "pv": rows, "lv": [], "pvseg": [], "seg": [] }));
     }
-    let warnings: String = twins(model)
-        .map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", pv_uuid(pv)))
-        .collect();
+    let twins =
+        twins(model).map(|(pv, other)| format!("  WARNING: Not using device {other} for PV {}.\n", pv_uuid(pv)));
+    let gone = model.pvs().filter(|(_, pv)| pv.missing);
+    let gone = gone.map(|(_, pv)| format!("  WARNING: Couldn't find device with uuid {}.\n", pv_uuid(pv)));
+    let warnings: String = twins.chain(gone).collect();
     Output { stderr: warnings, ..succeeds(json!({ "report": sections }).to_string()) }
 }
 
@@ -44,11 +46,11 @@ fn pv_row(pv: &SimPv, extent_size: Bytes, missing: bool) -> Value {
     let flag = |value: bool| if value { "1" } else { "0" };
     let bytes = |extents: Extents| extents.bytes(extent_size).0.to_string();
     json!({
-        "pv_uuid": pv_uuid(pv), "pv_name": pv.name, "pv_size": bytes(pv.extents),
+        "pv_uuid": pv_uuid(pv), "pv_name": pv.shown(), "pv_size": bytes(pv.extents),
         "pv_free": bytes(Extents(pv.extents.0 - pv.allocated.0)), "pv_pe_count": pv.extents.0.to_string(),
         "pv_pe_alloc_count": pv.allocated.0.to_string(), "pv_allocatable": flag(pv.allocatable),
-        "pv_missing": flag(missing), "pv_tags": pv.tags, "pe_start": FIRST_EXTENT.0.to_string(),
-        "dev_size": pv.device_size(extent_size).to_string(), "pv_mda_count": pv.metadata_areas.to_string(),
+        "pv_missing": flag(missing || pv.missing), "pv_tags": pv.tags, "pe_start": FIRST_EXTENT.0.to_string(),
+        "dev_size": if pv.missing { "0".to_owned() } else { pv.device_size(extent_size).to_string() }, "pv_mda_count": pv.metadata_areas.to_string(),
         "pv_in_use": flag(pv.in_use),
     })
 }
@@ -67,11 +69,11 @@ fn section(model: &Model, vg: &SimVg) -> Value {
     json!({
         "vg": [{
             "vg_uuid": uuid(vg.name.as_str()), "vg_name": vg.name, "vg_permissions": if vg.read_only { "read-only" } else { "writeable" },
-            "vg_exported": flag(vg.exported), "vg_partial": flag(vg.partial), "vg_allocation_policy": vg.policy, "vg_shared": "0",
+            "vg_exported": flag(vg.exported), "vg_partial": flag(vg.missing_pvs() > 0), "vg_allocation_policy": vg.policy, "vg_shared": "0",
             "vg_size": bytes(vg.extents()), "vg_free": bytes(vg.free()), "vg_systemid": vg.system_id,
             "vg_extent_size": vg.extent_size.0.to_string(), "vg_extent_count": vg.extents().0.to_string(),
             "vg_free_count": vg.free().0.to_string(), "pv_count": vg.pvs.len().to_string(),
-            "vg_missing_pv_count": flag(vg.partial), "lv_count": lvs.len().to_string(), "snap_count": snapshots.to_string(),
+            "vg_missing_pv_count": vg.missing_pvs().to_string(), "lv_count": lvs.len().to_string(), "snap_count": snapshots.to_string(),
             "vg_mda_free": "520192", "vg_mda_size": "1044480",
         }],
         "pv": vg.pvs.iter().enumerate().map(|(index, pv)| pv_row(pv, vg.extent_size, vg.partial && index == 0)).collect::<Vec<_>>(),
@@ -132,7 +134,9 @@ fn hidden_row(part: &Hidden) -> Value {
 /// As if each volume were one run of extents at the beginning of its PVs.
 fn segments(vg: &SimVg, lvs: &[&SimLv], hidden: &[Hidden]) -> Vec<Value> {
     let first = vg.pvs.first().map_or("", |pv| pv.name.as_str());
-    let run = |pv: &str, extents: u64| format!("{pv}:0-{}", extents.saturating_sub(1));
+    let shown =
+        |name: &str| vg.pvs.iter().find(|pv| pv.name == name).map_or(name.to_owned(), |pv| pv.shown().to_owned());
+    let run = |pv: &str, extents: u64| format!("{}:0-{}", shown(pv), extents.saturating_sub(1));
     let visible = lvs.iter().map(|lv| {
         let name = lv.name.lv.as_str();
         let each = lv.extents.0 / lv.data_legs().max(1);

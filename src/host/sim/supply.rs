@@ -11,8 +11,11 @@ use crate::units::{Bytes, Extents, MIB};
 /// As large as its device, larger or smaller.
 pub(super) fn pvresize(model: &mut Model, name: &str) -> Output {
     for vg in &mut model.vgs {
-        let extent_size = vg.extent_size;
-        let Some(pv) = vg.pvs.iter_mut().find(|pv| pv.name == name) else { continue };
+        let (extent_size, lacks_pvs) = (vg.extent_size, vg.missing_pvs() > 0);
+        let Some(pv) = vg.pvs.iter_mut().find(|pv| pv.name == name && !pv.missing) else { continue };
+        if lacks_pvs {
+            return fails(5, format!("  Cannot change VG {} while PVs are missing.", vg.name));
+        }
         let device = Bytes(pv.device_size(extent_size));
         let extents = device.saturating_sub(FIRST_EXTENT).to_extents_down(extent_size);
         if extents < pv.allocated {
@@ -29,9 +32,12 @@ pub(super) fn pvresize(model: &mut Model, name: &str) -> Output {
 pub(super) fn vgextend(model: &mut Model, name: &str, path: &str) -> Output {
     let found = model.orphans.iter().position(|pv| pv.uuid.as_ref().is_some_and(|uuid| uuid.path() == Path::new(path)));
     let Some(found) = found else { return fails(5, format!("  No device found for {path}.")) };
-    let Some(extent_size) = model.vg(name).map(|vg| vg.extent_size) else {
+    let Some((extent_size, missing)) = model.vg(name).map(|vg| (vg.extent_size, vg.missing_pvs())) else {
         return fails(5, format!("  Volume group \"{name}\" not found"));
     };
+    if missing > 0 {
+        return fails(5, format!("  Cannot change VG {name} while PVs are missing."));
+    }
     let mut pv = model.orphans.remove(found);
     let device = Bytes(pv.device_size(ORPHANS_EXTENT));
     pv.extents = device.saturating_sub(FIRST_EXTENT).to_extents_down(extent_size);
@@ -56,7 +62,7 @@ pub(super) fn vgreduce(model: &mut Model, name: &str, pv: &str) -> Output {
 /// It grows to what the disk has, and LVM is told.
 pub(super) fn growpart(model: &mut Model, disk: &str, number: &str) -> Output {
     let all = model.vgs.iter_mut().flat_map(|vg| vg.pvs.iter_mut().map(|pv| (vg.extent_size, pv)));
-    for (extent_size, pv) in all {
+    for (extent_size, pv) in all.filter(|(_, pv)| !pv.missing) {
         let own = Bytes(pv.device_size(extent_size));
         let DiskKind::Partition(partition) = &pv.disk else { continue };
         if partition.disk != disk || partition.number.to_string() != number {
