@@ -217,8 +217,8 @@ impl<T> Row<T> {
         loop {
             let left = match state.begun {
                 Some(begun) => deadline.saturating_sub(begun.elapsed()),
-                // The thread only has to be scheduled for that. On a host that does not manage it the caller goes without
-                // an answer, but nothing gets a mark, for nothing was asked.
+                // The thread only has to be scheduled for that. On a host that does not manage it the caller goes
+                // without an answer, but nothing gets a mark, for nothing was asked.
                 None => deadline.max(GLANCE).saturating_sub(self.sent.elapsed()),
             };
             if state.ended || left.is_zero() {

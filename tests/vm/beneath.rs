@@ -532,8 +532,8 @@ fn a_btrfs_with_something_under_way_that_excludes_a_resize() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn an_xfs_with_many_allocation_groups_grows() {
     let group = Group::new("vmt_groups", &["400G", "400G"]);
-    // What 0.1 took for "made with about 512 MiB", by 4 groups: it spoke of a limit at 100 times that. With 16 groups, as
-    // mkfs.xfs makes on stripes, it took 10 GiB for 2.5.
+    // 0.1 thought of 4 groups at the beginning and spoke of a limit at 100 times that size. With 16, as mkfs.xfs makes
+    // on stripes, it took 10 GiB for 2.5.
     let cases: [(&str, &[&str], &[&str], &str, &str); 2] = [
         ("many", &["-L", "16G"], &["mkfs.xfs", "-q", "-d", "agcount=128"], "128", "40GiB"),
         ("stripes", &["-i", "2", "-L", "10G"], &["mkfs.xfs", "-q"], "16", "241GiB"),
