@@ -12,7 +12,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn text(name: &str) -> String {
-    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    std::fs::read_to_string(path(name)).expect(name)
 }
 
 #[test]

@@ -534,8 +534,8 @@ fn an_xfs_with_many_allocation_groups_grows() {
     let group = Group::new("vmt_groups", &["400G", "400G"]);
     // 0.1 thought of 4 groups at the beginning and spoke of a limit at 100 times that size. With 16, as mkfs.xfs makes
     // on stripes, it took 10 GiB for 2.5.
-    let cases: [(&str, &[&str], &[&str], &str, &str); 2] = [
-        ("many", &["-L", "16G"], &["mkfs.xfs", "-q", "-d", "agcount=128"], "128", "40GiB"),
+    let cases = [
+        ("many", &["-L", "16G"][..], &["mkfs.xfs", "-q", "-d", "agcount=128"][..], "128", "40GiB"),
         ("stripes", &["-i", "2", "-L", "10G"], &["mkfs.xfs", "-q"], "16", "241GiB"),
     ];
     let more = "defaults: { cooldown: 0s, min_increment: 32MiB, budget: { bytes: 1TiB, per: 1d } }";
