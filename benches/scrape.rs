@@ -250,6 +250,8 @@ impl Bench {
         let halves: &[&str] = if parted { &["engine", "web"] } else { &["serve"] };
         let start = |half: &&str| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"));
+            // As the units set it.
+            command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "65536");
             command.args([half, "--log.level=warn"]).arg(format!("--web.listen-address={address}"));
             command.arg(format!("--config.file={}", config.display()));
             if parted {
@@ -301,11 +303,12 @@ impl Daemon {
         self.processes.iter().map(of).reduce(add).expect("a process")
     }
 
-    /// Bytes in memory, of each process.
+    /// Bytes in memory, of each process. Of a page that several processes have each counts its share, so that the pages
+    /// of the program are counted once.
     fn resident(&self) -> Vec<u64> {
         let of = |process: &Child| {
-            let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("it runs");
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+            let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id())).expect("it runs");
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("its memory");
             line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
         };
         self.processes.iter().map(of).collect()
@@ -524,7 +527,8 @@ fn page(rows: &[Row], parted: &[Parted], idle: f64, lvm: &str) -> String {
          \x20 That program's time is in the idle share, and in no other number.\n\
          - Latency: {ROUNDS} rounds of {SCRAPES_PER_ROUND} scrapes, the median of the rounds' percentiles. CPU: from\n\
          \x20 /proc/PID/stat over {SCRAPES_FOR_CPU} scrapes. `everything` and `lvm`: the median of at least 7 runs, CPU the\n\
-         \x20 mean. `resident`: VmRSS after a dozen looks and scrapes.\n\
+         \x20 mean. `resident` and memory: PSS after a dozen looks and\n\
+         \x20 scrapes, with the environment that the units set.\n\
          - The machine was not reserved: load average {load}. Times move by tens of percent between runs,\n\
          \x20 and p99 by more; the ratios move less.\n\
          - To repeat: `make bench`, as root on a Debian with a Rust toolchain. It writes this file.\n",
