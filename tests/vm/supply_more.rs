@@ -2,7 +2,7 @@
 //! larger and still give nothing.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lvm_autoscaler::journal::Past;
 
@@ -84,7 +84,6 @@ fn waits_and_grows(kind: &str, in_partition: bool, encrypted: bool) {
         if encrypted { ", LUKS2" } else { "" },
         took.as_secs_f64()
     ));
-    assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(past.sentence.contains("had become larger"), "{}", past.sentence);
     assert!(volume.extents() > before && volume.df_size() > df);
     assert_eq!(volume.files(), files, "every file is as it was");
