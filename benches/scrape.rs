@@ -251,7 +251,8 @@ impl Bench {
         let start = |half: &&str| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_lvm-autoscaler"));
             // As the units set it.
-            command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "65536");
+            command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "2097152");
+            command.env("MALLOC_MMAP_THRESHOLD_", "4194304").env("MALLOC_TOP_PAD_", "1048576");
             command.args([half, "--log.level=warn"]).arg(format!("--web.listen-address={address}"));
             command.arg(format!("--config.file={}", config.display()));
             if parted {
