@@ -3,9 +3,9 @@
 //!
 //! `POST /-/pause`, `/-/resume` and `/-/reset`, with the target `VG/LV` as the body, or an empty one for all targets;
 //! `POST /-/reload`; `POST /-/extend` with `{"lv": "VG/LV", "by": BYTES or null}`, answered with one line of JSON for
-//! each [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`ReportRequest`], answered
-//! with the report; `POST /-/config`, answered with the fingerprint of the config in force; `POST /-/simulation`,
-//! answered with the host if it is a simulated one.
+//! each [`Progress`], whoever hangs up stops nothing that was begun; `POST /-/report` with a [`ReportRequest`],
+//! answered with the report; `POST /-/config`, answered with the fingerprint of the config in force;
+//! `POST /-/simulation`, answered with the host if it is a simulated one.
 
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
