@@ -111,37 +111,40 @@ struct Reached {
     notifier: OnceLock<Arc<Notifier>>,
 }
 
+impl Reached {
+    /// Whether this process can use a config; one that it can is remembered.
+    fn checked(&self, texts: &[Text], config: &Config) -> Result<(), String> {
+        let admitted = self.access.get().map_or(Ok(()), |access| access.admits(config));
+        admitted.map_err(|error| crate::chain(&error))?;
+        notify::verify(config).map_err(|error| crate::chain(&error))?;
+        texts.clone_into(&mut crate::locked(&self.accepted));
+        Ok(())
+    }
+}
+
 impl Configured for Reached {
     fn objection(&self, texts: &[Text], is_simulated: bool) -> Option<String> {
-        let (config, _) = match config_of(texts, is_simulated) {
-            Ok(config) => config,
-            Err(error) => return Some(format!("{error:#}")),
-        };
-        let admitted = self.access.get().map_or(Ok(()), |access| access.admits(&config));
-        let admitted = admitted.map_err(|error| crate::chain(&error));
-        let told = notify::verify(&config).map_err(|error| crate::chain(&error));
-        let objection = admitted.and(told).err();
-        if objection.is_none() {
-            texts.clone_into(&mut crate::locked(&self.accepted));
+        match config_of(texts, is_simulated) {
+            Ok((config, _)) => self.checked(texts, &config).err(),
+            Err(error) => Some(format!("{error:#}")),
         }
-        objection
     }
 
     fn put_in_force(&self, texts: &[Text], is_simulated: bool) {
-        // An engine that was started anew, or had not heard of this process for a while, asked nobody: its config may
-        // be one that opens the webhook to everybody on these listeners.
-        let was_asked = crate::locked(&self.accepted).as_slice() == texts;
-        if self.access.get().is_some()
-            && !was_asked
-            && let Some(objection) = self.objection(texts, is_simulated)
-        {
-            return tracing::error!("the engine's config cannot be used here, the one before stays: {objection}");
-        }
         let config = match config_of(texts, is_simulated) {
             Ok((config, _)) => Arc::new(config),
             // The engine has it in force, and both read the same.
             Err(error) => return tracing::error!("the engine's config cannot be used: {error:#}"),
         };
+        // An engine that was started anew, or had not heard of this process for a while, asked nobody: its config may
+        // be one that opens the webhook to everybody on these listeners.
+        let was_asked = crate::locked(&self.accepted).as_slice() == texts;
+        if self.access.get().is_some()
+            && !was_asked
+            && let Err(objection) = self.checked(texts, &config)
+        {
+            return tracing::error!("the engine's config cannot be used here, the one before stays: {objection}");
+        }
         self.in_force.replace(applied(&config, &self.latest.get().inventory));
         if let Some(Err(error)) = self.notifier.get().map(|notifier| notifier.reconfigure(&config)) {
             tracing::error!("new notify settings rejected; previous ones stay: {error}");

@@ -198,16 +198,16 @@ impl Engine {
         let open = |news: &mut News| news.vote.as_ref().is_none_or(|(of, _)| *of != number);
         let waited = self.changed.wait_timeout_while(news, VOTE, open);
         let mut news = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let accepted = matches!(&news.vote, Some((of, None)) if *of == number);
-        if !accepted {
+        let said = match &news.vote {
+            Some((of, None)) if *of == number => Ok(()),
+            Some((of, Some(objection))) if *of == number => Err(objection.clone()),
+            _ => Err(format!("the web process did not say within {} s whether it accepts it", VOTE.as_secs())),
+        };
+        if said.is_err() {
             // Nobody needs them any more.
             news.proposed_files.clear();
         }
-        match &news.vote {
-            _ if accepted => Ok(()),
-            Some((of, Some(objection))) if *of == number => Err(objection.clone()),
-            _ => Err(format!("the web process did not say within {} s whether it accepts it", VOTE.as_secs())),
-        }
+        said
     }
 
     /// What was proposed last is in force. Until the web side has it too, for a while: whoever had the config reloaded
