@@ -22,8 +22,9 @@ pub(super) const KIND: Kind = Kind {
     has_own_numbers: false,
     copies: Some(Copies {
         rewrite: set_label,
-        warning: "the copies of its superblock still have the old size; xfs_repair would use them and delete files, so do not run it \
-            before they are rewritten (docs/lvm/troubleshooting.md, 18; any further growth rewrites them too)",
+        warning: "the copies of its superblock still have the old size; xfs_repair would use them and delete files, \
+            so do not run it before they are rewritten (docs/lvm/troubleshooting.md, 18; any further growth rewrites \
+            them too)",
     }),
     after_replay: Some(remount_once),
 };

@@ -502,7 +502,10 @@ fn outdated_copies(host: &dyn Host, fs: &FileSystem) -> Option<String> {
     let read = host.on_disk(fs.mount.device, [vec![0], superblock.facts().copies()].concat());
     let failed = |error: &std::io::Error| {
         let point = &fs.mount.mount_point;
-        tracing::warn!(mount_point = %point, "the copies of the superblock cannot be read and are assumed current: {error}");
+        tracing::warn!(
+            mount_point = %point,
+            "the copies of the superblock cannot be read and are assumed current: {error}"
+        );
     };
     let heads = read.inspect_err(failed).ok()?;
     let mut said = heads.iter().map(|head| {

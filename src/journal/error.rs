@@ -61,7 +61,8 @@ pub enum JournalError {
     },
     /// The witness may know of a later record than the journal.
     #[error(
-        "{} cannot be read ({why}), so it is not known whether the journal is the newest one. To accept it as the newest, run: rm {}",
+        "{} cannot be read ({why}), so it is not known whether the journal is the newest one. To accept it as the \
+         newest, run: rm {}",
         witness.display(), shell_word(&witness.to_string_lossy())
     )]
     Witness {

@@ -142,8 +142,8 @@ lvm_lv_size_bytes * on (lv_uuid) group_left (lv_name) lvm_lv_info
 give the same answer when this exporter runs with `--collector.uuid-labels`, and with `--collector.lv-details` also for hidden
 volumes. Four things differ without a name that tells:
 
-- `lvm_lv_active` is there 1 for every volume, with the state as a label; here it is 1 if the volume is active on this host, and 0
-  if it is not.
+- `lvm_lv_active` is there 1 for every volume, with the state as a label; here it is 1 if the volume is active on this
+  host, and 0 if it is not.
 - `lvm_lv_info` has no `lv_full_name`; it is `vg` and `lv` with a slash between.
 - Names of hidden volumes stand there in brackets, `[pool_tdata]`; here without.
 - What LVM does not know is -1 there; here there is no series.

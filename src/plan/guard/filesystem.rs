@@ -89,8 +89,8 @@ fn stray_name(s: &Subject<'_>) -> Option<Verdict> {
     let (stray, name) = (fs.stray_name.as_ref()?, &s.lv.name);
     let tool = fs.kind().map_or("what grows it", |kind| kind.about().grower.as_str());
     Some(Verdict::Refuse(format!(
-        "{tool} would use the name {stray}, which does not lead to {name}: unmount all that is mounted at {point} and mount \
-         {name} there again, as is needed after lvrename"
+        "{tool} would use the name {stray}, which does not lead to {name}: unmount all that is mounted at {point} and \
+         mount {name} there again, as is needed after lvrename"
     )))
 }
 
@@ -319,7 +319,8 @@ pub(super) fn below_threshold(s: &Subject<'_>) -> Verdict {
             };
             refuse_if(inodes.value() <= target.inode_threshold.value(), || {
                 format!(
-                    "{point} is {percent} full and {inodes} of its inodes are used, it grows above {threshold} of space or {} of inodes",
+                    "{point} is {percent} full and {inodes} of its inodes are used, it grows above {threshold} of \
+                     space or {} of inodes",
                     target.inode_threshold
                 )
             })

@@ -84,8 +84,8 @@ pub(super) fn disk_shrunk(s: &Subject<'_>) -> Verdict {
     if let Some((pv, lacks, end)) = shrunk {
         let size = end.saturating_sub(lacks);
         return Verdict::Refuse(format!(
-            "{} has {size}, {lacks} less than its PV needs: make the disk as large as it was, see pvs -o+dev_size and dmesg; \
-             if nothing lies behind its end, pvresize {} makes the PV smaller",
+            "{} has {size}, {lacks} less than its PV needs: make the disk as large as it was, see pvs -o+dev_size and \
+             dmesg; if nothing lies behind its end, pvresize {} makes the PV smaller",
             pv.name, pv.name
         ));
     }
