@@ -1,17 +1,16 @@
 //! A daemon of two processes, one of which is killed, hangs, or does not accept what the other accepts: what still
 //! answers, within which time, and that a config is in force in both of them or in neither.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User, geteuid};
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
 use serde_json::{Value, json};
 
 use crate::common::eventually;
@@ -19,22 +18,9 @@ use crate::common::part::say;
 use crate::common::place::{Place, err, out};
 use crate::common::server::{Answer, connect};
 use crate::edge::program;
+use crate::half::Half;
+use crate::wire::{CONFIG as BOTH, HOST};
 
-const HOST: &str = "
-names: [db1]
-volume_groups:
-  - name: vg
-    physical_volumes: [{ name: /dev/sdb, size: 50GiB }]
-    logical_volumes:
-      - { name: data, size: 4GiB, filesystem: { type: ext4, mount_point: /data, used: 50% } }
-      - { name: full, size: 4GiB, filesystem: { type: ext4, mount_point: /full, used: 95% } }
-";
-const BOTH: &str = "
-monitor:
-  targets:
-    - { lv_path: vg/data, mount_point: /data }
-    - { lv_path: vg/full, mount_point: /full, increment: 1GiB, cooldown: 1h }
-";
 const ONE: &str = "
 monitor:
   targets:
@@ -47,51 +33,6 @@ const BOUND: Duration = Duration::from_secs(9);
 /// Of an alert that waits for the journal 8 s, and for the reason 2 s.
 const WRITTEN: Duration = Duration::from_secs(12);
 
-/// A process of a daemon; killed at the end.
-struct Half {
-    process: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Half {
-    fn spawn(mut command: Command) -> Half {
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let lines = BufReader::new(process.stderr.take().expect("piped")).lines();
-        let log = Arc::new(Mutex::new(String::new()));
-        let writes = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                *writes.lock().expect("not poisoned") += &format!("{line}\n");
-            }
-        });
-        Half { process, log }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().expect("not poisoned").clone()
-    }
-
-    fn says(&self, what: &str) -> bool {
-        self.log().contains(what)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it runs");
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("a child");
-    }
-}
-
 /// Both, and what is asked of them.
 struct Halves {
     place: Place,
@@ -100,25 +41,14 @@ struct Halves {
 }
 
 fn engine(place: &Place) -> Half {
-    let half = Half::spawn(half(place, &["engine"]));
-    eventually("the engine listens", || half.says("the web process may connect"));
-    half
-}
-
-fn half(place: &Place, arguments: &[&str]) -> Command {
-    let mut command = program(cargo_bin("lvm-autoscaler"));
-    let socket = format!("--engine.socket={}", place.path("engine.sock").display());
-    command.args(arguments).args([&socket, &place.config(), &place.host()]);
-    command.env_remove("RUST_LOG").current_dir(place.0.path()).stdin(Stdio::null());
-    command
+    Half::that_says("the web process may connect", place, &["engine"])
 }
 
 impl Halves {
     fn start(place: Place, listen: &str) -> Halves {
         place.write("host.yaml", HOST);
         let engine = engine(&place);
-        let web = Half::spawn(half(&place, &["web", listen]));
-        eventually("the web process listens", || web.says("message=listening"));
+        let web = Half::that_says("message=listening", &place, &["web", listen]);
         let halves = Halves { place, engine, web };
         eventually("the host was looked at", || halves.get("/-/ready").status == 200);
         halves
@@ -257,8 +187,7 @@ fn an_engine_without_its_web_process_answers_people_and_grows_by_its_own_look() 
     assert_eq!(halves.command(&["resume", "vg/full"]).0, Some(0));
     eventually("its own look grows it", || halves.grown().contains(&"vg/full".to_owned()));
     // As if it had never been gone.
-    halves.web = Half::spawn(half(&halves.place, &["web", LOCAL]));
-    eventually("the web process listens", || halves.web.says("message=listening"));
+    halves.web = Half::that_says("message=listening", &halves.place, &["web", LOCAL]);
     eventually("it shows what was done", || halves.size_of_full() == Some(5 << 30));
 }
 
@@ -295,8 +224,7 @@ fn a_process_of_another_user_is_turned_away_whatever_the_sockets_mode_is() {
     assert!(!stranger.says("message=listening"), "{}", stranger.log());
     refusing.kill();
     // The same process, if it is the user that the engine was given.
-    let admitting = Half::spawn(half(&place, &["engine", "--web.user=nobody"]));
-    eventually("the engine listens", || admitting.says("the web process may connect"));
+    let _admitting = Half::that_says("the web process may connect", &place, &["engine", "--web.user=nobody"]);
     mode(&place.path("engine.sock"), 0o666);
     eventually("it is let in", || stranger.says("message=listening"));
 }

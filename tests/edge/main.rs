@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod confined;
 mod fuzz_seeds;
+mod half;
 mod halves;
 mod http;
 mod init;

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::part::{is_soak, say};
+use crate::common::place::Place;
 use crate::common::server::{Answer, kept};
 use crate::common::split::{self, is_split};
-use assert_cmd::cargo::cargo_bin;
+use crate::half::Half;
 use lvm_autoscaler::journal::{Event, Journal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -352,38 +353,17 @@ fn killed_after(answers: usize) -> Killed {
     Killed { accepted: promised.values().sum(), written: decided.len(), pending: pending.len() }
 }
 
-/// One half of a daemon, which ends with the test.
-struct Half(Child);
-
-impl Half {
-    fn start(folder: &Path, arguments: &[&str]) -> Half {
-        let socket = format!("--engine.socket={}", folder.join("engine.sock").display());
-        let config = format!("--config.file={}", folder.join("config.yaml").display());
-        let host = format!("--simulate={}", folder.join("host.yaml").display());
-        let mut command = crate::edge::program(cargo_bin("lvm-autoscaler"));
-        command.args(arguments).args(["--log.level=error", &socket, &config, &host]);
-        Half(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The web process dies again and again in a storm of alerts whose senders come again until they are answered, as
 /// Alertmanager does. The engine knows nothing of it: what was answered 202 is in its journal, each request is decided
 /// about once, and each target grows once. Five kills in `make test`, a hundred in `make soak`.
 #[test]
 fn a_web_process_that_dies_in_a_storm_loses_nothing_and_repeats_nothing() {
     let kills = if is_soak() { 100 } else { 5 };
-    let folder = Daemon::folder(1000);
-    let _engine = Half::start(folder.path(), &["engine"]);
+    let place = Place(Daemon::folder(1000));
+    let _engine = Half::of(&place, &["engine", "--log.level=error"]);
     let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let listen = format!("--web.listen-address={address}");
-    let web = || Half::start(folder.path(), &["web", &listen]);
+    let web = || Half::of(&place, &["web", "--log.level=error", &listen]);
     let promised = Mutex::new(BTreeMap::<String, usize>::new());
     let (left, killed) = (AtomicUsize::new(CONNECTIONS), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -418,7 +398,7 @@ fn a_web_process_that_dies_in_a_storm_loses_nothing_and_repeats_nothing() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    let state = folder.path().join("state").join("simulated");
+    let state = place.path("state").join("simulated");
     let until = Instant::now() + Duration::from_secs(300);
     loop {
         let now = Journal::peek(&state).expect("a journal");

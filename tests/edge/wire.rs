@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::common::part::{is_soak, say};
 use crate::common::place::Place;
 
-const HOST: &str = "
+pub(crate) const HOST: &str = "
 names: [db1]
 volume_groups:
   - name: vg
@@ -28,7 +28,7 @@ volume_groups:
       - { name: other, size: 4GiB, filesystem: { type: ext4, mount_point: /other, used: 95% } }
 ";
 /// `full` may grow once within the cooldown; `other` is no target, and `data` is not full.
-const CONFIG: &str = "
+pub(crate) const CONFIG: &str = "
 monitor:
   targets:
     - { lv_path: vg/data, mount_point: /data }

@@ -723,10 +723,7 @@ const CLOSED: &[Closed] = &[
         dry_run: false,
         word: "outside_window",
         // It is midnight.
-        open: |world| {
-            world.minutes(150);
-            world
-        },
+        open: |world| later(world, 150),
     },
     Closed {
         what: "the budget of the target",
@@ -735,10 +732,7 @@ const CLOSED: &[Closed] = &[
         close: spend,
         dry_run: false,
         word: "budget_exhausted",
-        open: |world| {
-            world.minutes(111);
-            world
-        },
+        open: |world| later(world, 111),
     },
     Closed {
         what: "the budget of the group",
@@ -747,10 +741,7 @@ const CLOSED: &[Closed] = &[
         close: spend,
         dry_run: false,
         word: "budget_exhausted",
-        open: |world| {
-            world.minutes(111);
-            world
-        },
+        open: |world| later(world, 111),
     },
     Closed {
         what: "a pause of the target",
@@ -795,6 +786,11 @@ const CLOSED: &[Closed] = &[
         open: |world| with_settings(world, |config| config.targets[0].mode = Mode::Act),
     },
 ];
+
+fn later(world: World, minutes: u64) -> World {
+    world.minutes(minutes);
+    world
+}
 
 fn write(world: &World, event: Event) {
     let daemon = world.daemon();

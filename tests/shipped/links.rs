@@ -113,23 +113,33 @@ fn paths_of_this_repository_exist() {
     none(&wrong);
 }
 
-#[test]
-fn metrics_and_alerts_exist() {
+fn named_in(page: &str) -> BTreeSet<String> {
+    let name = Regex::new(r"`(lvm_[a-z_]+)`").expect("an expression");
+    name.captures_iter(page).map(|found| found[1].to_owned()).collect()
+}
+
+/// The metrics of the daemon and of a relay.
+pub(crate) fn metrics() -> BTreeSet<String> {
     let reference = text("docs/metrics.md");
     let (ours, _) = reference.split_once("## Coming from").expect("a table of other names");
-    let name = Regex::new(r"`(lvm_[a-z_]+)`").expect("an expression");
-    let names = |page: &str| name.captures_iter(page).map(|found| found[1].to_owned()).collect::<BTreeSet<_>>();
-    let (mut known, of_others) = (names(ours), names(&reference));
-    let rules = ["people", "recording", "triggers", "triggers-node-exporter"]
-        .map(|file| text(&format!("alerts/{file}.yml")))
-        .concat();
-    let rule = Regex::new(r"(?:alert|record): (\S+)").expect("an expression");
-    known.extend(rule.captures_iter(&rules).map(|found| found[1].to_owned()));
+    let mut known = named_in(ours);
     // A relay shows its own on a page of its own; counters with `_total` behind their name.
     let relay = Regex::new(r#"register\("([a-z_]+)""#).expect("an expression");
     for found in relay.captures_iter(&text("src/relay/metrics.rs")) {
         known.extend(["", "_total"].map(|end| format!("lvm_autoscaler_relay_{}{end}", &found[1])));
     }
+    known
+}
+
+#[test]
+fn metrics_and_alerts_exist() {
+    let of_others = named_in(&text("docs/metrics.md"));
+    let mut known = metrics();
+    let rules = ["people", "recording", "triggers", "triggers-node-exporter"]
+        .map(|file| text(&format!("alerts/{file}.yml")))
+        .concat();
+    let rule = Regex::new(r"(?:alert|record): (\S+)").expect("an expression");
+    known.extend(rule.captures_iter(&rules).map(|found| found[1].to_owned()));
     known.extend(NO_METRICS.iter().map(|&name| name.to_owned()));
     assert!(known.len() > 100, "docs/metrics.md and alerts/ are not what this test takes them for: {known:?}");
 
@@ -482,6 +492,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).expect(name)
 }

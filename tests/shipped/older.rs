@@ -2,18 +2,12 @@
 //! metrics that are there. tests/engine/format.rs has its journal.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lvm_autoscaler::config;
 use regex::Regex;
 
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-fn text(name: &str) -> String {
-    std::fs::read_to_string(path(name)).expect(name)
-}
+use crate::links::{metrics, text};
 
 #[test]
 fn configs_of_0_1_are_read() {
@@ -35,16 +29,9 @@ fn asked(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn rules_and_dashboards_of_0_1_ask_for_what_there_is() {
-    let reference = text("docs/metrics.md");
-    let (ours, _) = reference.split_once("## Coming from").expect("a table of other names");
-    let name = Regex::new(r"`(lvm_[a-z_]+)`").expect("an expression");
-    let mut known: BTreeSet<String> = name.captures_iter(ours).map(|found| found[1].to_owned()).collect();
+    let mut known = metrics();
     // A label; and the name of a job.
     known.extend(["lvm_autoscaler".to_owned(), "lvm_autoscaler_relay".to_owned()]);
-    let relay = Regex::new(r#"register\("([a-z_]+)""#).expect("an expression");
-    for found in relay.captures_iter(&text("src/relay/metrics.rs")) {
-        known.extend(["", "_total"].map(|end| format!("lvm_autoscaler_relay_{}{end}", &found[1])));
-    }
     let mut checked = 0;
     let rules = ["recording.yml", "triggers.yml", "triggers-node-exporter.yml"];
     let recorded = rules.map(|file| text(&format!("tests/data/0.1/{file}"))).concat();

@@ -12,8 +12,10 @@ use std::time::Duration;
 use crate::daemon::{Daemon, config, labels, program};
 use crate::decisions::{answer, grown, in_sync, legs, pool_config};
 use crate::grow::small;
+use crate::luks;
 use crate::refuse::{refused, refused_by};
 use crate::storage::{Group, LocalConf, MIB, Volume, path, sh, try_sh};
+use crate::supply::{enlarge, partitioned};
 
 const SOON: &str = "defaults: { cooldown: 0s, min_increment: 32MiB }";
 
@@ -209,42 +211,26 @@ fn a_disk_that_is_smaller_than_its_pv_lets_nothing_in_its_group_grow() {
 fn a_partition_that_ends_behind_its_disk_lets_nothing_in_its_group_grow() {
     for encrypted in [false, true] {
         let name = if encrypted { "vmt_cutcrypt" } else { "vmt_cutpart" };
-        let mut group = Group::without_vg(name, &["512M"]);
-        let disk = group.loops[0].clone();
-        sh("sh", &["-c", &format!("echo ',,L' | sfdisk -q -X dos {disk}")]);
-        sh("losetup", &["-d", &disk]);
-        let file = group.dir.join("disk0");
-        group.loops[0] = sh("losetup", &["-f", "-P", "--show", path(&file)]);
-        sh("udevadm", &["settle"]);
-        let mut pv = format!("{}p1", group.loops[0]);
+        let (group, stem) = partitioned(name, "512M", "dos", ",,L\\n");
+        let mut pv = stem + "1";
         if encrypted {
-            let key = group.dir.join("key");
-            std::fs::write(&key, [b'k'; 64]).expect("a key");
-            let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", path(&key)];
-            sh("cryptsetup", &[&["luksFormat", "-q"], &quick[..], &[&pv]].concat());
-            let mapping = format!("{name}-pv_crypt");
-            sh("cryptsetup", &["open", "--key-file", path(&key), &pv, &mapping]);
-            pv = format!("/dev/mapper/{mapping}");
+            pv = luks::encrypted(&group, &pv, luks::LUKS2).1;
         }
         sh("vgcreate", &["-qq", name, &pv]);
         let volume = full_as(&group, group.lv("data", "64M"), &["mkfs.ext4", "-q"], &[]);
-        let resize = |size: &str| {
-            sh("truncate", &["-s", size, path(&file)]);
-            sh("losetup", &["-c", &group.loops[0]]);
-        };
-        resize("256M");
+        enlarge(&group, 0, "256M");
         let sentence = refused_unharmed(&group, &volume, "ext4", "disk_shrunk");
         names_disk(&sentence, &pv);
         assert_eq!(volume.extents(), 16);
         group.forget();
-        resize("512M");
+        enlarge(&group, 0, "512M");
         let daemon = Daemon::start(&group, &config(&group, &[&volume], SOON));
         grown(&daemon, &volume);
         drop(daemon);
         if encrypted {
             sh("umount", &[path(&volume.mount_point)]);
             sh("vgchange", &["-qq", "-an", name]);
-            sh("cryptsetup", &["close", &format!("{name}-pv_crypt")]);
+            sh("cryptsetup", &["close", &pv]);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What was seen on hosts and is nobody's fault: a group whose metadata area is full, a pool whose writers wait, names
-//! with every character that LVM allows, LUKS on disks with other sectors.
+//! Unusual hosts on which nothing is wrong: a group whose metadata area is full, a pool whose writers wait, names with
+//! every character that LVM allows, LUKS on disks with other sectors.
 
 use std::fs;
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::daemon::{Daemon, config, labels};
 use crate::decisions::grown;
+use crate::luks::{LUKS2, encrypted};
 use crate::storage::{Group, Volume, path, sh, try_sh};
 
 const SOON: &str = "defaults: { cooldown: 0s, min_increment: 32MiB }\ninventory: { interval: 5s }";
@@ -140,24 +141,10 @@ fn encryption_takes_only_sectors_that_its_file_system_bears() {
         ("xfs", "-s size=512", "512", "block_size"),
     ] {
         let name = format!("vmt_mixed_{kind}{}{sector}", options.len());
-        let mut group = Group::without_vg(&name, &["500M", "600M"]);
-        let coarse = group.loops.pop().expect("a disk");
-        sh("losetup", &["-d", &coarse]);
-        let file = group.dir.join("disk1");
-        group.loops.push(sh("losetup", &["-f", "--show", "--sector-size", "4096", path(&file)]));
-        sh("udevadm", &["settle"]);
-        sh("vgcreate", &["-qq", &name, &group.loops[0]]);
-        sh("vgextend", &["-qq", "--config", "devices/allow_mixed_block_sizes=1", &name, &group.loops[1]]);
-        sh("lvcreate", &["-qq", "-y", "-Wn", "-l", "100%PVS", "-n", "data", &name, &group.loops[0]]);
-        let volume = group.volume("data");
-        let (key, mapping) = (group.dir.join("key"), format!("{name}-data_crypt"));
-        fs::write(&key, [b'k'; 64]).expect("a key");
-        sh("chmod", &["600", path(&key)]);
-        let quick =
-            ["--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size", sector];
-        sh("cryptsetup", &[&["luksFormat", "-q", "--key-file", path(&key)], &quick[..], &[&volume.path()]].concat());
-        sh("cryptsetup", &["open", "--key-file", path(&key), &volume.path(), &mapping]);
-        let device = format!("/dev/mapper/{mapping}");
+        let mut group = Group::new(&name, &["500M"]);
+        let volume = group.lv_as("data", &["-Wn", "-l", "100%FREE"]);
+        group.add_coarse_disk("600M");
+        let (key, device) = encrypted(&group, &volume.path(), &[LUKS2, &["--sector-size", sector]].concat());
         sh("sh", &["-c", &format!("mkfs.{kind} -q {options} {device}")]);
         fs::create_dir_all(&volume.mount_point).expect("a mount point");
         sh("mount", &[&device, path(&volume.mount_point)]);
@@ -170,20 +157,16 @@ fn encryption_takes_only_sectors_that_its_file_system_bears() {
         let past = daemon.wait_for_outcome(&volume, result);
         assert_eq!(volume.extents() > extents, result == "grown", "{}", past.sentence);
         drop(daemon);
-        let sound = || {
-            sh("umount", &[path(&volume.mount_point)]);
-            match kind {
-                "xfs" => sh("xfs_repair", &["-n", &device]),
-                _ => sh("e2fsck", &["-f", "-n", &device]),
-            };
-        };
-        sound();
-        sh("cryptsetup", &["close", &mapping]);
+        volume.unmount_and_check_on(kind, &device);
+        sh("cryptsetup", &["close", &device]);
         // And it opens and mounts again.
-        sh("cryptsetup", &["open", "--key-file", path(&key), &volume.path(), &mapping]);
+        sh(
+            "cryptsetup",
+            &["open", "--key-file", path(&key), &volume.path(), device.trim_start_matches("/dev/mapper/")],
+        );
         sh("mount", &[&device, path(&volume.mount_point)]);
         assert_eq!(volume.files(), files, "every file is as it was");
-        sound();
-        sh("cryptsetup", &["close", &mapping]);
+        volume.unmount_and_check_on(kind, &device);
+        sh("cryptsetup", &["close", &device]);
     }
 }

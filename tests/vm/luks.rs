@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::crash::{Gate, end};
 use crate::daemon::{Daemon, config, labels};
@@ -23,9 +23,8 @@ impl Encrypted {
         let volume = group.lv(name, if kind == "xfs" { "352M" } else { "96M" });
         let (key, mapping) = (group.dir.join(format!("{name}.key")), format!("{}-{name}_crypt", group.name));
         write_key(&key, name);
-        let (file, device) = (path(&key), volume.path());
-        sh("cryptsetup", &[&["luksFormat", "-q", "--key-file", file], QUICK, format, &[&device]].concat());
-        sh("cryptsetup", &[&["open", "--key-file", file], open, &[&device, &mapping]].concat());
+        encrypt(&key, &volume.path(), format);
+        sh("cryptsetup", &[&["open", "--key-file", path(&key)], open, &[&volume.path(), &mapping]].concat());
         let encrypted = Encrypted { volume, mapping, key };
         encrypted.fill(kind);
         encrypted
@@ -50,21 +49,30 @@ impl Encrypted {
     }
 
     fn unmount_and_check(&self, kind: &str) {
-        sh("umount", &[path(&self.volume.mount_point)]);
-        match kind {
-            "xfs" => sh("xfs_repair", &["-n", &self.device()]),
-            "btrfs" => sh("btrfs", &["check", &self.device()]),
-            _ => sh("e2fsck", &["-f", "-n", &self.device()]),
-        };
+        self.volume.unmount_and_check_on(kind, &self.device());
         sh("cryptsetup", &["close", &self.mapping]);
     }
 }
 
 /// A slot that opens at once.
 const QUICK: &[&str] = &["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-const LUKS2: &[&str] = &["--type", "luks2"];
+pub(crate) const LUKS2: &[&str] = &["--type", "luks2"];
 
-fn write_key(key: &std::path::Path, content: &str) {
+/// Makes a device LUKS of that format, which this key opens at once.
+pub(crate) fn encrypt(key: &Path, device: &str, format: &[&str]) {
+    sh("cryptsetup", &[&["luksFormat", "-q", "--key-file", path(key)], QUICK, format, &[device]].concat());
+}
+
+/// The same with a key of its own beside the group, opened; the key and the mapping's device.
+pub(crate) fn encrypted(group: &Group, device: &str, format: &[&str]) -> (PathBuf, String) {
+    let (key, mapping) = (group.dir.join("key"), format!("{}-data_crypt", group.name));
+    write_key(&key, &group.name);
+    encrypt(&key, device, format);
+    sh("cryptsetup", &["open", "--key-file", path(&key), device, &mapping]);
+    (key, format!("/dev/mapper/{mapping}"))
+}
+
+fn write_key(key: &Path, content: &str) {
     fs::write(key, format!("the key of {content:.<64}")).expect("a key");
     fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("ours");
 }

@@ -288,11 +288,16 @@ impl Volume {
 
     /// Unmounts it and runs the checker of its file system, which must find nothing and changes nothing.
     pub(crate) fn unmount_and_check(&self, kind: &str) {
+        self.unmount_and_check_on(kind, &self.path());
+    }
+
+    /// The same where the file system is not on the volume itself.
+    pub(crate) fn unmount_and_check_on(&self, kind: &str, device: &str) {
         sh("umount", &[path(&self.mount_point)]);
         match kind {
-            "xfs" => sh("xfs_repair", &["-n", &self.path()]),
-            "btrfs" => sh("btrfs", &["check", &self.path()]),
-            _ => sh("e2fsck", &["-f", "-n", &self.path()]),
+            "xfs" => sh("xfs_repair", &["-n", device]),
+            "btrfs" => sh("btrfs", &["check", device]),
+            _ => sh("e2fsck", &["-f", "-n", device]),
         };
     }
 

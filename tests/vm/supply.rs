@@ -10,7 +10,7 @@ use crate::refuse::refused_by;
 use crate::storage::{Group, Volume, path, sh, try_sh};
 
 /// The config of a group with these keys.
-fn with(group: &Group, volume: &Volume, keys: &str) -> String {
+pub(crate) fn with(group: &Group, volume: &Volume, keys: &str) -> String {
     let more = format!(
         "defaults: {{ cooldown: 0s, min_increment: 32MiB }}\ninventory: {{ interval: 5s }}\nvolume_groups: [{{ name: {}, {keys} }}]",
         group.name
@@ -29,7 +29,7 @@ fn full(group: &Group, kind: &str) -> Volume {
 }
 
 /// A disk of a group becomes larger, as one of a cloud does.
-fn enlarge(group: &Group, number: usize, size: &str) {
+pub(crate) fn enlarge(group: &Group, number: usize, size: &str) {
     sh("truncate", &["-s", size, path(&group.dir.join(format!("disk{number}")))]);
     sh("losetup", &["-c", &group.loops[number]]);
 }
@@ -73,16 +73,23 @@ fn a_disk_that_grows_lets_the_target_grow_that_waits_without_another_alert() {
     }
 }
 
-/// A disk with a GPT of one partition, which is a group's PV.
-fn partitioned(name: &str) -> (Group, String) {
-    let mut group = Group::without_vg(name, &["1G"]);
+/// A disk with a table of that kind, which sfdisk makes of these lines; no group yet. And the name of its partitions
+/// without their numbers.
+pub(crate) fn partitioned(name: &str, size: &str, table: &str, partitions: &str) -> (Group, String) {
+    let mut group = Group::without_vg(name, &[size]);
     let disk = group.loops[0].clone();
-    sh("sh", &["-c", &format!("echo ',,L' | sfdisk -q -X gpt {disk}")]);
+    sh("sh", &["-c", &format!("printf '{partitions}' | sfdisk -q -X {table} {disk}")]);
     sh("losetup", &["-d", &disk]);
-    let file = group.dir.join("disk0");
-    group.loops[0] = sh("losetup", &["-f", "-P", "--show", path(&file)]);
+    group.loops[0] = sh("losetup", &["-f", "-P", "--show", path(&group.dir.join("disk0"))]);
     sh("udevadm", &["settle"]);
-    let partition = format!("{}p1", group.loops[0]);
+    let stem = format!("{}p", group.loops[0]);
+    (group, stem)
+}
+
+/// A group whose PV is the one partition of a disk with a GPT, and that partition.
+pub(crate) fn in_partition(name: &str) -> (Group, String) {
+    let (group, stem) = partitioned(name, "1G", "gpt", ",,L\\n");
+    let partition = stem + "1";
     sh("vgcreate", &["-qq", name, &partition]);
     (group, partition)
 }
@@ -91,7 +98,7 @@ fn partitioned(name: &str) -> (Group, String) {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn the_partition_grows_first_where_the_pv_is_in_one() {
     for kind in ["ext4", "xfs"] {
-        let (group, partition) = partitioned(&format!("vmt_part_{kind}"));
+        let (group, partition) = in_partition(&format!("vmt_part_{kind}"));
         let volume = full(&group, kind);
         let files = volume.files();
         {
@@ -114,13 +121,8 @@ fn the_partition_grows_first_where_the_pv_is_in_one() {
 #[test]
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_partition_that_is_not_the_last_is_left_alone() {
-    let mut group = Group::without_vg("vmt_notlast", &["1G"]);
-    let disk = group.loops[0].clone();
-    sh("sh", &["-c", &format!("printf ',900M,L\\n,,L\\n' | sfdisk -q -X gpt {disk}")]);
-    sh("losetup", &["-d", &disk]);
-    group.loops[0] = sh("losetup", &["-f", "-P", "--show", path(&group.dir.join("disk0"))]);
-    sh("udevadm", &["settle"]);
-    sh("vgcreate", &["-qq", &group.name, &format!("{}p1", group.loops[0])]);
+    let (group, stem) = partitioned("vmt_notlast", "1G", "gpt", ",900M,L\\n,,L\\n");
+    sh("vgcreate", &["-qq", &group.name, &format!("{stem}1")]);
     let volume = full(&group, "ext4");
     enlarge(&group, 0, "2G");
     let daemon = Daemon::start(&group, &with(&group, &volume, "grown_disks: resize, partitions: growpart"));
@@ -298,7 +300,7 @@ fn killed_while_a_group_gets_room_the_next_start_goes_on_and_does_nothing_twice(
 
 fn killed(kind: &str, step: &str, moment: &str) {
     let name = format!("vmt_killed_{kind}_{moment}");
-    let group = if kind == "part" { partitioned(&name).0 } else { Group::new(&name, &["1G"]) };
+    let group = if kind == "part" { in_partition(&name).0 } else { Group::new(&name, &["1G"]) };
     let more = Group::without_vg(&format!("{name}_more"), &["500M"]);
     let volume = full(&group, "ext4");
     let files = volume.files();

@@ -7,57 +7,20 @@ use std::time::Instant;
 use lvm_autoscaler::journal::Past;
 
 use crate::daemon::{Daemon, config, labels};
+use crate::luks::{LUKS2, encrypted as encrypt};
 use crate::part;
 use crate::refuse::refused_by;
 use crate::storage::{Group, Volume, path, sh};
-
-const QUICK: &[&str] = &["--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-
-fn keys(group: &Group, more: &str) -> String {
-    format!(
-        "defaults: {{ cooldown: 0s, min_increment: 32MiB }}\ninventory: {{ interval: 5s }}\nvolume_groups: [{{ name: {}, {more} }}]",
-        group.name
-    )
-}
-
-/// The disk of a group becomes larger, as one of a cloud does.
-fn enlarge(group: &Group, size: &str) {
-    sh("truncate", &["-s", size, path(&group.dir.join("disk0"))]);
-    sh("losetup", &["-c", &group.loops[0]]);
-}
-
-/// A disk whose partitions the kernel sees, by what sfdisk is told; no group yet.
-fn partitioned(name: &str, size: &str, table: &[&str], parts: &str) -> Group {
-    let mut group = Group::without_vg(name, &[size]);
-    let disk = group.loops[0].clone();
-    sh("sh", &["-c", &format!("printf '{parts}' | sfdisk -q {} {disk}", table.join(" "))]);
-    sh("losetup", &["-d", &disk]);
-    group.loops[0] = sh("losetup", &["-f", "-P", "--show", path(&group.dir.join("disk0"))]);
-    sh("udevadm", &["settle"]);
-    group
-}
+use crate::supply::{self, enlarge, partitioned, with};
 
 /// A target waits because its group is full; when the disk has grown it grows, and nobody sends another alert.
 fn waits_and_grows(kind: &str, in_partition: bool, encrypted: bool) {
     let name = format!("vmt_wait_{kind}{}{}", u8::from(in_partition), u8::from(encrypted));
-    let group = if in_partition {
-        partitioned(&name, "1G", &["-X", "gpt"], ",,L\\n")
-    } else {
-        Group::without_vg(&name, &["1G"])
-    };
-    let pv = format!("{}{}", group.loops[0], if in_partition { "p1" } else { "" });
-    sh("vgcreate", &["-qq", &name, &pv]);
+    let group = if in_partition { supply::in_partition(&name).0 } else { Group::new(&name, &["1G"]) };
     let volume = group.lv_as("data", &["-l", "100%FREE"]);
-    let mapping = format!("{name}-data_crypt");
-    let key = group.dir.join("key");
-    let device = if encrypted {
-        fs::write(&key, [b'k'; 64]).expect("a key");
-        sh("chmod", &["600", path(&key)]);
-        sh("cryptsetup", &[&["luksFormat", "-q", "--key-file", path(&key)], QUICK, &[&volume.path()]].concat());
-        sh("cryptsetup", &["open", "--key-file", path(&key), &volume.path(), &mapping]);
-        format!("/dev/mapper/{mapping}")
-    } else {
-        volume.path()
+    let (key, device) = match encrypted {
+        true => encrypt(&group, &volume.path(), LUKS2),
+        false => (group.dir.join("key"), volume.path()),
     };
     sh(&format!("mkfs.{kind}"), &["-q", &device]);
     fs::create_dir_all(&volume.mount_point).expect("a mount point");
@@ -66,7 +29,7 @@ fn waits_and_grows(kind: &str, in_partition: bool, encrypted: bool) {
     volume.fill(88.0);
     let files = volume.files();
     let supply = if in_partition { "grown_disks: resize, partitions: growpart" } else { "grown_disks: resize" };
-    let mut text = config(&group, &[&volume], &keys(&group, supply));
+    let mut text = with(&group, &volume, supply);
     if encrypted {
         text.push_str(&format!("      luks_key_file: {}\n", path(&key)));
     }
@@ -75,7 +38,7 @@ fn waits_and_grows(kind: &str, in_partition: bool, encrypted: bool) {
     refused_by(&group, &daemon, &volume, "insufficient_space");
     assert!(daemon.metric("lvm_autoscaler_supply_needed_bytes", &[("vg", &name)]) > 0.0);
     let begun = Instant::now();
-    enlarge(&group, "2G");
+    enlarge(&group, 0, "2G");
     let past = daemon.wait_for_outcome(&volume, "grown");
     let took = begun.elapsed();
     part::say(&format!(
@@ -88,13 +51,9 @@ fn waits_and_grows(kind: &str, in_partition: bool, encrypted: bool) {
     assert!(volume.extents() > before && volume.df_size() > df);
     assert_eq!(volume.files(), files, "every file is as it was");
     drop(daemon);
-    sh("umount", &[path(&volume.mount_point)]);
-    match kind {
-        "xfs" => sh("xfs_repair", &["-n", &device]),
-        _ => sh("e2fsck", &["-f", "-n", &device]),
-    };
+    volume.unmount_and_check_on(kind, &device);
     if encrypted {
-        sh("cryptsetup", &["close", &mapping]);
+        sh("cryptsetup", &["close", &device]);
     }
 }
 
@@ -112,9 +71,8 @@ fn gives_nothing(group: &Group, pv: &str, larger: &str, why: &str) {
     volume.mkfs("ext4");
     group.mount(&volume, &[]);
     volume.fill(88.0);
-    enlarge(group, larger);
-    let daemon =
-        Daemon::start(group, &config(group, &[&volume], &keys(group, "grown_disks: resize, partitions: growpart")));
+    enlarge(group, 0, larger);
+    let daemon = Daemon::start(group, &with(group, &volume, "grown_disks: resize, partitions: growpart"));
     sh("sync", &[]);
     // The table and LVM's labels and metadata; what a mounted file system writes behind them is not ours.
     let head = || {
@@ -153,12 +111,12 @@ fn disks_that_are_larger_and_still_give_nothing_are_not_touched() {
     gives_nothing(&group, &group.loops[0], "400M", "a partition table on it");
 
     // A logical partition, and a table that cannot say more than 2 TiB.
-    let group = partitioned("vmt_logical", "200M", &["-X", "dos"], ",,E\\n,,L\\n");
-    let pv = format!("{}p5", group.loops[0]);
+    let (group, stem) = partitioned("vmt_logical", "200M", "dos", ",,E\\n,,L\\n");
+    let pv = stem + "5";
     sh("vgcreate", &["-qq", &group.name, &pv]);
     gives_nothing(&group, &pv, "400M", "is a logical one");
-    let group = partitioned("vmt_twotera", "200M", &["-X", "dos"], ",,L\\n");
-    let pv = format!("{}p1", group.loops[0]);
+    let (group, stem) = partitioned("vmt_twotera", "200M", "dos", ",,L\\n");
+    let pv = stem + "1";
     sh("vgcreate", &["-qq", &group.name, &pv]);
     gives_nothing(&group, &pv, "3T", "ends at 2 TiB");
 }
@@ -169,20 +127,15 @@ fn disks_that_are_larger_and_still_give_nothing_are_not_touched() {
 #[ignore = "runs in the virtual machine: make vm-test"]
 fn a_pv_on_encryption_is_not_resized() {
     let group = Group::without_vg("vmt_cryptpv", &["200M"]);
-    let (key, mapping) = (group.dir.join("key"), "vmt_cryptpv-pv_crypt");
-    fs::write(&key, [b'k'; 64]).expect("a key");
-    let (file, disk) = (path(&key), &group.loops[0]);
-    sh("cryptsetup", &[&["luksFormat", "-q", "--key-file", file], QUICK, &[disk]].concat());
-    sh("cryptsetup", &["open", "--key-file", file, disk, mapping]);
-    let pv = format!("/dev/mapper/{mapping}");
+    let (key, pv) = encrypt(&group, &group.loops[0], LUKS2);
     sh("vgcreate", &["-qq", &group.name, &pv]);
     let volume = group.lv_as("data", &["-l", "100%FREE"]);
     volume.mkfs("ext4");
     group.mount(&volume, &[]);
     volume.fill(88.0);
-    enlarge(&group, "400M");
-    sh("cryptsetup", &["resize", "--key-file", file, mapping]);
-    let daemon = Daemon::start(&group, &config(&group, &[&volume], &keys(&group, "grown_disks: resize")));
+    enlarge(&group, 0, "400M");
+    sh("cryptsetup", &["resize", "--key-file", path(&key), &pv]);
+    let daemon = Daemon::start(&group, &with(&group, &volume, "grown_disks: resize"));
     let size = || sh("pvs", &["--noheadings", "-o", "pv_size", &pv]);
     let before = size();
     let sentence = refused_by(&group, &daemon, &volume, "supply_refused");
@@ -191,7 +144,7 @@ fn a_pv_on_encryption_is_not_resized() {
     drop(daemon);
     volume.unmount_and_check("ext4");
     sh("vgchange", &["-qq", "-an", &group.name]);
-    sh("cryptsetup", &["close", mapping]);
+    sh("cryptsetup", &["close", &pv]);
 }
 
 /// A thin volume whose pool is nearly full grows its pool first.
