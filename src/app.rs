@@ -24,5 +24,6 @@ pub(crate) use hosts::{host_name, wall_clock};
 pub use hosts::{missing, open_host, open_host_of_daemon};
 pub use options::{DEFAULT_CONFIG, Options, UsageError, load_config, load_config_with_places};
 pub use relay::relay;
-pub use serve::{exposition, serve};
+pub use serve::serve;
+pub use usage::read_usage;
 pub use web::web;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use lvm_autoscaler::config::{self, Config, InForce};
-use lvm_autoscaler::engine::{Accepted, Delivery, Front, SubmitError, View};
+use lvm_autoscaler::engine::{Accepted, Delivery, Front, Scrape, SubmitError, View};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::journal::{Event, Source, State};
 use lvm_autoscaler::plan::Moment;
@@ -63,7 +63,6 @@ fn start() -> PathBuf {
         front,
         in_force: InForce::new(config),
         latest: Arc::new(Latest::default()),
-        usage: Box::new(|filesystems| filesystems),
         names: Box::new(|| vec!["db1".to_owned()]),
         clock: Box::new(|| jiff::Timestamp::UNIX_EPOCH.into()),
         is_simulated: true,
@@ -110,7 +109,7 @@ impl Front for Watched {
         format!("{within:?}")
     }
 
-    fn counters(&self) -> String {
-        String::new()
+    fn scrape(&self, _with_usage: bool) -> Scrape {
+        Scrape { view: self.view(), counters: String::new(), usage: Arc::new(|seen| seen) }
     }
 }

@@ -35,9 +35,9 @@ fn show(inventory: Inventory) {
     let latest = Arc::new(Latest::default());
     latest.set(Some(inventory), std::time::Duration::ZERO);
     let selection = Selection { filesystem: false, lv_details: true, uuid_labels: true, ..Selection::default() };
-    let exposition = Exposition::new(selection, latest, Box::new(|filesystems| filesystems), || None);
+    let exposition = Exposition::new(selection, latest, || None);
     for format in [Format::OpenMetrics, Format::Text] {
-        let page = exposition.page(Shape { format, gzip: false }, None, "").expect("it can be written");
+        let page = exposition.page(Shape { format, gzip: false }, |seen| seen, None, "").expect("it can be written");
         let page = String::from_utf8(page).expect("text");
         assert_eq!(page.ends_with("# EOF\n"), format == Format::OpenMetrics);
         for line in page.lines().filter(|line| !line.starts_with("# ")) {

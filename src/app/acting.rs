@@ -10,6 +10,7 @@ use super::names::watch_names;
 use super::options::{DEFAULT_CONFIG, Options};
 use super::reload::Daemon;
 use super::reports::Reporter;
+use super::usage::read_usage;
 use crate::config::{Config, InForce};
 use crate::engine::{Front, Handle, Inside};
 use crate::host::{Sampler, uevent};
@@ -93,7 +94,7 @@ impl Acting {
     /// What the other half may know of this one.
     pub(super) fn front(&self) -> Arc<dyn Front> {
         let (engine, metrics) = (Arc::clone(&self.daemon.engine), Arc::clone(&self.daemon.metrics));
-        Arc::new(Inside { engine, metrics })
+        Arc::new(Inside { engine, metrics, usage: read_usage(Arc::clone(&self.daemon.host)) })
     }
 
     /// What people call this host.

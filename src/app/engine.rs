@@ -13,7 +13,6 @@ use super::confined;
 use super::control;
 use super::life::runtime;
 use super::options::{Options, UsageError, config_of, load_texts};
-use super::usage::with_usage;
 use crate::audit;
 use crate::config::InForce;
 use crate::config::web::files_of;
@@ -33,13 +32,12 @@ pub fn engine(options: &Options, socket: &Path, user: Option<&str>) -> anyhow::R
     let acting = Acting::prepare(options, config, Beside::There(Parted { writes, ..Default::default() }))?;
     let (runtime, signals) = runtime()?;
     let daemon = &acting.daemon;
-    let (read, named, clock) = (Arc::clone(&daemon.host), Arc::clone(&daemon.host), Arc::clone(&daemon.host));
+    let (named, clock) = (Arc::clone(&daemon.host), Arc::clone(&daemon.host));
     let (in_force, web_config) = (Arc::clone(&daemon.in_force), options.web_config_file.clone());
     let parts = Parts {
         front: acting.front(),
         in_force: Arc::clone(&daemon.in_force),
         latest: Arc::clone(&daemon.latest),
-        usage: Box::new(move |filesystems| with_usage(read.as_ref(), filesystems)),
         names: Box::new(move || named.own_names()),
         clock: Box::new(move || clock.moment()),
         is_simulated: options.simulate.is_some(),

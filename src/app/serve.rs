@@ -7,13 +7,10 @@ use super::beside::Beside;
 use super::control;
 use super::life::{open_sockets, reached, runtime};
 use super::options::{Options, load_config};
-use super::usage::with_usage;
 use crate::alert::instance::OwnNames;
 use crate::audit;
-use crate::host::{self, Host};
-use crate::inventory::Latest;
+use crate::host;
 use crate::metrics::exposition::Exposition;
-use crate::metrics::selection::Selection;
 use crate::metrics::web::WebMetrics;
 use crate::routes::{Context, Pages, StatusPages};
 use crate::server::{Access, Limits};
@@ -43,7 +40,7 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
         in_force: Arc::clone(&acting.daemon.in_force),
         own_names: Box::new(move || OwnNames::new(named.own_names())),
         front: acting.front(),
-        exposition: exposition(options.selection.clone(), &latest, Arc::clone(&acting.daemon.host)),
+        exposition: Exposition::new(options.selection.clone(), Arc::clone(&latest), host::process::read),
         pages: Pages::default(),
         status: StatusPages::new(acting.name(), move || clock.moment()),
         latest,
@@ -55,10 +52,4 @@ pub fn serve(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(reached(listeners, context, signals, acting.reload()))?;
     acting.stop();
     Ok(())
-}
-
-/// The pages of metrics; usage is read at the moment of a scrape.
-pub fn exposition(selection: Selection, latest: &Arc<Latest>, host: Arc<dyn Host>) -> Exposition {
-    let read_usage = move |filesystems| with_usage(host.as_ref(), filesystems);
-    Exposition::new(selection, Arc::clone(latest), Box::new(read_usage), host::process::read)
 }

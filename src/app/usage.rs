@@ -1,7 +1,15 @@
 //! The usage of file systems at the moment of a scrape or a report.
 
+use std::sync::Arc;
+
+use crate::engine::ReadUsage;
 use crate::host::Host;
 use crate::inventory::FileSystem;
+
+/// The same as a function, of that host.
+pub fn read_usage(host: Arc<dyn Host>) -> ReadUsage {
+    Arc::new(move |filesystems| with_usage(host.as_ref(), filesystems))
+}
 
 /// The file systems with the usage and errors they have now.
 pub(super) fn with_usage(host: &dyn Host, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {

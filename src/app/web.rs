@@ -59,8 +59,7 @@ pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
     records.follow(move |record| heard.hear(record));
     link.follow();
     let (runtime, signals) = runtime()?;
-    let (named, clock, read, report) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
-    let usage = Box::new(move |filesystems| read.usage(filesystems));
+    let (named, clock, report) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
     let context = Arc::new(Context {
         report: Arc::new(move |wish| report.report(wish)),
         reporting: tokio::sync::Mutex::default(),
@@ -68,7 +67,7 @@ pub fn web(options: &Options, socket: &Path) -> anyhow::Result<()> {
         in_force,
         own_names: Box::new(move || OwnNames::new(named.names())),
         front: Arc::clone(&link) as _,
-        exposition: Exposition::new(options.selection.clone(), Arc::clone(&latest), usage, process::read),
+        exposition: Exposition::new(options.selection.clone(), Arc::clone(&latest), process::read),
         pages: Pages::default(),
         status: StatusPages::new(host, move || moment(&clock)),
         latest,

@@ -1,6 +1,5 @@
 //! `metrics`: the exposition once, for node_exporter's textfile collector.
 
-use crate::plan::applied;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +10,13 @@ use clap::Args;
 use super::exit::Exit;
 use super::selection::Collectors;
 use crate::app;
-use crate::host::{Focus, look};
+use crate::host::{Focus, look, process};
 use crate::inventory::Latest;
 use crate::journal::Journal;
-use crate::metrics::exposition::Shape;
+use crate::metrics::exposition::{Exposition, Shape};
 use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::Format;
+use crate::plan::applied;
 
 #[derive(Debug, Args)]
 #[command(
@@ -53,8 +53,9 @@ impl Metrics {
                 Some(Targets::new(&applied(&Arc::new(config), &sample.inventory), &sample, &known))
             }
         };
-        let exposition = app::exposition(self.collectors.selection(), &latest, host);
-        let page = exposition.page(Shape { format: Format::Text, gzip: false }, targets, "")?;
+        let exposition = Exposition::new(self.collectors.selection(), latest, process::read);
+        let usage = app::read_usage(host);
+        let page = exposition.page(Shape { format: Format::Text, gzip: false }, |seen| usage(seen), targets, "")?;
         std::io::stdout().lock().write_all(&page)?;
         // What could be read was printed, with lvm_up 0; the exit code says that it was not everything.
         Ok(match failed {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Stands;
 use super::door::{Accepted, Delivery, SubmitError};
 use super::queue::Handle;
+use crate::inventory::FileSystem;
 use crate::journal::State;
 use crate::metrics::autoscaler::Metrics;
 use crate::name::LvRef;
@@ -31,8 +32,22 @@ pub trait Front: Send + Sync {
     /// Why something was not written to the journal within this time.
     fn not_written(&self, within: Duration) -> String;
 
-    /// What is counted on this side, as it stands on a page of metrics, without the mark at its end.
-    fn counters(&self) -> String;
+    /// All that a page of metrics needs of this side, asked for at once. With the usage of file systems only if that is
+    /// wanted.
+    fn scrape(&self, with_usage: bool) -> Scrape;
+}
+
+/// Reads the usage of file systems anew, all at once, in the order of those that it is given.
+pub type ReadUsage = Arc<dyn Fn(Vec<FileSystem>) -> Vec<FileSystem> + Send + Sync>;
+
+/// What a page of metrics needs of the engine.
+pub struct Scrape {
+    /// As [`Front::view`] has it.
+    pub view: Option<View>,
+    /// What is counted on this side, as it stands on the page, without the mark at its end.
+    pub counters: String,
+    /// The usage of file systems, at this moment.
+    pub usage: ReadUsage,
 }
 
 /// How things stand at one moment.
@@ -76,6 +91,8 @@ pub struct Inside {
     pub engine: Arc<OnceLock<Handle>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How full file systems are.
+    pub usage: ReadUsage,
 }
 
 impl Front for Inside {
@@ -107,11 +124,11 @@ impl Front for Inside {
         self.engine.get().map_or_else(String::new, |engine| engine.not_written(within))
     }
 
-    fn counters(&self) -> String {
+    fn scrape(&self, _with_usage: bool) -> Scrape {
         if let Some(engine) = self.engine.get() {
             self.metrics.journal_writable.set(i64::from(engine.shared().journal().is_writable()));
             self.metrics.queue_length.set(engine.waiting_count() as i64);
         }
-        self.metrics.text()
+        Scrape { view: self.view(), counters: self.metrics.text(), usage: Arc::clone(&self.usage) }
     }
 }

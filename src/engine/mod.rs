@@ -31,7 +31,7 @@ use crate::name::LvRef;
 use crate::plan::{Code, Moment, Refusal};
 pub use ask::{Answered, Progress, Reply, Unanswered};
 pub use door::{Accepted, Delivery, Request, SubmitError};
-pub use front::{Front, Inside, Trouble, View};
+pub use front::{Front, Inside, ReadUsage, Scrape, Trouble, View};
 pub use pipeline::{Ended, Pipeline};
 pub use queue::Handle;
 pub use start::{start, start_for_one};

@@ -3,9 +3,11 @@
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use procfs::WithCurrentSystemInfo;
-use procfs::process::{LimitValue, Process};
+use procfs::process::Process;
+use rustix::process::{Resource, getrlimit};
 
 use crate::inventory::ProcessUsage;
 
@@ -56,22 +58,24 @@ fn is_called(pid: i32, program: &Path) -> bool {
     name == &whole[..whole.len().min(15)]
 }
 
+/// When the host booted, in seconds since the epoch. Asked once: the kernel counts all interrupts for an answer.
+fn booted() -> Option<u64> {
+    static BOOTED: OnceLock<Option<u64>> = OnceLock::new();
+    *BOOTED.get_or_init(|| procfs::boot_time_secs().ok())
+}
+
 /// Reads it; `None` where /proc does not say.
 pub fn read() -> Option<ProcessUsage> {
     let process = Process::myself().ok()?;
     let stat = process.stat().ok()?;
     let ticks = procfs::ticks_per_second() as f64;
-    let max_fds = match process.limits().ok()?.max_open_files.soft_limit {
-        LimitValue::Unlimited => u64::MAX,
-        LimitValue::Value(limit) => limit,
-    };
     Some(ProcessUsage {
         cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
         open_fds: process.fd_count().ok()? as u64,
-        max_fds,
+        max_fds: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
         virtual_memory_bytes: stat.vsize,
         resident_memory_bytes: stat.rss_bytes().get(),
-        start_time_seconds: procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks,
+        start_time_seconds: booted()? as f64 + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
     })
 }

@@ -115,8 +115,13 @@ impl Inventory {
 
     /// How large a file system on a volume can be: as large as the volume, without what a mapping keeps for itself.
     pub fn room_for_file_system(&self, lv: &LvRef) -> Option<Bytes> {
-        let volume = self.lv(lv)?.size?;
-        Some(self.mapping_on(lv).map_or(volume, |mapping| mapping.room_on(volume)))
+        self.room_on(self.lv(lv)?)
+    }
+
+    /// The same of a volume that was found already.
+    pub fn room_on(&self, lv: &Lv) -> Option<Bytes> {
+        let volume = lv.size?;
+        Some(self.mapping_on(&lv.name).map_or(volume, |mapping| mapping.room_on(volume)))
     }
 }
 

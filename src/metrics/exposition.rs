@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use flate2::Compression;
@@ -23,16 +23,14 @@ use super::target::Targets;
 use super::text::{Format, to_text};
 use crate::inventory::{FileSystem, Inventory, Latest, ProcessUsage};
 
-/// Reads the usage of file systems anew, all at once.
-pub type ReadUsage = Box<dyn Fn(Vec<FileSystem>) -> Vec<FileSystem> + Send + Sync>;
-
 /// Makes pages.
 pub struct Exposition {
     selection: Arc<Selection>,
     latest: Arc<Latest>,
-    read_usage: ReadUsage,
     read_process: fn() -> Option<ProcessUsage>,
     lvm: Mutex<Vec<Part>>,
+    /// What is mounted on the volumes of an inventory, which takes a search among all volumes.
+    mounted: Mutex<Option<(Weak<Inventory>, Arc<FileSystems>)>>,
 }
 
 /// The LVM part of a page, as it was written for one inventory.
@@ -66,17 +64,25 @@ pub struct Shape {
 
 impl Exposition {
     /// An exposition of what `latest` holds.
-    pub fn new(
-        selection: Selection,
-        latest: Arc<Latest>,
-        read_usage: ReadUsage,
-        read_process: fn() -> Option<ProcessUsage>,
-    ) -> Exposition {
-        Exposition { selection: Arc::new(selection), latest, read_usage, read_process, lvm: Mutex::default() }
+    pub fn new(selection: Selection, latest: Arc<Latest>, read_process: fn() -> Option<ProcessUsage>) -> Exposition {
+        let (lvm, mounted) = Default::default();
+        Exposition { selection: Arc::new(selection), latest, read_process, lvm, mounted }
     }
 
-    /// A page. `targets` and `counters`, which are written already, are the autoscaler's, if there is one.
-    pub fn page(&self, shape: Shape, targets: Option<Targets>, counters: &str) -> Result<Vec<u8>, fmt::Error> {
+    /// Whether a page has the usage of file systems.
+    pub fn has_usage(&self) -> bool {
+        self.selection.filesystem
+    }
+
+    /// A page. `usage` reads that of file systems anew, in their order. `targets` and `counters`, which are written
+    /// already, are the autoscaler's, if there is one.
+    pub fn page(
+        &self,
+        shape: Shape,
+        usage: impl FnOnce(Vec<FileSystem>) -> Vec<FileSystem>,
+        targets: Option<Targets>,
+        counters: &str,
+    ) -> Result<Vec<u8>, fmt::Error> {
         let sample = self.latest.get();
         let mut page = Vec::new();
         if self.selection.lvm {
@@ -89,7 +95,7 @@ impl Exposition {
         }
         if self.selection.filesystem {
             let started = Instant::now();
-            let mounted = FileSystems::new(&sample.inventory, &self.selection, &self.read_usage);
+            let mounted = self.mounted(&sample.inventory).read_again(usage);
             runs.push(Run { collector: "filesystem", succeeded: mounted.all_answered(), took: started.elapsed() });
             registry.register_collector(Box::new(mounted));
         }
@@ -106,6 +112,18 @@ impl Exposition {
         encode_eof(&mut text)?;
         page.extend(shaped(text, shape)?);
         Ok(page)
+    }
+
+    fn mounted(&self, inventory: &Arc<Inventory>) -> Arc<FileSystems> {
+        let mut last = crate::locked(&self.mounted);
+        match &*last {
+            Some((of, mounted)) if of.as_ptr() == Arc::as_ptr(inventory) => Arc::clone(mounted),
+            _ => {
+                let mounted = Arc::new(FileSystems::of(inventory, &self.selection));
+                *last = Some((Arc::downgrade(inventory), Arc::clone(&mounted)));
+                mounted
+            }
+        }
     }
 
     fn lvm_part(&self, inventory: &Arc<Inventory>, shape: Shape) -> Result<Arc<[u8]>, fmt::Error> {

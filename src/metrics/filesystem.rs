@@ -57,12 +57,8 @@ fn growable(mounted: &Mounted) -> Option<f64> {
 pub struct FileSystems(Vec<Mounted>);
 
 impl FileSystems {
-    /// The file systems of an inventory that are shown, `usage` having read all of them again.
-    pub fn new(
-        inventory: &Inventory,
-        selection: &Selection,
-        usage: impl FnOnce(Vec<FileSystem>) -> Vec<FileSystem>,
-    ) -> FileSystems {
+    /// The file systems of an inventory that are shown, as it has them.
+    pub fn of(inventory: &Inventory, selection: &Selection) -> FileSystems {
         // What is mounted twice at one place is seen once, and so are two places that look alike where they are not
         // UTF-8.
         let mut places = BTreeSet::new();
@@ -73,25 +69,26 @@ impl FileSystems {
                 && inventory.mount_at(place) == Some(&fs.mount)
                 && places.insert((fs.mount.device, place.to_string()))
         });
-        let mut seen: Vec<FileSystem> = seen.cloned().collect();
-        seen.reverse();
+        let seen: Vec<&FileSystem> = seen.collect();
         let volumes = inventory.lvs_by_device();
-        let mounted = usage(seen).into_iter().filter_map(|fs| {
+        let mounted = seen.into_iter().rev().filter_map(|fs| {
             // What lies between takes a part of the volume, so that of its size nothing follows.
             let below = inventory.above.iter().find(|(_, above)| above.mount == fs.mount).map(|(lv, _)| (lv, None));
-            let own = || {
-                volumes
-                    .get(&fs.mount.device)
-                    .copied()
-                    .flatten()
-                    .map(|lv| (&lv.name, inventory.room_for_file_system(&lv.name)))
-            };
+            let own = || volumes.get(&fs.mount.device).copied().flatten().map(|lv| (&lv.name, inventory.room_on(lv)));
             let (name, volume) = below.or_else(own)?;
             let shown = selection.vgs.shows(name.vg.as_str()) && selection.lvs.shows(&name.to_string());
             let (vg, lv) = (name.vg.to_string(), name.lv.to_string());
-            shown.then_some(Mounted { fs, vg, lv, volume })
+            shown.then(|| Mounted { fs: fs.clone(), vg, lv, volume })
         });
         FileSystems(mounted.collect())
+    }
+
+    /// The same, `usage` having read all of them again, in their order.
+    pub fn read_again(&self, usage: impl FnOnce(Vec<FileSystem>) -> Vec<FileSystem>) -> FileSystems {
+        let now = usage(self.0.iter().map(|mounted| mounted.fs.clone()).collect());
+        let with =
+            |(mounted, fs): (&Mounted, _)| Mounted { fs, vg: mounted.vg.clone(), lv: mounted.lv.clone(), ..*mounted };
+        FileSystems(self.0.iter().zip(now).map(with).collect())
     }
 
     /// Whether every file system answered.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{Config, FilesystemCheck, Mode, Offline, Target, What};
+use crate::config::{Config, FilesystemCheck, Offline, Target, What};
 pub use crate::filesystem::FsKind;
 use crate::inventory::{FileSystem, Inventory, Lv};
 use crate::name::LvRef;
@@ -95,12 +95,11 @@ pub fn if_over(
 /// What the group of a target lacks, if the target is over its threshold and that alone keeps it from growing: whatever
 /// was done before, and at any time of day.
 pub fn lack(target: &Target, inventory: &Inventory, config: &Config, now: Moment) -> Option<Box<Lack>> {
-    let mode = if target.mode == Mode::Off { return None } else { Mode::Act };
     // Most are below it, and then there is no more to be asked.
     if is_over(target, inventory, config, now) != Some(true) {
         return None;
     }
-    let target = Target { mode, window: None, ..target.clone() };
+    let target = Target { window: None, ..target.clone() };
     plan(&target, inventory, config, &History::default(), now).decision.err()?.lack
 }
 

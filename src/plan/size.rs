@@ -78,7 +78,7 @@ pub fn size(s: &Subject<'_>, fs: &FileSystem, usage: Usage) -> Result<Size, TooL
     };
 
     // Somebody extended the volume and not the file system: what is there already may be enough.
-    let room = s.inventory.room_for_file_system(&s.lv.name).unwrap_or(volume);
+    let room = s.inventory.room_on(s.lv).unwrap_or(volume);
     if let Some(mapping) = s.inventory.mapping_on(&s.lv.name) {
         lines.push(format!("{room} of it for the mapping {}, which is {}", mapping.name, mapping.size));
     }

@@ -124,7 +124,7 @@ fn filesystem(
         per_day: whole(&rate),
         until_full: Until::at_rate(avail, &rate),
         until_out_of_room: grows.then(|| Until::at_rate(room, &rate)),
-        health: filesystem_health(fs, facts.inventory.room_for_file_system(&lv.name)),
+        health: filesystem_health(fs, facts.inventory.room_on(lv)),
         history,
     }
 }

@@ -546,7 +546,7 @@ fn larger_than_filesystem(g: &FindingFacts<'_>) -> Vec<Finding> {
     };
     let found =
         snapshot::one_per_volume(g.facts.inventory).into_iter().filter(|(lv, _)| !busy(lv)).filter_map(|(lv, fs)| {
-            let size = g.facts.inventory.room_for_file_system(&lv.name)?;
+            let size = g.facts.inventory.room_on(lv)?;
             let rest = size.saturating_sub(fs.size()?);
             if fs.fills(size) != Some(false) {
                 return None;

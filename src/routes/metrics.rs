@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, Heade
 use hyper::{Request, StatusCode};
 
 use super::context::Context;
-use crate::engine::View;
+use crate::engine::{Scrape, View};
 use crate::metrics::exposition::Shape;
 use crate::metrics::target::{Knowledge, Targets};
 use crate::metrics::text::{Format, accepts_gzip};
@@ -57,12 +57,13 @@ async fn page(context: &Arc<Context>, shape: Shape) -> Option<Bytes> {
 fn make(context: &Context, shape: Shape) -> Result<Vec<u8>, std::fmt::Error> {
     context.metrics.web_config_accepted.set(i64::from(context.access.is_current()));
     context.metrics.log_lines_left_out.inner().store(crate::log::left_out(), Ordering::Relaxed);
-    let targets = context.front.view().map(|view| {
+    let Scrape { view, counters, usage } = context.front.scrape(context.exposition.has_usage());
+    let targets = view.map(|view| {
         let View { state, standing, dry_run, now, .. } = view;
         let refused = |lv: &LvRef| Some(standing.get(lv)?.trouble(&now, REFUSED_LATELY)?.code);
         let known = Knowledge { history: &state.history(dry_run), dry_run, refused: &refused, now };
         Targets::new(&context.config(), &context.latest.get(), &known)
     });
-    let counters = [context.front.counters(), context.metrics.text()].concat();
-    context.exposition.page(shape, targets, &counters)
+    let counters = [counters, context.metrics.text()].concat();
+    context.exposition.page(shape, |seen| usage(seen), targets, &counters)
 }

@@ -19,9 +19,9 @@ use nix::unistd::{User, geteuid};
 use super::frame::{self, MOST_ANSWERED, MOST_ASKED};
 use super::turns::{Turn, Turns};
 use super::within::Within;
-use super::{Answer, Ask, Growing, Known, Looked, Seen, Told, Used, WAIT};
+use super::{Answer, Ask, Growing, Known, Looked, Scraped, Seen, Told, Used, WAIT};
 use crate::config::{InForce, Text};
-use crate::engine::{Delivery, Front, Request};
+use crate::engine::{Delivery, Front, ReadUsage, Request, Scrape, View};
 use crate::files::{self, FileMark, Folder, MOST_READ};
 use crate::inventory::{FileSystem, Inventory, Latest, ProcessUsage};
 use crate::journal::{Entry, Event, Record, Source, State};
@@ -55,8 +55,6 @@ pub struct Parts {
     pub in_force: Arc<InForce>,
     /// The last look.
     pub latest: Arc<Latest>,
-    /// Reads the usage of file systems.
-    pub usage: Box<dyn Fn(Vec<FileSystem>) -> Vec<FileSystem> + Send + Sync>,
     /// The names of this host.
     pub names: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Its time.
@@ -313,8 +311,8 @@ impl Engine {
     fn turn(&self, ask: &Ask) -> Result<Option<Turn<'_>>, ()> {
         let turns = match ask {
             Ask::Report(_) => &self.making,
-            Ask::Usage => &self.reading,
-            Ask::See(_) | Ask::Counters | Ask::Records { .. } | Ask::File { .. } | Ask::Files => &self.sending,
+            Ask::Scrape { .. } => &self.reading,
+            Ask::See(_) | Ask::Records { .. } | Ask::File { .. } | Ask::Files => &self.sending,
             _ => return Ok(None),
         };
         turns.take(DEADLINE).map(Some).ok_or(())
@@ -322,12 +320,11 @@ impl Engine {
 
     fn answer(&self, ask: Ask) -> io::Result<Answer> {
         Ok(match ask {
-            Ask::See(known) => Answer::Seen(Box::new(self.see(known))),
-            Ask::Usage => Answer::Usage(self.usage()),
-            Ask::Counters => {
-                let process = (self.parts.process)().map(engine_text);
-                Answer::Counters([self.parts.front.counters(), process.unwrap_or_default()].concat())
+            Ask::See(known) => {
+                let seen = self.see(known, self.parts.front.view());
+                Answer::Seen(Box::new(Seen { names: Some((self.parts.names)()), ..seen }))
             }
+            Ask::Scrape { known, usage } => Answer::Scraped(Box::new(self.scrape(known, usage))),
             Ask::Receive { requests, refusals, refused, digest } => {
                 let mut delivery = Delivery { refused, digest, ..Delivery::default() };
                 for wish in requests {
@@ -407,7 +404,7 @@ impl Engine {
         waited.unwrap_or_else(PoisonError::into_inner).0.followed = Some(Instant::now());
     }
 
-    fn see(&self, known: Known) -> Seen {
+    fn see(&self, known: Known, view: Option<View>) -> Seen {
         let mut news = crate::locked(&self.news);
         let is_ours = known.engine == self.id;
         // Before what it counts is read: what comes in between is news once more.
@@ -423,7 +420,6 @@ impl Engine {
         let (in_force, texts, proposed) = (news.config, news.texts.clone(), news.proposal.clone());
         drop(news);
         let proposal = proposed.as_ref().map_or(0, |(number, _)| *number);
-        let view = self.parts.front.view();
         let records = view.as_ref().map_or(0, |view| view.state.records);
         let now_known =
             Known { engine: self.id, news: number, content, records, config: in_force, proposal, wait: false };
@@ -441,7 +437,7 @@ impl Engine {
         Seen {
             known: now_known,
             now: (self.parts.clock)(),
-            names: (self.parts.names)(),
+            names: None,
             is_simulated: self.parts.is_simulated,
             look: looked,
             growing: view.map(|view| Growing {
@@ -456,7 +452,17 @@ impl Engine {
         }
     }
 
-    fn usage(&self) -> Vec<Used> {
+    fn scrape(&self, known: Known, with_usage: bool) -> Scraped {
+        let Scrape { view, counters, usage } = self.parts.front.scrape(with_usage);
+        let process = (self.parts.process)().map(engine_text);
+        Scraped {
+            seen: self.see(known, view),
+            counters: [counters, process.unwrap_or_default()].concat(),
+            used: if with_usage { self.usage(&usage) } else { vec![] },
+        }
+    }
+
+    fn usage(&self, read: &ReadUsage) -> Vec<Used> {
         let inventory = self.parts.latest.get().inventory;
         let above = inventory.above.iter().map(|(_, fs)| fs);
         let all = inventory.filesystems.iter().chain(above).cloned().collect();
@@ -466,7 +472,7 @@ impl Engine {
             usage: fs.usage,
             errors: fs.errors,
         };
-        (self.parts.usage)(all).into_iter().map(used).collect()
+        read(all).into_iter().map(used).collect()
     }
 
     fn await_records(&self, after: u64) {

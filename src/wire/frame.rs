@@ -39,8 +39,8 @@ pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read, most: u32) -> io::
     if length > most {
         return Err(invalid(format!("a message of {length} bytes, expected at most {most}")));
     }
-    // Grown as it comes, so that a length alone costs nothing.
-    let mut body = Vec::new();
+    // Grown as it comes, so that a length alone costs little.
+    let mut body = Vec::with_capacity(length.min(MOST_ASKED) as usize);
     from.take(u64::from(length)).read_to_end(&mut body)?;
     if body.len() < length as usize {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,6 +1,6 @@
 //! The web side's end: asks the engine, and shows what it said last when it does not answer.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::frame::{self, MOST_ANSWERED, MOST_ASKED};
 use super::within::Within;
 use super::{Answer, Ask, Growing, Known, Refused, Seen, Submitted, Told, Used, WAIT};
 use crate::config::Text;
-use crate::engine::{Accepted, Delivery, Front, Request, SubmitError, Trouble, View};
+use crate::engine::{Accepted, Delivery, Front, Request, Scrape, SubmitError, Trouble, View};
 use crate::files::{Elsewhere, FileMark};
 use crate::inventory::{DeviceNumber, FileSystem, Inventory, Latest, Sample};
 use crate::journal::{Event, Record, State};
@@ -162,7 +162,8 @@ impl Link {
             if let Some(state) = growing.as_mut().and_then(|growing| growing.state.take()) {
                 now.state = Arc::new(state);
             }
-            (now.moment, now.names, now.growing) = (Some(moment), names, growing);
+            (now.moment, now.growing) = (Some(moment), growing);
+            now.names = names.unwrap_or_else(|| std::mem::take(&mut now.names));
             now.known = Known { wait: false, config: before.config, proposal: before.proposal, ..known };
         }
         let is_new = |number: u64, before: u64| is_another || number > before;
@@ -199,6 +200,37 @@ impl Link {
         }
     }
 
+    /// The engine's counters, and how full its file systems are.
+    fn scraped(&self, usage: bool) -> Result<(String, Vec<Used>), LinkError> {
+        let known = crate::locked(&self.now).known;
+        let answer = self.ask(&Ask::Scrape { known, usage }, SOON)?;
+        let Answer::Scraped(scraped) = answer else { return Err(self.odd()) };
+        let super::Scraped { seen, counters, used } = *scraped;
+        let _one = crate::locked(&self.taking);
+        self.take(seen);
+        Ok((counters, used))
+    }
+
+    /// How things stand, after a question for that.
+    fn view_after(&self, asked: Result<(), LinkError>) -> Option<View> {
+        let trouble = asked.err().map(|error| Trouble::NoEngine(crate::chain(&error)));
+        let now = crate::locked(&self.now);
+        // As long as no engine was heard nothing is known, and an alert must come again.
+        let growing = now.growing.as_ref();
+        if growing.is_none() && trouble.is_none() {
+            return None;
+        }
+        let growing_trouble = growing.and_then(|growing| growing.trouble.clone());
+        Some(View {
+            state: Arc::clone(&now.state),
+            standing: growing.map(|growing| growing.standing.clone()).unwrap_or_default(),
+            trouble: trouble.or(growing_trouble),
+            waiting: growing.map_or(0, |growing| growing.waiting),
+            dry_run: growing.is_some_and(|growing| growing.dry_run),
+            now: now.moment.unwrap_or_else(|| jiff::Timestamp::UNIX_EPOCH.into()),
+        })
+    }
+
     /// The names of this host, as the engine knows them.
     pub fn names(&self) -> Vec<String> {
         crate::locked(&self.now).names.clone()
@@ -208,22 +240,6 @@ impl Link {
     pub fn moment(&self) -> Option<Moment> {
         let _ = self.news(false);
         crate::locked(&self.now).moment
-    }
-
-    /// What of these file systems is used now.
-    pub fn usage(&self, filesystems: Vec<FileSystem>) -> Vec<FileSystem> {
-        let used = match self.ask(&Ask::Usage, SOON) {
-            Ok(Answer::Usage(used)) => used,
-            _ => vec![],
-        };
-        let used: BTreeMap<(MountPoint, DeviceNumber), Used> =
-            used.into_iter().map(|used| ((used.mount_point.clone(), used.device), used)).collect();
-        let now = |fs: FileSystem| {
-            let found = used.get(&(fs.mount.mount_point.clone(), fs.mount.device));
-            let (usage, errors) = found.map_or((None, fs.errors), |used| (used.usage, used.errors));
-            FileSystem { usage, errors, ..fs }
-        };
-        filesystems.into_iter().map(now).collect()
     }
 
     /// Has a report made.
@@ -313,22 +329,15 @@ fn exchange(stream: &UnixStream, ask: &Ask, time: Duration) -> io::Result<Answer
 
 impl Front for Link {
     fn view(&self) -> Option<View> {
-        let trouble = self.news(false).err().map(|error| Trouble::NoEngine(crate::chain(&error)));
-        let now = crate::locked(&self.now);
-        // As long as no engine was heard nothing is known, and an alert must come again.
-        let growing = now.growing.as_ref();
-        if growing.is_none() && trouble.is_none() {
-            return None;
-        }
-        let growing_trouble = growing.and_then(|growing| growing.trouble.clone());
-        Some(View {
-            state: Arc::clone(&now.state),
-            standing: growing.map(|growing| growing.standing.clone()).unwrap_or_default(),
-            trouble: trouble.or(growing_trouble),
-            waiting: growing.map_or(0, |growing| growing.waiting),
-            dry_run: growing.is_some_and(|growing| growing.dry_run),
-            now: now.moment.unwrap_or_else(|| jiff::Timestamp::UNIX_EPOCH.into()),
-        })
+        self.view_after(self.news(false))
+    }
+
+    fn scrape(&self, with_usage: bool) -> Scrape {
+        let (counters, used, asked) = match self.scraped(with_usage) {
+            Ok((counters, used)) => (counters, used, Ok(())),
+            Err(error) => (String::new(), vec![], Err(error)),
+        };
+        Scrape { view: self.view_after(asked), counters, usage: Arc::new(move |seen| with_used(seen, &used)) }
     }
 
     fn may_grow(&self) -> bool {
@@ -356,13 +365,18 @@ impl Front for Link {
             Err(error) => format!("{}; this may still be written later", crate::chain(&error)),
         }
     }
+}
 
-    fn counters(&self) -> String {
-        match self.ask(&Ask::Counters, SOON) {
-            Ok(Answer::Counters(text)) => text,
-            _ => String::new(),
-        }
-    }
+/// The file systems with what the engine says of them; one of which it says nothing does not answer.
+fn with_used(seen: Vec<FileSystem>, used: &[Used]) -> Vec<FileSystem> {
+    let used: HashMap<(&MountPoint, DeviceNumber), &Used> =
+        used.iter().map(|used| ((&used.mount_point, used.device), used)).collect();
+    let now = |fs: FileSystem| {
+        let found = used.get(&(&fs.mount.mount_point, fs.mount.device));
+        let (usage, errors) = found.map_or((None, fs.errors), |used| (used.usage, used.errors));
+        FileSystem { usage, errors, ..fs }
+    };
+    seen.into_iter().map(now).collect()
 }
 
 /// A delivery in pieces none of which is too long for a question. Each is known again by itself when all of it comes

@@ -38,10 +38,9 @@ const WAIT: Duration = Duration::from_secs(10);
 enum Ask {
     /// What is new since what the web side knows.
     See(Known),
-    /// The usage of the file systems of the last look, now.
-    Usage,
-    /// What is counted on the engine's side.
-    Counters,
+    /// The same at once, with what is counted on the engine's side and, if that is wanted, the usage of the file
+    /// systems of the last look, now: what a page of metrics needs.
+    Scrape { known: Known, usage: bool },
     /// Alerts that were judged; see [`crate::engine::Delivery`].
     Receive { requests: Vec<Submitted>, refusals: Vec<Refused>, refused: BTreeMap<Code, u64>, digest: Option<[u8; 32]> },
     /// Why something was not written within so many seconds.
@@ -102,8 +101,7 @@ struct Known {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Seen(Box<Seen>),
-    Usage(Vec<Used>),
-    Counters(String),
+    Scraped(Box<Scraped>),
     Received(Result<Vec<Accepted>, String>),
     NotWritten(String),
     Records(Box<Told>),
@@ -120,14 +118,21 @@ enum Answer {
 struct Seen {
     known: Known,
     now: Moment,
-    /// The names of this host.
-    names: Vec<String>,
+    /// The names of this host; `None`: they were not asked for, see [`Ask::Scrape`].
+    names: Option<Vec<String>>,
     is_simulated: bool,
     look: Option<Looked>,
     /// `None`: nothing may grow.
     growing: Option<Growing>,
     config: Option<Vec<Text>>,
     proposal: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Scraped {
+    seen: Seen,
+    counters: String,
+    used: Vec<Used>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use lvm_autoscaler::config::InForce;
 use lvm_autoscaler::engine::{self, Handle, Inside};
 use lvm_autoscaler::host::{Focus, Host, look};
 use lvm_autoscaler::inventory::Latest;
+use lvm_autoscaler::metrics::exposition::Exposition;
 use lvm_autoscaler::metrics::selection::Selection;
 use lvm_autoscaler::plan::applied;
 use lvm_autoscaler::routes::{Context, Pages, StatusPages};
@@ -70,10 +71,10 @@ impl Server {
             telemetry_path: "/metrics".to_owned(),
             in_force,
             own_names: Box::new(move || OwnNames::new(named.own_names())),
-            front: Arc::new(Inside { engine: Arc::clone(&engine), metrics }),
+            front: Arc::new(Inside { engine: Arc::clone(&engine), metrics, usage: app::read_usage(host) }),
             report: Arc::new(reporter).maker(),
             reporting: tokio::sync::Mutex::default(),
-            exposition: app::exposition(Selection::default(), &latest, host),
+            exposition: Exposition::new(Selection::default(), Arc::clone(&latest), || None),
             pages: Pages::default(),
             status: StatusPages::new("db1", move || clock.moment()),
             latest,

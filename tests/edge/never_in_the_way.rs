@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::common::split;
 use lvm_autoscaler::alert::instance::OwnNames;
 use lvm_autoscaler::config::{Config, InForce};
-use lvm_autoscaler::engine::Inside;
+use lvm_autoscaler::engine::{Inside, ReadUsage};
 use lvm_autoscaler::inventory::Latest;
 use lvm_autoscaler::metrics::exposition::Exposition;
 use lvm_autoscaler::metrics::selection::Selection;
@@ -69,7 +69,7 @@ fn fifty_scrapes_at_once_share_the_work() {
         filesystems
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let address = serve(&runtime, Exposition::new(Selection::default(), Arc::default(), Box::new(read_usage), || None));
+    let address = serve(&runtime, Arc::new(read_usage));
     let together = Barrier::new(50);
     std::thread::scope(|scope| {
         for _ in 0..50 {
@@ -85,15 +85,15 @@ fn fifty_scrapes_at_once_share_the_work() {
     assert!(made <= 5, "{made} pages were made for 50 scrapes");
 }
 
-fn serve(runtime: &tokio::runtime::Runtime, exposition: Exposition) -> SocketAddr {
+fn serve(runtime: &tokio::runtime::Runtime, usage: ReadUsage) -> SocketAddr {
     let context = Context {
         report: Arc::new(|_| Err("no reports here".to_owned())),
         reporting: tokio::sync::Mutex::default(),
         telemetry_path: "/metrics".to_owned(),
         in_force: InForce::new(Config::default()),
         own_names: Box::new(|| OwnNames::new(["db1"])),
-        front: Arc::new(Inside { engine: Arc::default(), metrics: Arc::default() }),
-        exposition,
+        front: Arc::new(Inside { engine: Arc::default(), metrics: Arc::default(), usage }),
+        exposition: Exposition::new(Selection::default(), Arc::default(), || None),
         pages: Pages::default(),
         status: StatusPages::new("db1", || jiff::Timestamp::UNIX_EPOCH.into()),
         latest: Arc::new(Latest::default()),

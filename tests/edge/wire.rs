@@ -307,7 +307,7 @@ fn random_messages_do_not_end_the_engine() {
     let engine = Engine::start();
     let before = engine.sizes();
     let honest = [
-        json!("usage"),
+        json!({ "scrape": { "known": { "engine": 0, "news": 0, "content": 0, "records": 0, "config": 0, "proposal": 0, "wait": false }, "usage": true } }),
         json!("files"),
         receive(&json!([wish("vg/data", "grafana")]), &json!([])),
         receive(&json!([wish("vg/other", "grafana")]), &json!([])),

@@ -586,8 +586,9 @@ fn series(world: &World, metric: &str) -> Vec<(String, f64)> {
     let (history, now) = (world.state().history(false), world.sim.moment());
     let known = Knowledge { history: &history, dry_run: false, refused: &|_| None, now };
     let targets = Targets::new(&world.config, &latest.get(), &known);
-    let exposition = Exposition::new(Selection::default(), latest, Box::new(|seen| seen), || None);
-    let page = exposition.page(Shape { format: Format::Text, gzip: false }, Some(targets), "").expect("encodes");
+    let exposition = Exposition::new(Selection::default(), latest, || None);
+    let page =
+        exposition.page(Shape { format: Format::Text, gzip: false }, |seen| seen, Some(targets), "").expect("encodes");
     let page = String::from_utf8(page).expect("text");
     let lines = page.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
     let names = |labels: &str| labels.split(',').take(2).collect::<Vec<_>>().join(",");

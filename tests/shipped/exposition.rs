@@ -39,8 +39,8 @@ fn exposition(inventory: Inventory, selection: Selection) -> String {
     let latest = Arc::new(Latest::default());
     latest.set(Some(inventory), std::time::Duration::ZERO);
     let selection = Selection { filesystem: false, ..selection };
-    let exposition = Exposition::new(selection, latest, Box::new(|filesystems| filesystems), || None);
-    let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes");
+    let exposition = Exposition::new(selection, latest, || None);
+    let page = exposition.page(Shape { format: Format::Text, gzip: false }, |seen| seen, None, "").expect("encodes");
     without_age(page)
 }
 
@@ -150,9 +150,12 @@ volume_groups:
     let latest = Arc::new(Latest::default());
     let looked = look(sim.as_ref(), Focus::Everything).expect("LVM answers");
     latest.set(Some(looked), std::time::Duration::ZERO);
-    let exposition = lvm_autoscaler::app::exposition(Selection::default(), &latest, Arc::clone(&sim) as Arc<dyn Host>);
+    let exposition = Exposition::new(Selection::default(), latest, || None);
+    let usage = lvm_autoscaler::app::read_usage(Arc::clone(&sim) as Arc<dyn Host>);
     let value = |name: &str| {
-        let page = exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes");
+        let page = exposition
+            .page(Shape { format: Format::Text, gzip: false }, |seen| usage(seen), None, "")
+            .expect("encodes");
         let page = String::from_utf8(page).expect("text");
         let line = page.lines().find(|line| line.starts_with(&format!("{name}{{"))).expect("there").to_owned();
         line.rsplit_once(' ').expect("a value").1.to_owned()
@@ -170,10 +173,12 @@ fn a_look_that_finds_a_change_is_shown_and_one_that_does_not_changes_nothing() {
     let file = root("data").join("fullreport-2.03.16.json");
     let latest = Arc::new(Latest::default());
     let selection = Selection { filesystem: false, ..Selection::default() };
-    let exposition = Exposition::new(selection, Arc::clone(&latest), Box::new(|filesystems| filesystems), || None);
+    let exposition = Exposition::new(selection, Arc::clone(&latest), || None);
     let page = |inventory| {
         latest.set(Some(inventory), std::time::Duration::ZERO);
-        without_age(exposition.page(Shape { format: Format::Text, gzip: false }, None, "").expect("encodes"))
+        without_age(
+            exposition.page(Shape { format: Format::Text, gzip: false }, |seen| seen, None, "").expect("encodes"),
+        )
     };
     let first = page(read(&file));
     assert_eq!(page(read(&file)), first);

@@ -147,7 +147,7 @@ pub(super) fn fs_unsupported(s: &Subject<'_>) -> Verdict {
 /// `statvfs` tells of the limit of a project quota on the mount point, or of another device, and not of what lies on
 /// the volume.
 fn shows_something_else(s: &Subject<'_>, fs: &FileSystem) -> Option<String> {
-    let (shown, volume) = (fs.usage?.size, s.inventory.room_for_file_system(&s.lv.name)?);
+    let (shown, volume) = (fs.usage?.size, s.inventory.room_on(s.lv)?);
     let own = fs.superblock.as_ref()?.facts().hidden_size(shown, volume)?;
     Some(format!(
         "df shows {shown} at {} where the {} has {own} on a volume of {volume}: a project quota or a realtime device counts \
